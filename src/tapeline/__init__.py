@@ -1,0 +1,3 @@
+"""tapeline: a self-hosted call recorder."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,40 @@
+"""Who asks: the account and the rights that a token, key or signed assertion stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tapeline.core.errors import Forbidden
+
+__all__ = ["ALL_SCOPES", "Principal"]
+
+ALL_SCOPES = frozenset({
+    "admin",  # everything, on every account
+    "calls:read",
+    "calls:write",  # hang up, and whatever changes a live call
+    "recordings:read",  # list and see
+    "recordings:listen",  # hear and download
+    "recordings:write",  # start, stop, pause, mask
+    "recordings:delete",
+})
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller of the service. `account` is the tenant's id; an `admin` may act on all of them."""
+
+    account: str
+    scopes: frozenset[str] = field(default_factory=frozenset)
+    name: str = ""
+
+    @property
+    def admin(self) -> bool:
+        return "admin" in self.scopes
+
+    def require(self, scope: str) -> None:
+        """Raises Forbidden unless this principal holds `scope` (or is an administrator)."""
+        if not self.admin and scope not in self.scopes:
+            raise Forbidden(f"this token may not do that: it lacks the scope {scope!r}", hint="use a token made with --scope " + scope)
+
+    def may_see(self, account: str) -> bool:
+        return self.admin or account == self.account

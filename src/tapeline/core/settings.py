@@ -1,0 +1,251 @@
+"""Settings: `tapeline.toml`, each key also as `TAPELINE_<SECTION>__<KEY>` in the environment. The environment wins.
+
+A key that is not known is an error that names the nearest known one; a value that is wrong is an error that names its key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tapeline.core.errors import InvalidInput
+
+__all__ = [
+    "Application",
+    "DeliverySettings",
+    "Number",
+    "RecordingSettings",
+    "ServerSettings",
+    "Settings",
+    "Trunk",
+    "User",
+    "load",
+]
+
+Role = Literal["media", "api", "worker"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(Section):
+    data: Path = Path("./tapeline-data")
+    http: str = "127.0.0.1:8080"
+    public_url: str = ""  # "" = http://<http>
+    sip: list[str] = ["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"]
+    tls_cert: str = ""
+    tls_key: str = ""
+    vonage_files_base: str = ""
+    codecs: list[str] = ["PCMU", "PCMA", "G722", "opus", "L16"]
+    advertise: str = "auto"
+    rtp_ports: str = "10000-20000"
+    rtp_threads: int = Field(0, ge=0)
+    database: str = ""
+    objects: str = ""
+    roles: list[Role] = ["media", "api", "worker"]
+    node: str = ""
+    drain_seconds: float = Field(30.0, ge=0)  # on SIGTERM: how long running calls may go on
+    media_timeout_seconds: float = Field(60.0, ge=0)  # a call whose peer sends nothing ends; 0 = never
+    max_pending_calls: int = Field(1000, ge=1)  # unanswered INVITEs before 503
+
+    @field_validator("rtp_ports")
+    @classmethod
+    def _ports(cls, value: str) -> str:
+        low, dash, high = value.partition("-")
+        if not (dash and low.isdigit() and high.isdigit() and 1024 <= int(low) < int(high) <= 65535):
+            raise ValueError("must be LOW-HIGH, both within 1024-65535, such as 10000-20000")
+        return value
+
+    @field_validator("sip")
+    @classmethod
+    def _listeners(cls, value: list[str]) -> list[str]:
+        for item in value:
+            scheme, _, rest = item.partition(":")
+            host, _, port = rest.rpartition(":")
+            if scheme not in {"udp", "tcp", "tls"} or not host or not port.isdigit() or int(port) > 65535:
+                raise ValueError(f"{item!r} must be udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT")
+        return value
+
+    @field_validator("http")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("must be HOST:PORT, such as 127.0.0.1:8080")
+        return value
+
+    @property
+    def port_range(self) -> tuple[int, int]:
+        low, _, high = self.rtp_ports.partition("-")
+        return int(low), int(high)
+
+    @property
+    def base_url(self) -> str:
+        return (self.public_url or f"http://{self.http}").rstrip("/")
+
+    @property
+    def node_name(self) -> str:
+        return self.node or socket.gethostname()
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.data.absolute() / 'tapeline.sqlite'}"
+
+    @property
+    def objects_url(self) -> str:
+        return self.objects or str(self.data.absolute() / "objects")
+
+
+class RecordingSettings(Section):
+    max_seconds: float = Field(86400, gt=0)
+    kazoo_max_recording_time_limit: float = Field(10800, gt=0)
+    kazoo_upload_query: bool = False
+    default_format: Literal["mp3", "wav", "ogg"] = "mp3"
+    retention_days: float = Field(30, ge=0)
+    store_recordings: bool = True
+    third_party_bigcouch_host: str = ""
+    min_free_mb: int = Field(256, ge=0)  # below this much free disk no recording starts
+
+
+class DeliverySettings(Section):
+    allow_private_addresses: bool = False
+    webhook_secret: str = ""
+
+
+class Number(Section):
+    match: str
+    flow: str = ""
+    answer_url: str = ""
+    account: str = "default"
+
+
+class User(Section):
+    name: str
+    password: str = ""
+    extension: str = ""
+    id: str = ""
+    voicemail: bool = False
+
+
+class Trunk(Section):
+    name: str
+    target: str
+    username: str = ""
+    password: str = ""
+
+
+class Application(Section):
+    id: str
+    public_key: str = ""
+    answer_url: str = ""
+    event_url: str = ""
+    signature_secret: str = ""
+
+
+class Settings(BaseSettings):
+    """All of `tapeline.toml`. Use `load` to read a file; it reports problems as InvalidInput."""
+
+    model_config = SettingsConfigDict(env_prefix="TAPELINE_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    server: ServerSettings = ServerSettings()
+    recording: RecordingSettings = RecordingSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    numbers: list[Number] = []
+    users: list[User] = []
+    trunks: list[Trunk] = []
+    applications: list[Application] = []
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "server": ServerSettings,
+    "recording": RecordingSettings,
+    "delivery": DeliverySettings,
+    "numbers": Number,
+    "users": User,
+    "trunks": Trunk,
+    "applications": Application,
+}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _unknown_keys(document: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for section, body in document.items():
+        model = _SECTIONS.get(section)
+        if model is None:
+            problems.append(f"[{section}] is not a known section{_nearest(section, _SECTIONS)}")
+            continue
+        for item in body if isinstance(body, list) else [body]:
+            if isinstance(item, Mapping):
+                problems += [
+                    f"{section}.{key} is not a known setting{_nearest(key, model.model_fields)}" for key in item if key not in model.model_fields
+                ]
+    return problems
+
+
+def _unknown_environment(environ: Mapping[str, str]) -> list[str]:
+    problems = []
+    for name in environ:
+        if not name.startswith("TAPELINE_") or "__" not in name:
+            continue
+        section, _, key = name.removeprefix("TAPELINE_").lower().partition("__")
+        model = _SECTIONS.get(section)
+        if model is None:
+            problems.append(f"{name}: no section {section!r}{_nearest(section, _SECTIONS)}")
+        elif key.partition("__")[0] not in model.model_fields and not key[:1].isdigit():
+            problems.append(f"{name}: no setting {section}.{key}{_nearest(key, model.model_fields)}")
+    return problems
+
+
+def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read `path` (or `./tapeline.toml` where it exists), then the environment, then `overrides` (`{"server": {...}}`), which win.
+
+    Raises InvalidInput with every problem found.
+    """
+    if path is None and Path("tapeline.toml").is_file():
+        path = Path("tapeline.toml")
+    document: dict[str, Any] = {}
+    where = str(path) if path else "the environment"
+    if path is not None:
+        try:
+            document = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise InvalidInput(f"cannot read {path}: {error.strerror}", hint="give --config an existing file") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{path} is not TOML: {error}") from error
+    problems = _unknown_keys(document) + _unknown_environment(os.environ)
+    if problems:
+        raise InvalidInput(f"{where}: {'; '.join(problems)}", problems=problems)
+    try:
+        settings = Settings(**document)
+        for section, values in (overrides or {}).items():
+            merged = getattr(settings, section).model_dump() | dict(values)
+            settings = settings.model_copy(update={section: _SECTIONS[section].model_validate(merged)})
+    except ValidationError as error:
+        problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise InvalidInput(f"{where}: {'; '.join(problems)}", problems=problems) from error
+    return settings
