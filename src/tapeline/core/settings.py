@@ -201,9 +201,8 @@ def _unknown_keys(document: Mapping[str, Any]) -> list[str]:
             continue
         for item in body if isinstance(body, list) else [body]:
             if isinstance(item, Mapping):
-                problems += [
-                    f"{section}.{key} is not a known setting{_nearest(key, model.model_fields)}" for key in item if key not in model.model_fields
-                ]
+                known = model.model_fields
+                problems += [f"{section}.{key} is not a known setting{_nearest(key, known)}" for key in item if key not in known]
     return problems
 
 

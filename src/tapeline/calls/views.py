@@ -1,0 +1,101 @@
+"""What the service tells of calls and recordings: plain frozen values, the same for every face.
+
+A face maps these to its platform's shapes; nobody outside `calls` sees a session, and nobody outside `store` sees a row.
+Times are seconds since 1970 UTC; None where it has not happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Address", "CallView", "Page", "RecordingFile", "RecordingView"]
+
+CallStatus = Literal["dialing", "ringing", "progressing", "terminating", "canceling", "hangup"]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A party of a call. `kind` is `tel`, `sip`, `extension` ...; `target` the number or URI."""
+
+    kind: str = ""
+    target: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    id: str
+    account: str
+    direction: Literal["incoming", "outgoing"]
+    status: CallStatus
+    source: Address
+    destination: Address
+    created: float
+    sip_call_id: str = ""
+    flow_id: str = ""
+    activeflow_id: str = ""
+    master_call_id: str = ""
+    chained_call_ids: tuple[str, ...] = ()
+    recording_id: str = ""  # the one active now
+    recording_ids: tuple[str, ...] = ()  # all, in order
+    action: Mapping[str, Any] = field(default_factory=dict)  # the action now running: id, type, option
+    hangup_by: str = ""
+    hangup_reason: str = ""  # normal, failed, busy, cancel, timeout, noanswer ...
+    hangup_cause: str = ""  # in words, for people
+    ringing: float | None = None
+    progressing: float | None = None
+    hungup: float | None = None
+    updated: float | None = None
+    deleted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingView:
+    id: str
+    account: str
+    state: Literal["starting", "recording", "stopping", "available", "failed"]
+    created: float
+    call_id: str = ""
+    activeflow_id: str = ""
+    reference: Literal["call", "confbridge"] = "call"
+    reason: str = ""  # why it ended, or why it failed: stopped, hangup, max_seconds, silence, key, disk_full, absent ...
+    recovered: bool = False
+    paused: str = ""  # "" or the mask in force: silence, tone, cut
+    format: str = "wav"
+    channels: int = 1
+    rate: int = 8000
+    duration: float | None = None  # seconds of audio in the file
+    size: int | None = None  # bytes of the stored file
+    sha256: str = ""
+    on_end_flow_id: str = ""
+    label: str = ""
+    origin: str = ""
+    started: float | None = None
+    ended: float | None = None
+    updated: float | None = None
+    deleted: float | None = None
+    timeline: tuple[Mapping[str, Any], ...] = ()  # {"at": seconds since the start, "event": ..., ...}
+    measures: Mapping[str, Any] = field(default_factory=dict)  # loudness, silence, loss, peak level
+    peaks: tuple[tuple[float, ...], ...] = ()  # for each channel: 0..1, evenly spaced; only where a single one is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFile:
+    """The stored audio, to be streamed. `read(start, end)` yields the bytes of [start, end)."""
+
+    size: int
+    content_type: str
+    etag: str
+    filename: str
+    modified: float
+    read: Callable[[int, int], AsyncIterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list, newest first. `items` are views of one kind; `next` is the `created` time to go on before, or None."""
+
+    items: tuple[Any, ...]
+    next: float | None = None
