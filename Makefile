@@ -1,0 +1,61 @@
+# make demo    one real recorded call on this machine
+# make test    everything: checks, and the tests on the compiled and on the uncompiled build
+# make serve   run the server with its defaults (data in ./tapeline-data)
+# make check   types, style and import rules only
+# make bench   measure, and write the table in docs/performance.md
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .stamps
+# loadfile keeps the tests of one file together: a system test starts servers that its neighbours share
+WORKERS ?= 2
+
+.PHONY: demo serve test check test-compiled test-uncompiled peers bench build clean
+.DEFAULT_GOAL := demo
+
+demo: build
+	$(BIN)/tapeline demo
+
+serve: build
+	$(BIN)/tapeline serve
+
+test: build peers check test-compiled test-uncompiled
+
+check: build
+	$(BIN)/ruff check src tests bench setup.py
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/unit/test_architecture.py tests/unit/test_style.py
+
+test-compiled: build
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+
+# The same tests on the same sources, interpreted.
+test-uncompiled: build
+	TAPELINE_COMPILED=0 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+
+peers:
+	@scripts/peers
+
+bench: build
+	$(BIN)/python bench/run.py
+
+build: $(STAMPS)/build
+
+$(STAMPS)/venv: pyproject.toml
+	@echo "tapeline: making $(VENV) with $$($(PYTHON) --version) and installing what it needs (a minute or two) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tapeline needs Python 3.11 or later; name one with make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "tapeline: on Debian and Ubuntu venv is a package of its own: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools wheel "cython>=3.1"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[speech,postgres,dev]'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/build: $(STAMPS)/venv setup.py $(wildcard src/tapeline/rtp/engine/*.py src/tapeline/rtp/engine/*.pxd src/tapeline/rtp/engine/*.pyx src/tapeline/rtp/codecs/*.py src/tapeline/rtp/codecs/*.pxd)
+	@echo "tapeline: building the compiled engine ..."
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(STAMPS) build src/*.egg-info
+	find src -name '*.so' -delete -o -name '*.c' -path '*/rtp/*' -delete
