@@ -1,0 +1,24 @@
+"""Rows and stored audio: what is known of calls and recordings, and the files themselves. See README.md beside this file."""
+
+from tapeline.store.database import Database
+from tapeline.store.errors import DatabaseUnavailable, ObjectMissing, ObjectsUnavailable
+from tapeline.store.objects import ObjectStat, ObjectStore, object_key
+from tapeline.store.rows import Account, AttemptRow, CallRow, FlowRow, RecordingRow, Token
+from tapeline.store.writer import WriteBehind
+
+__all__ = [
+    "Account",
+    "AttemptRow",
+    "CallRow",
+    "Database",
+    "DatabaseUnavailable",
+    "FlowRow",
+    "ObjectMissing",
+    "ObjectStat",
+    "ObjectStore",
+    "ObjectsUnavailable",
+    "RecordingRow",
+    "Token",
+    "WriteBehind",
+    "object_key",
+]

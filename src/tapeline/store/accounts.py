@@ -1,0 +1,102 @@
+"""Accounts, and the tokens by which the API knows its callers."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, update
+from sqlalchemy.engine import RowMapping
+
+from tapeline.core.ids import new_id
+from tapeline.store import tables
+from tapeline.store.rows import Account, Token
+from tapeline.store.statements import build, insert_for, values
+
+if TYPE_CHECKING:
+    from tapeline.store.database import Database
+
+__all__ = ["Accounts", "Tokens", "secret_digest"]
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def secret_digest(secret: str) -> str:
+    """What is stored of a token. A plain hash is enough: the secret has 190 random bits, nobody guesses it."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Accounts:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ensure(self, name: str) -> Account:
+        """The account of that name; made now where there is none."""
+        found = await self.by_name(name)
+        if found is not None:
+            return found
+        account = Account(new_id(), name, time.time())
+        insert = insert_for(self._database.dialect, tables.accounts).values(values(account))
+        async with self._database.writing() as connection:
+            await connection.execute(insert.on_conflict_do_nothing(index_elements=[tables.accounts.c.name]))
+            result = await connection.execute(select(tables.accounts).where(tables.accounts.c.name == name))
+            return build(Account, result.mappings().one())
+
+    async def get(self, account_id: str) -> Account | None:
+        return await self._one(tables.accounts.c.id == account_id)
+
+    async def by_name(self, name: str) -> Account | None:
+        return await self._one(tables.accounts.c.name == name)
+
+    async def list(self) -> list[Account]:
+        async with self._database.reading() as connection:
+            result = await connection.execute(select(tables.accounts).order_by(tables.accounts.c.created))
+            return [build(Account, row) for row in result.mappings()]
+
+    async def _one(self, where: Any) -> Account | None:
+        async with self._database.reading() as connection:
+            found = (await connection.execute(select(tables.accounts).where(where))).mappings().first()
+            return build(Account, found) if found else None
+
+
+def _token(found: RowMapping) -> Token:
+    columns = {name: value for name, value in found.items() if name != "sha256"}
+    return Token(**(columns | {"scopes": frozenset(found["scopes"])}))
+
+
+class Tokens:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, account_id: str, name: str, scopes: Iterable[str], *, secret: str = "") -> tuple[Token, str]:
+        """A new token and its secret, which cannot be had again: only its SHA-256 is stored. `secret` sets a known one."""
+        secret = secret or "vb_" + "".join(secrets.choice(_ALPHABET) for _ in range(32))
+        token = Token(new_id(), account_id, name, frozenset(scopes), time.time())
+        columns = values(replace(token, scopes=frozenset())) | {"scopes": sorted(token.scopes), "sha256": secret_digest(secret)}
+        async with self._database.writing() as connection:
+            await connection.execute(tables.tokens.insert().values(columns))
+        return token, secret
+
+    async def find(self, secret: str) -> Token | None:
+        """The token of that secret, unless it was revoked."""
+        query = select(tables.tokens).where(tables.tokens.c.sha256 == secret_digest(secret), tables.tokens.c.revoked.is_(None))
+        async with self._database.reading() as connection:
+            found = (await connection.execute(query)).mappings().first()
+            return _token(found) if found else None
+
+    async def list(self) -> list[Token]:
+        async with self._database.reading() as connection:
+            result = await connection.execute(select(tables.tokens).order_by(tables.tokens.c.created))
+            return [_token(row) for row in result.mappings()]
+
+    async def revoke(self, token_id: str) -> bool:
+        """Whether there was such a token in force. It is refused from now on."""
+        changed = update(tables.tokens).where(tables.tokens.c.id == token_id, tables.tokens.c.revoked.is_(None))
+        async with self._database.writing() as connection:
+            result = await connection.execute(changed.values(revoked=time.time()))
+            return result.rowcount > 0

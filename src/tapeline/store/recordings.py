@@ -1,0 +1,64 @@
+"""Rows of recordings. `upsert` only ever moves a recording forward; `available` and `failed` are final; a deleted one stays as a
+tombstone."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tapeline.store import tables
+from tapeline.store.paging import Ledger
+from tapeline.store.rows import RECORDING_RANKS, RecordingRow
+from tapeline.store.statements import forward
+
+if TYPE_CHECKING:
+    from tapeline.store.database import Database
+
+__all__ = ["Recordings"]
+
+
+class Recordings(Ledger[RecordingRow]):
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, tables.recordings, RecordingRow)
+
+    async def upsert(self, *rows: RecordingRow) -> None:
+        """Insert or move forward. `rows` name different recordings."""
+        async with self._database.writing() as connection:
+            await self.write(connection, rows)
+
+    async def write(self, connection: AsyncConnection, rows: Sequence[RecordingRow]) -> None:
+        """`upsert` within a transaction that the caller holds."""
+        await connection.execute(forward(self._database.dialect, tables.recordings, "state", RECORDING_RANKS, rows))
+
+    async def list(
+        self,
+        account: str | None = None,
+        before: float | None = None,
+        limit: int = 100,
+        *,
+        states: Collection[str] | None = None,
+        call_id: str = "",
+    ) -> builtins.list[RecordingRow]:
+        """A page, newest first, without peaks; go on with `before` = the last row's `created`. `account` None: all of them."""
+        where: dict[str, str | Collection[str]] = {}
+        if states is not None:
+            where["state"] = states
+        if call_id:
+            where["call_id"] = call_id
+        return await self._page(account=account, before=before, limit=limit, where=where, without=("peaks",))
+
+    async def delete(self, recording_id: str, at: float | None = None) -> RecordingRow | None:
+        """Mark as deleted; the row stays readable by `get`. None where there is no such recording."""
+        return await self._tombstone(recording_id, time.time() if at is None else at)
+
+    async def unfinished(self, node: str) -> builtins.list[RecordingRow]:
+        """Recordings of `node` that are neither available nor failed."""
+        query = select(tables.recordings).where(
+            tables.recordings.c.node == node, tables.recordings.c.state.in_(["starting", "recording", "stopping"])
+        )
+        return await self._all(query)

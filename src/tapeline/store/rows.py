@@ -1,0 +1,135 @@
+"""Rows as plain values: what the tables hold, one frozen dataclass for each.
+
+Times are seconds since 1970 UTC, None where it has not happened. The ranks say which state comes after which; the upserts use
+them so that a late write never takes a row back (see `statements.forward`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["CALL_RANKS", "RECORDING_RANKS", "Account", "AttemptRow", "CallRow", "FlowRow", "RecordingRow", "Token"]
+
+CALL_RANKS: Mapping[str, int] = {
+    "dialing": 0,
+    "ringing": 1,
+    "progressing": 2,
+    "terminating": 3,
+    "canceling": 3,
+    "hangup": 4,
+}
+RECORDING_RANKS: Mapping[str, int] = {"starting": 0, "recording": 1, "stopping": 2, "available": 3, "failed": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A tenant. Everything else belongs to one."""
+
+    id: str
+    name: str
+    created: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An API token. The secret itself is not kept, only its SHA-256."""
+
+    id: str
+    account: str
+    name: str
+    scopes: frozenset[str]
+    created: float
+    revoked: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    id: str
+    account: str
+    direction: str
+    status: str
+    created: float
+    source: Mapping[str, Any] = field(default_factory=dict)  # kind, target, name
+    destination: Mapping[str, Any] = field(default_factory=dict)
+    node: str = ""  # the media node that owns the call
+    sip_call_id: str = ""
+    flow_id: str = ""
+    activeflow_id: str = ""
+    master_call_id: str = ""
+    chained_call_ids: tuple[str, ...] = ()
+    recording_id: str = ""
+    recording_ids: tuple[str, ...] = ()
+    action: Mapping[str, Any] = field(default_factory=dict)
+    hangup_by: str = ""
+    hangup_reason: str = ""
+    hangup_cause: str = ""
+    ringing: float | None = None
+    progressing: float | None = None
+    hungup: float | None = None
+    updated: float | None = None
+    deleted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingRow:
+    id: str
+    account: str
+    state: str
+    created: float
+    call_id: str = ""
+    activeflow_id: str = ""
+    reference: str = "call"
+    node: str = ""
+    reason: str = ""
+    recovered: bool = False
+    paused: str = ""
+    format: str = "wav"
+    channels: int = 1
+    rate: int = 8000
+    duration: float | None = None
+    size: int | None = None
+    sha256: str = ""
+    object_key: str = ""  # where the audio is in the object store; "" before `available`
+    content_type: str = ""
+    on_end_flow_id: str = ""
+    label: str = ""
+    origin: str = ""
+    started: float | None = None
+    ended: float | None = None
+    updated: float | None = None
+    deleted: float | None = None
+    timeline: tuple[Mapping[str, Any], ...] = ()
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    peaks: tuple[tuple[float, ...], ...] = ()  # left out (empty) in lists
+    custom: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One try at something outside: finishing, an upload, a webhook."""
+
+    id: str
+    kind: str  # "finish", "upload", "webhook" ...
+    ref: str  # id of the recording (or other thing) it was for
+    target: str  # what was tried: a step's name, a URL
+    status: int  # HTTP status, 0 where there is none
+    time: float
+    outcome: str  # "ok" or "failed"
+    reason: str = ""
+    fault: str = ""  # "destination", "network" or "us"; "" when it went well
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRow:
+    """A flow document as it was given."""
+
+    id: str
+    account: str
+    name: str
+    document: str
+    dialect: str
+    created: float
+    updated: float | None = None
+    deleted: float | None = None

@@ -1,0 +1,89 @@
+"""Statements that several tables share: the forward-only upsert, the page newest first, the tombstone.
+
+Knows nothing of connections: it builds statements and turns result rows into the dataclasses of `rows`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Select, Table, and_, case, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import RowMapping
+
+__all__ = ["build", "forward", "insert_for", "newest", "values"]
+
+R = TypeVar("R")
+
+
+def insert_for(dialect: str, table: Table) -> Any:
+    """An INSERT of `dialect` ("sqlite" or "postgresql") that knows ON CONFLICT."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def values(row: Any) -> dict[str, Any]:
+    """A row's fields as column values; tuples become lists, which is what JSON gives back."""
+    found = {}
+    for field in dataclasses.fields(row):
+        value = getattr(row, field.name)
+        if isinstance(value, Mapping):
+            value = dict(value)
+        elif isinstance(value, tuple):
+            value = [list(item) if isinstance(item, tuple) else item for item in value]
+        found[field.name] = value
+    return found
+
+
+def build(kind: type[R], found: RowMapping) -> R:
+    """The dataclass `kind` of one result row. Columns that were not selected keep the dataclass's default."""
+    arguments: dict[str, Any] = {}
+    for name, value in found.items():
+        if isinstance(value, list):
+            value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
+        arguments[name] = value
+    return kind(**arguments)
+
+
+def forward(dialect: str, table: Table, state: str, ranks: Mapping[str, int], rows: Sequence[Any]) -> Any:
+    """INSERT .. ON CONFLICT that only ever moves a row forward.
+
+    The new values win where their state ranks higher, or where it is the same state and they are not older. A tombstone and the
+    time of creation stay. The comparison is part of the statement, so that it holds whichever process writes last.
+    """
+    insert = insert_for(dialect, table).values([values(row) for row in rows])
+    new = insert.excluded
+
+    def rank(column: ColumnElement[str]) -> ColumnElement[int]:
+        return case(dict(ranks), value=column, else_=-1)
+
+    wins = or_(
+        rank(new[state]) > rank(table.c[state]),
+        and_(new[state] == table.c[state], func.coalesce(new.updated, 0.0) >= func.coalesce(table.c.updated, 0.0)),
+    )
+    kept = {"id", "created", "deleted"}
+    changes: dict[str, Any] = {column.name: new[column.name] for column in table.c if column.name not in kept}
+    changes["deleted"] = func.coalesce(table.c.deleted, new.deleted)
+    return insert.on_conflict_do_update(index_elements=[table.c.id], set_=changes, where=wins)
+
+
+def newest(
+    table: Table,
+    *,
+    account: str | None,
+    before: float | None,
+    limit: int,
+    where: Mapping[str, str | Collection[str]] | None = None,
+    without: Collection[str] = (),
+) -> Select[Any]:
+    """One page of what is not deleted, newest first by `created`."""
+    query = select(*(column for column in table.c if column.name not in without)).where(table.c.deleted.is_(None))
+    if account is not None:
+        query = query.where(table.c.account == account)
+    if before is not None:
+        query = query.where(table.c.created < before)
+    for name, wanted in (where or {}).items():
+        column = table.c[name]
+        query = query.where(column == wanted if isinstance(wanted, str) else column.in_(list(wanted)))
+    return query.order_by(table.c.created.desc(), table.c.id.desc()).limit(limit)

@@ -1,0 +1,146 @@
+"""The tables, in SQLAlchemy's terms, fit for SQLite and PostgreSQL alike.
+
+`migrations/` brings a database to exactly this; a test compares the two. Times are seconds since 1970 as double precision,
+ids are UUIDs as text, and whatever is only ever read as a whole is JSON.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
+
+__all__ = ["accounts", "attempts", "calls", "flows", "metadata", "recordings", "tokens"]
+
+metadata = MetaData()
+_ID = String(36)
+
+
+def _text(name: str) -> Column[str]:
+    """Text without a length: neither database is faster with one, and a value too long must not stop a batch of rows."""
+    return Column(name, Text, nullable=False)
+
+
+def _time(name: str) -> Column[float]:
+    return Column(name, Double, nullable=True)
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("name"),
+    Column("created", Double, nullable=False),
+    Index("accounts_name", "name", unique=True),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("name"),
+    Column("scopes", JSON, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created", Double, nullable=False),
+    _time("revoked"),
+    Index("tokens_sha256", "sha256", unique=True),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("direction"),
+    _text("status"),
+    Column("created", Double, nullable=False),
+    Column("source", JSON, nullable=False),
+    Column("destination", JSON, nullable=False),
+    _text("node"),
+    _text("sip_call_id"),
+    _text("flow_id"),
+    _text("activeflow_id"),
+    _text("master_call_id"),
+    Column("chained_call_ids", JSON, nullable=False),
+    _text("recording_id"),
+    Column("recording_ids", JSON, nullable=False),
+    Column("action", JSON, nullable=False),
+    _text("hangup_by"),
+    _text("hangup_reason"),
+    _text("hangup_cause"),
+    _time("ringing"),
+    _time("progressing"),
+    _time("hungup"),
+    _time("updated"),
+    _time("deleted"),
+    Index("calls_created", "created", "id"),
+    Index("calls_account_created", "account", "created", "id"),
+    Index("calls_node_status", "node", "status"),
+)
+
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("state"),
+    Column("created", Double, nullable=False),
+    _text("call_id"),
+    _text("activeflow_id"),
+    _text("reference"),
+    _text("node"),
+    _text("reason"),
+    Column("recovered", Boolean, nullable=False),
+    _text("paused"),
+    _text("format"),
+    Column("channels", Integer, nullable=False),
+    Column("rate", Integer, nullable=False),
+    Column("duration", Double, nullable=True),
+    Column("size", BigInteger, nullable=True),
+    _text("sha256"),
+    _text("object_key"),
+    _text("content_type"),
+    _text("on_end_flow_id"),
+    _text("label"),
+    _text("origin"),
+    _time("started"),
+    _time("ended"),
+    _time("updated"),
+    _time("deleted"),
+    Column("timeline", JSON, nullable=False),
+    Column("measures", JSON, nullable=False),
+    Column("peaks", JSON, nullable=False),
+    Column("custom", JSON, nullable=False),
+    Index("recordings_created", "created", "id"),
+    Index("recordings_account_created", "account", "created", "id"),
+    Index("recordings_call", "call_id"),
+    Index("recordings_node_state", "node", "state"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("kind"),
+    _text("ref"),
+    _text("target"),
+    Column("status", Integer, nullable=False),
+    Column("time", Double, nullable=False),
+    _text("outcome"),
+    _text("reason"),
+    _text("fault"),
+    Index("attempts_ref_time", "ref", "time"),
+)
+
+flows = Table(
+    "flows",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("name"),
+    _text("document"),
+    _text("dialect"),
+    Column("created", Double, nullable=False),
+    _time("updated"),
+    _time("deleted"),
+    Index("flows_account_created", "account", "created", "id"),
+)
