@@ -1,0 +1,57 @@
+"""The test kit, part of the package so that those who build on tapeline can test with it too.
+
+    clock          FakeClock: time that moves when told
+    network        LossyNetwork, run: datagrams in virtual time, lost and late on purpose
+    waveforms      sines, clicks, silence, G.711
+    plan           Plan: which tone each channel carries, and when
+    rtpsource      RtpVoice: a plan as RTP packets, with a sender's faults
+    listening      listen, assert_heard: a recording held against its plan
+    alignment      offset_between two channels
+    sipp, baresip  drivers of real peers
+    server         Server: a real `tapeline serve` and its REST API
+    receiver       Receiver: an HTTP server that takes webhooks, and misbehaves when asked
+
+The drivers are imported from their modules; what needs no process and no socket is here.
+"""
+
+from __future__ import annotations
+
+from tapeline.testing.alignment import offset_between
+from tapeline.testing.clock import FakeClock
+from tapeline.testing.listening import Heard, Problem, Report, Tolerance, assert_heard, decode, listen
+from tapeline.testing.network import Datagram, Impairment, LossyNetwork, Node, run
+from tapeline.testing.plan import Plan, Segment, anything, quiet, spoken, tone
+from tapeline.testing.rtpsource import RtpVoice, write_pcap
+from tapeline.testing.waveforms import Samples, alaw_encode, clicks, silence, sine, ulaw_decode, ulaw_encode
+
+__all__ = [
+    "Datagram",
+    "FakeClock",
+    "Heard",
+    "Impairment",
+    "LossyNetwork",
+    "Node",
+    "Plan",
+    "Problem",
+    "Report",
+    "RtpVoice",
+    "Samples",
+    "Segment",
+    "Tolerance",
+    "alaw_encode",
+    "anything",
+    "assert_heard",
+    "clicks",
+    "decode",
+    "listen",
+    "offset_between",
+    "quiet",
+    "run",
+    "silence",
+    "sine",
+    "spoken",
+    "tone",
+    "ulaw_decode",
+    "ulaw_encode",
+    "write_pcap",
+]
