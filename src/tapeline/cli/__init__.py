@@ -52,23 +52,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     options_end = arguments.index("--") if "--" in arguments else len(arguments)
     verbose = "--verbose" in arguments[:options_end]  # wherever it stands: people add it after the command that failed
     arguments = [word for place, word in enumerate(arguments) if word != "--verbose" or place > options_end]
+    failure: Exception
     try:
         app(args=arguments, prog_name="tapeline")
+        return 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except TapelineError as error:
-        lines = terminal.describe(error)
+        failure, lines = error, terminal.describe(error)
     except OSError as error:
-        lines = [f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error.strerror or error}"]
-    except Exception as error:  # noqa: BLE001 - the last frame: whatever a command did not foresee is told in a line as well
-        lines = [
-            f"error: {type(error).__name__}: {error}",
-            "hint: this is a defect of tapeline; run it again with --verbose and report what that prints",
-        ]
-    else:
-        return 0
+        failure, lines = error, [f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error.strerror or error}"]
+    except Exception as error:  # noqa: BLE001 - the last frame: what no command foresaw is told in a line as well
+        hint = "hint: this is a defect of tapeline; run it again with --verbose and report what that prints"
+        failure, lines = error, [f"error: {type(error).__name__}: {error}", hint]
     if verbose:
-        lines.append(traceback.format_exc().rstrip())
+        lines += "".join(traceback.format_exception(failure)).splitlines()
     for line in lines:
         terminal.notice(line)
     return 1

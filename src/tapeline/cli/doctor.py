@@ -13,7 +13,7 @@ import socket
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -144,9 +144,10 @@ def _database(settings: Settings) -> list[Finding]:
     where = str(file) if file else settings.server.database_url.rpartition("@")[2]
     fresh = file is not None and not file.is_file()
 
-    async def look(wanted: Settings) -> str:
+    async def look(wanted: Settings) -> int:
         async with opened.database(wanted, create=True) as rows:
-            return await rows.revision()
+            await rows.check()
+            return await rows.recordings.count()
 
     try:
         if fresh:
@@ -154,8 +155,8 @@ def _database(settings: Settings) -> list[Finding]:
                 elsewhere = settings.server.model_copy(update={"data": Path(folder), "database": ""})
                 asyncio.run(look(settings.model_copy(update={"server": elsewhere})))
             return [_ok("database", f"{where}: not there yet; serve will make it")]
-        return [_ok("database", f"{where}: opens, at schema {asyncio.run(look(settings))}")]
-    except (TapelineError, OSError) as error:
+        return [_ok("database", f"{where}: opens, its schema is up to date; recordings: {asyncio.run(look(settings))}")]
+    except (TapelineError, OSError, ValueError) as error:
         return [_missing("database", f"{where}: {error}", "see server.database")]
 
 
@@ -255,20 +256,26 @@ _CHECKS: tuple[Callable[[Settings], list[Finding]], ...] = (
 )
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """All findings, in the order of a server's start."""
-    return [finding for check in _CHECKS for finding in check(settings)]
+def examine(settings: Settings) -> Iterator[Finding]:
+    """All findings, in the order of a server's start, each as soon as it is known."""
+    for check in _CHECKS:
+        yield from check(settings)
+
+
+def _told(finding: Finding) -> Text:
+    line = Text(f"{finding.verdict:<8}", style=_STYLES[finding.verdict])
+    line.append(f" {finding.name}: {finding.detail}" + (f" ({finding.hint})" if finding.hint else ""), style="default")
+    return line
 
 
 def doctor(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Check that this machine and these settings can run a server. Exit 1 if something needed is missing."""
-    findings = examine(settings_of(config, data))
+    findings = []
+    for finding in examine(settings_of(config, data)):
+        findings.append(finding)
+        if not as_json:
+            terminal.emit(_told(finding))
     if as_json:
         terminal.emit_json(findings)
-    else:
-        for finding in findings:
-            line = Text(f"{finding.verdict:<8}", style=_STYLES[finding.verdict])
-            line.append(f" {finding.name}: {finding.detail}" + (f" ({finding.hint})" if finding.hint else ""), style="default")
-            terminal.emit(line)
     if any(finding.verdict == "missing" for finding in findings):
         raise typer.Exit(1)

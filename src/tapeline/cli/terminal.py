@@ -34,12 +34,12 @@ def console(*, error: bool = False) -> Console:
 
 def emit(line: str | Text = "") -> None:
     """One line of the result. A string is printed as it is: no markup, never wrapped."""
-    console().print(line, markup=False, soft_wrap=True)
+    console().print(line, markup=False, emoji=False, soft_wrap=True)
 
 
 def notice(line: str | Text) -> None:
     """One line for whoever is watching; not part of the result."""
-    console(error=True).print(line, markup=False, soft_wrap=True)
+    console(error=True).print(line, markup=False, emoji=False, soft_wrap=True)
 
 
 def plain(value: Any) -> Any:

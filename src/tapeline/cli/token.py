@@ -103,7 +103,7 @@ def revoke(
     async def end() -> None:
         async with opened.database(settings_of(config, data)) as rows:
             if not await rows.tokens.revoke(token_id):
-                raise NotFound(f"no token has the id {token_id}", hint="`tapeline token list` shows them")
+                raise NotFound(f"no token in force has the id {token_id}", hint="`tapeline token list` shows them")
         terminal.emit(f"revoked {token_id}")
 
     asyncio.run(end())
