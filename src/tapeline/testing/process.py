@@ -1,0 +1,162 @@
+"""Child processes of a test: started in a folder of their own, their output kept, ended for certain.
+
+Also free ports on the loopback address. Blocking; made for tests against real peers, where real time passes anyway. Knows nothing of
+what the processes are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+__all__ = ["Child", "ChildFailed", "free_port", "free_port_range", "until"]
+
+Found = TypeVar("Found")
+
+
+class ChildFailed(AssertionError):
+    """A process ended when it should not have, or did not do in time what it should; the message ends with its last output."""
+
+
+def until(found: Callable[[], Found | None], what: str, timeout_s: float = 10.0, every_s: float = 0.05) -> Found:
+    """Ask `found` again and again until it gives something true; that is returned. Raises ChildFailed after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = found()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise ChildFailed(f"after {timeout_s:g} s still waiting for {what}")
+        time.sleep(every_s)
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> int:
+    """A port that nobody uses at this moment."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def free_port_range(size: int, host: str = "127.0.0.1") -> tuple[int, int]:
+    """(first, last) of `size` UDP ports in a row, below those that the system hands out by itself; the first is even.
+
+    Every port is tried, since a test that meets a foreign socket in the middle of its range fails in a way that explains nothing.
+    """
+    source = random.Random()
+    for _ in range(50):
+        first = source.randrange(10_240, 32_000 - size, 2)
+        if all(_is_free(host, port) for port in range(first, first + size)):
+            return first, first + size - 1
+    raise ChildFailed(f"no {size} free ports in a row")
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+class Child:
+    """One process, its output in `<folder>/<name>.log`."""
+
+    def __init__(self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self.command = list(command)
+        self.folder = folder
+        self.log = folder / f"{name}.log"
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise ChildFailed(f"{self.name} was not started")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start, or start again; output is appended. It leads a process group, so that its own children end with it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signal the process alone."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def wait(self, timeout_s: float) -> int:
+        """Its exit status. Raises ChildFailed where it still runs after `timeout_s`."""
+        if self._process is None:
+            raise ChildFailed(f"{self.name} was not started")
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise ChildFailed(f"{self.name} still runs after {timeout_s:g} s\n{self.tail()}") from None
+
+    def stop(self, timeout_s: float = 10.0) -> int:
+        """SIGTERM, then wait; its exit status."""
+        self.send_signal(signal.SIGTERM)
+        return self.wait(timeout_s)
+
+    def kill(self) -> None:
+        """SIGKILL to the whole process group: nothing gets to say goodbye."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def end(self) -> None:
+        """Whatever it takes: SIGTERM, and SIGKILL after five seconds."""
+        if self._process is None:
+            return
+        if self.running:
+            self.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
+        self.kill()
+        self._process = None
+
+    def check(self) -> None:
+        """Raises ChildFailed where it has ended."""
+        if self._process is None or self._process.poll() is not None:
+            status = None if self._process is None else self._process.returncode
+            raise ChildFailed(f"{self.name} has ended with status {status}\n{self.tail()}")
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def tail(self, lines: int = 40) -> str:
+        """The last of its output, for a failure's message."""
+        return "\n".join([f"--- the last of {self.log}", *self.output().splitlines()[-lines:]])
