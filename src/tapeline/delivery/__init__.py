@@ -1,0 +1,1 @@
+"""What happens to a recording after it was captured. See README.md beside this file."""

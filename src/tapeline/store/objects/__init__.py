@@ -74,6 +74,11 @@ class ObjectStore:
         self._folder = _folder_of(url)
         self._opened: Backend | None = None
 
+    @property
+    def local(self) -> bool:
+        """Whether the objects are files in a folder of this machine."""
+        return self._folder is not None
+
     async def check(self) -> None:
         """Raises ObjectsUnavailable unless the store answers."""
         if self._opened is not None and self._folder is not None and not await asyncio.to_thread(self._folder.is_dir):

@@ -1,0 +1,50 @@
+"""What the worker process is told by its parent, as one line of JSON in the environment variable TAPELINE_WORKER.
+
+Not as arguments: a database's address may hold a password, and arguments can be read by every user of the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tapeline.core.settings import Settings, load
+
+__all__ = ["VARIABLE", "WorkerConfig"]
+
+VARIABLE = "TAPELINE_WORKER"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """`jobs` is the URL of DBOS's own database; `slots` how many recordings are worked on at once, 0 for one per core."""
+
+    data: str
+    database: str
+    objects: str
+    jobs: str
+    node: str = ""
+    slots: int = 0
+
+    @property
+    def spool(self) -> Path:
+        return Path(self.data) / "spool"
+
+    @classmethod
+    def of(cls, settings: Settings) -> WorkerConfig:
+        server = settings.server
+        data = server.data.absolute()
+        shared = server.database_url.startswith("postgres")
+        jobs = server.database_url if shared else f"sqlite:///{data / 'dbos.sqlite'}"
+        return cls(str(data), server.database_url, server.objects_url, jobs, server.node_name)
+
+    @classmethod
+    def from_environment(cls) -> WorkerConfig:
+        """From TAPELINE_WORKER; started by hand, from the settings as `tapeline serve` reads them."""
+        given = os.environ.get(VARIABLE)
+        return cls(**json.loads(given)) if given else cls.of(load())
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))

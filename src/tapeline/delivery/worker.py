@@ -1,0 +1,164 @@
+"""The worker: a process of its own that finishes recordings, so that encoding and uploading never share a thread with a live call.
+
+    python -m tapeline.delivery.worker
+
+It is told of work by lines on stdin (`finish <recording id>`), and finds what it was not told of by looking into the spool. What it
+did it says in lines of JSON on stdout: `{"recording": id, "state": "available", ...}`, `{"ready": true}`. Its parent's death closes
+stdin; then, or on SIGTERM, it ends after the step it is in. It may be killed at any time: what it was doing goes on when it is
+started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from tapeline.core.errors import TapelineError
+from tapeline.core.ids import is_id
+from tapeline.delivery.config import WorkerConfig
+from tapeline.delivery.durable import Jobs
+from tapeline.delivery.finish import Finisher
+from tapeline.recording.spool import Spool
+from tapeline.store import Database, DatabaseUnavailable, ObjectStore
+
+__all__ = ["Worker", "main"]
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 5.0  # how often the spool is searched for what nobody told us of
+FORGET_S = 3600.0
+AHEAD = 2  # workflows begun beyond what can be worked on, so that no slot waits for DBOS
+
+
+class Worker:
+    """The loop around `Jobs`: what to start when. Run it once."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        slots = config.slots or os.cpu_count() or 1
+        self._spool = Spool(config.spool)
+        self._database = Database(config.database)
+        self._jobs = Jobs(config.jobs, config.node, slots)
+        self._finisher = Finisher(self._spool, self._database, ObjectStore(config.objects), self._say)
+        self._waiting: dict[str, None] = {}  # complete recordings not begun yet, in order of arrival
+        self._begun: set[str] = set()
+        self._room = asyncio.Semaphore(slots + AHEAD)
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        listening = asyncio.create_task(self._listen())
+        working = asyncio.create_task(self._work())
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+        finally:
+            for task in (listening, working, stopping):
+                task.cancel()
+            await self._jobs.close(10.0)
+            await self._database.close()
+
+    async def _work(self) -> None:
+        await self._open_database()
+        await self._jobs.open(self._finisher)
+        self._say({"ready": True})
+        await asyncio.gather(self._look(), self._start(), self._tidy())
+
+    async def _open_database(self) -> None:
+        pause = 0.5
+        while True:
+            try:
+                await self._database.open()
+                return
+            except DatabaseUnavailable as error:
+                log.warning("%s", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 10.0)
+
+    async def _listen(self) -> None:
+        reader = asyncio.StreamReader(limit=65536)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := await reader.readline():
+            word, _, recording_id = line.decode("ascii", "replace").strip().partition(" ")
+            if word == "finish" and is_id(recording_id):
+                self._add(recording_id)
+        self._stop.set()  # nobody is left who could tell us anything: the parent is gone
+
+    def _add(self, recording_id: str) -> None:
+        if recording_id not in self._begun and recording_id not in self._waiting and recording_id not in self._jobs.working:
+            self._waiting[recording_id] = None
+            self._wake.set()
+
+    async def _look(self) -> None:
+        while True:
+            try:
+                for recording_id in await asyncio.to_thread(self._spool.complete):
+                    self._add(recording_id)
+                await self._finisher.write_attempts()
+            except (OSError, TapelineError) as error:
+                log.warning("cannot look into the spool: %s", error)
+            await asyncio.sleep(LOOK_S)
+
+    async def _start(self) -> None:
+        """Begin workflows, oldest first, while there is room."""
+        starting: set[asyncio.Task[None]] = set()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._room.acquire()
+                recording_id = next(iter(self._waiting))
+                del self._waiting[recording_id]
+                self._begun.add(recording_id)
+                task = asyncio.create_task(self._begin(recording_id))
+                starting.add(task)
+                task.add_done_callback(starting.discard)
+
+    async def _begin(self, recording_id: str) -> None:
+        def rest() -> None:
+            if recording_id in self._begun:
+                self._begun.discard(recording_id)
+                self._room.release()
+
+        try:
+            await self._jobs.offer(recording_id, rest)
+        except Exception as error:  # noqa: BLE001 - whatever DBOS's database did, the next look into the spool tries again
+            log.warning("cannot begin to finish: %s", error, extra={"recording": recording_id})
+            rest()
+
+    async def _tidy(self) -> None:
+        while True:
+            try:
+                await self._jobs.forget_old()
+            except Exception as error:  # noqa: BLE001 - housekeeping; it is tried again in an hour
+                log.warning("cannot tidy the jobs' database: %s", error)
+            await asyncio.sleep(FORGET_S)
+
+    def _say(self, what: Mapping[str, Any]) -> None:
+        """One line for the parent, in a single write."""
+        with suppress(OSError):  # the parent is gone; the end of stdin will tell
+            os.write(1, json.dumps(what).encode() + b"\n")
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s worker %(levelname)s %(message)s")
+    asyncio.run(Worker(WorkerConfig.from_environment()).run())
+    logging.shutdown()
+    # Threads that encode cannot be interrupted and would be waited for here. What they were doing is done again.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
