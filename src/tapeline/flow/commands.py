@@ -1,0 +1,218 @@
+"""What a running flow asks of the call: plain frozen values, carried out by whoever owns the call.
+
+A command whose end the flow may wait for carries a `token`; the event that tells of the end names the same token. Tokens are
+unique within one run. Nothing here knows of SIP, RTP, files or rows. Times are in seconds, except where a name says `_ms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tapeline.core.recordspec import RecordSpec
+
+__all__ = [
+    "Answer",
+    "Command",
+    "Dial",
+    "Echo",
+    "Fetch",
+    "Hangup",
+    "JoinRoom",
+    "LoadFlow",
+    "Log",
+    "Party",
+    "PlaceCall",
+    "Play",
+    "Ring",
+    "Say",
+    "Send",
+    "SendDigits",
+    "StartRecording",
+    "StopPlay",
+    "StopRecording",
+    "Tone",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody who can be called. `kind` is `tel`, `sip`, `extension`, `agent`, `user`, `device` ...; `target` number, URI or id."""
+
+    kind: str = ""
+    target: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer the call. Ends with `Answered`."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Tell the caller that it rings (180)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Speak `text` (plain, or SSML inside `<speak>`). Ends with `PlayEnded`."""
+
+    token: int
+    text: str
+    language: str = "en-US"
+    voice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Play `urls`, one after the other. Ends with `PlayEnded`.
+
+    A url is `http(s)://...`, or `recording:<recording id>`: audio of a recording of this call that has just ended.
+    """
+
+    token: int
+    urls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tone:
+    """Play a named tone once. Ends with `PlayEnded`."""
+
+    token: int
+    kind: str = "beep"
+
+
+@dataclass(frozen=True, slots=True)
+class StopPlay:
+    """Cut what the command with this token plays."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Send the caller its own audio back, or no longer."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecording:
+    """Start a recording. Answered by `RecordingStarted` or `RecordingRefused`, and at its end by `RecordingEnded`.
+
+    With `wait` the flow stands still until the end; else it goes on as soon as the start is answered.
+    """
+
+    token: int
+    spec: RecordSpec
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecording:
+    """Stop the active recording, the newest one, or the one that was started with this token."""
+
+    which: Literal["active", "newest"] | int = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class SendDigits:
+    """Send telephone events. Ends with `DigitsSent`."""
+
+    token: int
+    digits: str
+    duration_ms: int = 100
+    gap_ms: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """An HTTP request whose answer the flow waits for. Ends with `Fetched`."""
+
+    token: int
+    url: str
+    method: str = "GET"
+    body: bytes = b""
+    content_type: str = ""
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """An HTTP request that tells somebody something. With a token it ends with `Fetched`; with None nobody waits."""
+
+    url: str
+    method: str
+    content_type: str
+    body: bytes
+    token: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFlow:
+    """Find a stored flow document of this account. Ends with `FlowLoaded`."""
+
+    token: int
+    flow_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Call `destinations` and connect the caller with who answers first. Ends with `DialEnded`."""
+
+    token: int
+    destinations: tuple[Party, ...]
+    source: Party | None = None
+    timeout_s: float = 60.0
+    early_media: bool = False
+    anonymous: Literal["yes", "no", "auto"] = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)  # what one dialect only has
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRoom:
+    """Put the caller into a conference. Ends with `RoomLeft`."""
+
+    token: int
+    room: str
+    kind: Literal["conference", "confbridge", "conversation"] = "conference"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceCall:
+    """Place a call of its own, which runs its own flow (`flow_id`, or the document `flow`). Nobody waits for it."""
+
+    token: int
+    destinations: tuple[Party, ...]
+    source: Party | None = None
+    flow_id: str = ""
+    flow: str = ""  # JSON
+    chained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """End the call. `cause` is normal, busy, noanswer, rejected, failed, timeout ...; or that of the call `like_call_id`."""
+
+    cause: str = "normal"
+    like_call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Something worth a line in the log. `message` holds no personal data; `fields` may."""
+
+    level: Literal["info", "warning", "error"]
+    message: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+Command = (
+    Answer | Ring | Say | Play | Tone | StopPlay | Echo | StartRecording | StopRecording | SendDigits
+    | Fetch | Send | LoadFlow | Dial | JoinRoom | PlaceCall | Hangup | Log
+)  # fmt: skip

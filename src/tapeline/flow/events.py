@@ -1,0 +1,152 @@
+"""What a running flow is told: the ends of its commands, and what happens on the call by itself.
+
+An event with a `token` answers the command that carried it; once the flow has gone on from there the event is stale and is
+ignored. `Elapsed` is the interpreter's own: it tells a waiting operation that its deadline has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "Answered",
+    "CallStatus",
+    "DialEnded",
+    "Digit",
+    "DigitsSent",
+    "Elapsed",
+    "Event",
+    "Fetched",
+    "FlowLoaded",
+    "HungUp",
+    "PlayEnded",
+    "RecordingEnded",
+    "RecordingRefused",
+    "RecordingStarted",
+    "RoomLeft",
+    "Unsupported",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The call is up (2xx acknowledged, or media may flow)."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayEnded:
+    """Speech, files or tone have ended: to the end, cut (`interrupted`), or unplayable (`error` says why)."""
+
+    token: int
+    interrupted: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Digit:
+    """The caller pressed a key: one of 0-9, *, #, A-D."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingStarted:
+    """It records. `variables` are set on the call, each as `tapeline.recording.<name>`: id, reference_type, format ..."""
+
+    token: int
+    recording_id: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingRefused:
+    """It does not record: the call is not up, another one is active, the disk is full."""
+
+    token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingEnded:
+    """It has ended. `reason`: stopped, silence, key, max_seconds, hangup, disk_full, absent ..."""
+
+    token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The answer to `Fetch` or `Send`. `status` is 0 and `error` set where there was none."""
+
+    token: int
+    status: int
+    body: bytes = b""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLoaded:
+    """A stored flow: its document (text, bytes, parsed JSON), or None and why."""
+
+    token: int
+    document: Any
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DigitsSent:
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class DialEnded:
+    """Nobody was reached, or the conversation is over. `causes` most telling first: `("NO_ANSWER", "sip:480")`."""
+
+    token: int
+    answered: bool
+    causes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLeft:
+    """The caller left the conference, or it ended, or it could not be joined (`reason`)."""
+
+    token: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """This system cannot carry out the command with this token. The flow goes on with the next step."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    """The call is over, and with it the run. `by` is `remote` or `local`."""
+
+    cause: str = "normal"
+    by: str = "remote"
+
+
+@dataclass(frozen=True, slots=True)
+class CallStatus:
+    """The call's status changed: dialing, ringing, progressing, terminating, canceling, hangup."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """The deadline that the operation asked for has passed."""
+
+
+Event = (
+    Answered | PlayEnded | Digit | RecordingStarted | RecordingRefused | RecordingEnded | Fetched | FlowLoaded | DigitsSent
+    | DialEnded | RoomLeft | Unsupported | HungUp | CallStatus | Elapsed
+)  # fmt: skip

@@ -1,0 +1,92 @@
+"""Other parties: dialling them, joining a conference, placing a call of its own.
+
+The words are complete; who carries out the command may answer `Unsupported`, upon which the flow goes on. How legs are bridged is
+not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from tapeline.flow import commands
+from tapeline.flow.commands import Party
+from tapeline.flow.events import DialEnded, RoomLeft
+from tapeline.flow.ops.waiting import reply
+from tapeline.flow.program import DEFAULT, Context, Op, Performance
+
+__all__ = ["Dial", "JoinRoom", "PlaceCall"]
+
+
+def _filled(context: Context, party: Party) -> Party:
+    return replace(party, kind=context.text(party.kind), target=context.text(party.target), name=context.text(party.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Dial(Op):
+    """Call several at once and connect the first to answer, until one of the two leaves.
+
+    Results: `answered`; else the causes as the call tells them, most telling first (`NO_ANSWER`, `sip:486`), else `failed`.
+    """
+
+    kind: ClassVar[str] = "dial"
+
+    destinations: tuple[Party, ...]
+    source: Party | None = None
+    timeout_s: float = 60.0
+    early_media: bool = False
+    anonymous: Literal["yes", "no", "auto"] = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.destinations:
+            raise ValueError("there must be a destination")
+
+    def perform(self, context: Context) -> Performance:
+        token = context.token()
+        destinations = tuple(_filled(context, party) for party in self.destinations)
+        source = _filled(context, self.source) if self.source else None
+        context.issue(commands.Dial(token, destinations, source, self.timeout_s, self.early_media, self.anonymous, self.options))
+        event = yield from reply(token)
+        if not isinstance(event, DialEnded):
+            return DEFAULT
+        return "answered" if event.answered else (*event.causes, "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRoom(Op):
+    """Be in a conference until one leaves it. Result: why, as the call tells it."""
+
+    kind: ClassVar[str] = "join_room"
+
+    room: str
+    room_kind: Literal["conference", "confbridge", "conversation"] = "conference"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def perform(self, context: Context) -> Performance:
+        token = context.token()
+        context.issue(commands.JoinRoom(token, context.text(self.room), self.room_kind, self.options))
+        event = yield from reply(token)
+        return event.reason if isinstance(event, RoomLeft) else DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceCall(Op):
+    """Start an independent call; the flow does not wait for it."""
+
+    kind: ClassVar[str] = "place_call"
+
+    destinations: tuple[Party, ...]
+    source: Party | None = None
+    flow_id: str = ""
+    flow: str = ""
+    chained: bool = False
+
+    def perform(self, context: Context) -> Performance:
+        destinations = tuple(_filled(context, party) for party in self.destinations)
+        source = _filled(context, self.source) if self.source else None
+        flow_id = context.text(self.flow_id)
+        context.issue(commands.PlaceCall(context.token(), destinations, source, flow_id, self.flow, self.chained))
+        yield from ()
+        return DEFAULT

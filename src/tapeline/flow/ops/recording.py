@@ -1,0 +1,66 @@
+"""Recording: one operation with one specification, whoever's document asks.
+
+A recording that runs on lets the flow continue as soon as its start is answered, so that its variables are there and its first
+sample precedes what follows; a blocking one holds the flow until it ends. Where audio goes is not known here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from tapeline.core.recordspec import RecordSpec
+from tapeline.flow import commands
+from tapeline.flow.events import Elapsed, RecordingEnded, RecordingRefused, Unsupported
+from tapeline.flow.ops.answering import be_answered
+from tapeline.flow.ops.waiting import reply
+from tapeline.flow.program import DEFAULT, Context, Op, Performance
+
+__all__ = ["Record", "StopRecording"]
+
+START_PATIENCE_S = 2.0  # a start that is not answered within this does not hold the flow
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Op):
+    """Start a recording. Results: `refused`; of a blocking one (`spec.blocking`) why it ended: `key`, `silence`, `max_seconds` ..."""
+
+    kind: ClassVar[str] = "record"
+
+    spec: RecordSpec
+    answers: bool = False
+
+    def perform(self, context: Context) -> Performance:
+        if self.answers:
+            yield from be_answered(context)
+        token = context.token()
+        context.issue(commands.StartRecording(token, self._filled(context), self.spec.blocking))
+        deadline = None if self.spec.blocking else context.now + START_PATIENCE_S
+        event = yield from reply(token, deadline)
+        while self.spec.blocking and not isinstance(event, RecordingEnded | RecordingRefused | Unsupported):
+            event = yield from reply(token)
+        if isinstance(event, RecordingRefused):
+            context.log("warning", "recording refused", reason=event.reason)
+            return "refused"
+        if isinstance(event, Elapsed):
+            context.log("warning", "the start of a recording was not answered in time")
+        return event.reason if isinstance(event, RecordingEnded) else DEFAULT
+
+    def _filled(self, context: Context) -> RecordSpec:
+        spec = self.spec
+        deliver = tuple(replace(target, url=context.text(target.url)) for target in spec.deliver)
+        return replace(spec, deliver=deliver, label=context.text(spec.label), on_end_flow_id=context.text(spec.on_end_flow_id))
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecording(Op):
+    """Stop the one active recording, or the newest of several."""
+
+    kind: ClassVar[str] = "stop_recording"
+
+    which: Literal["active", "newest"] = "active"
+
+    def perform(self, context: Context) -> Performance:
+        context.issue(commands.StopRecording(self.which))
+        yield from ()
+        return DEFAULT
