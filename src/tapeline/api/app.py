@@ -1,0 +1,96 @@
+"""Puts the faces together into one ASGI application.
+
+Knows which middleware, routers and error handlers there are and in which order; nothing of calls. `create_app` is called by the
+composition root with the real service, and by tests with one in memory. Other packages may add their own routers to what it gives.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tapeline import __version__
+from tapeline.api import system, voipbin
+from tapeline.api.auth import Authenticator
+from tapeline.api.errors import RouteNotFound, error_response
+from tapeline.api.metrics import Metrics
+from tapeline.api.middleware import RequestFrame, UnexpectedErrors, request_id_of
+from tapeline.api.ports import Service, Tokens
+from tapeline.core.clock import Clock, SystemClock
+from tapeline.core.errors import InvalidInput, TapelineError
+from tapeline.core.settings import Settings
+
+__all__ = ["create_app"]
+
+_METHODS = ("POST", "GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+_EXPOSED = ("X-Request-Id", "Content-Range", "Content-Disposition", "ETag", "Accept-Ranges", "Retry-After")
+_SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "token": {"type": "apiKey", "in": "query", "name": "token"},
+}
+
+
+class _Described(FastAPI):
+    """FastAPI with the two ways of giving a token in its description."""
+
+    def openapi(self) -> dict[str, Any]:
+        description = super().openapi()
+        description.setdefault("components", {})["securitySchemes"] = _SECURITY_SCHEMES
+        return description
+
+
+def create_app(
+    service: Service, tokens: Tokens, settings: Settings, *, metrics: Metrics | None = None, clock: Clock | None = None
+) -> FastAPI:
+    """The application over `service`. `metrics` may hold collectors of others already; its page then shows theirs too."""
+    clock = clock or SystemClock()
+    metrics = metrics or Metrics()
+    metrics.watch(service.stats)
+    app = _Described(
+        title="tapeline",
+        version=__version__,
+        summary="A self-hosted call recorder.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        servers=[{"url": settings.server.base_url}],
+        middleware=[
+            Middleware(RequestFrame, metrics=metrics, clock=clock),
+            Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=_METHODS, allow_headers=["*"], expose_headers=_EXPOSED),
+            Middleware(UnexpectedErrors),
+        ],
+    )
+    app.add_exception_handler(TapelineError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    face = voipbin.Face(service, settings.recording.max_seconds)
+    app.include_router(voipbin.router(face, Authenticator(tokens, clock)))
+    app.include_router(system.router(service, metrics))
+    return app
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TapelineError)
+    return error_response(error, request_id_of(request.scope))
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+    invalid = InvalidInput("; ".join(problems), problems=problems, reason="INVALID_REQUEST_PARAMETER")
+    return error_response(invalid, request_id_of(request.scope))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    """The router's own refusals. The platform never answers 405: a wrong method is a path that is not there."""
+    assert isinstance(error, HTTPException)
+    if error.status_code in {404, 405}:
+        return error_response(RouteNotFound("nothing answers at this path with this method"), request_id_of(request.scope))
+    return error_response(InvalidInput(str(error.detail)), request_id_of(request.scope))

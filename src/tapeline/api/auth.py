@@ -1,0 +1,106 @@
+"""Who asks: finds the credential in a request and the principal that it stands for.
+
+The platform's order of search is kept: cookie `token`, query `token`, `Authorization: Bearer`, cookie `accesskey`, query
+`accesskey`; the first that is not empty is the one. Tokens and access keys are accepted in either place. A principal is remembered for
+a few seconds, so that a revoked token ends within that time, and for some minutes more while the store cannot be asked at all:
+a database that is down must not keep anyone from stopping a recording.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+
+from tapeline.api.errors import Unauthenticated
+from tapeline.api.ports import Tokens
+from tapeline.core.clock import Clock
+from tapeline.core.errors import Unavailable
+from tapeline.core.principal import Principal
+
+__all__ = ["Authenticator", "credential", "principal_of"]
+
+FRESH_S = 5.0
+STALE_S = 300.0
+REMEMBERED = 1024
+MAX_SECRET = 4096
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def credential(request: Request) -> str:
+    """The credential of `request`, "" where it has none."""
+    # A browser sends cookies also with what another site made it send. Such a request has them only to read, and cannot read the answer.
+    foreign = request.headers.get("sec-fetch-site", "") in {"cross-site", "same-site"} and request.method not in _SAFE_METHODS
+    cookies = {} if foreign else request.cookies
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    found = (
+        cookies.get("token"),
+        request.query_params.get("token"),
+        bearer.strip() if scheme.lower() == "bearer" else "",
+        cookies.get("accesskey"),
+        request.query_params.get("accesskey"),
+    )
+    return next((secret for secret in found if secret), "")
+
+
+def principal_of(request: Request) -> Principal:
+    """The principal that the guard of the route has put there."""
+    principal: Principal = request.state.principal
+    return principal
+
+
+class Authenticator:
+    """Turns requests into principals. Belongs to one event loop."""
+
+    def __init__(self, tokens: Tokens, clock: Clock) -> None:
+        self._tokens = tokens
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()  # by digest: no secret stays in memory
+
+    async def principal(self, request: Request) -> Principal:
+        """Raises Unauthenticated, Unavailable."""
+        secret = credential(request)
+        if not secret:
+            raise Unauthenticated("a token is needed", hint="send it as 'Authorization: Bearer ...' or as ?token=...")
+        return await self.identify(secret)
+
+    async def identify(self, secret: str) -> Principal:
+        """The principal behind `secret`. Raises Unauthenticated, Unavailable."""
+        if len(secret) > MAX_SECRET or not secret.isascii():
+            raise _unknown()
+        digest = hashlib.sha256(secret.encode()).digest()
+        since, principal = self._known.get(digest, (0.0, None))
+        now = self._clock.now()
+        if principal is not None and now - since < FRESH_S:
+            return principal
+        try:
+            token = await self._tokens.find(secret)
+        except Unavailable:
+            if principal is not None and now - since < STALE_S:
+                return principal
+            raise
+        if token is None:
+            self._known.pop(digest, None)
+            raise _unknown()
+        principal = Principal(token.account_id, frozenset(token.scopes), token.name)
+        self._known[digest] = (now, principal)
+        self._known.move_to_end(digest)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return principal
+
+    def needs(self, scope: str) -> Callable[[Request], Awaitable[None]]:
+        """The guard of a route: lets in who holds `scope`, and leaves the principal for `principal_of`."""
+
+        async def guard(request: Request) -> None:
+            principal = await self.principal(request)
+            principal.require(scope)
+            request.state.principal = principal
+
+        return guard
+
+
+def _unknown() -> Unauthenticated:
+    return Unauthenticated("this token is not valid", hint="it may have been revoked", reason="INVALID_CREDENTIALS")

@@ -1,0 +1,186 @@
+"""Request bodies: lenient JSON, and what it asks to be recorded as a frozen RecordSpec.
+
+Lenient as the platform is: the Content-Type is not looked at, an empty body stands for all defaults, `null` is absent, unknown keys
+are ignored, and numbers and booleans may be strings. All problems of a body are collected into one error. A wrong JSON type makes it
+`INVALID_JSON_BODY`, a value out of range `INVALID_ARGUMENT`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from starlette.requests import Request
+
+from tapeline.api.errors import BodyTooLarge
+from tapeline.core.errors import InvalidInput
+from tapeline.core.ids import ZERO_ID, is_id
+from tapeline.core.recordspec import Format, MaskMode, RecordSpec, SilenceRule
+
+__all__ = ["MAX_BODY", "Fields", "mask_mode", "read_json", "record_spec"]
+
+MAX_BODY = 1_000_000
+KEYS = "0123456789*#ABCD"
+RATES = (8000, 16000)
+
+
+async def read_json(request: Request) -> Mapping[str, Any]:
+    """The body's JSON object, empty for an empty body. Raises BodyTooLarge, InvalidInput."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and (len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY):
+        raise _too_large()
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > MAX_BODY:
+            raise _too_large()
+    if not received.strip():
+        return {}
+    try:
+        body = json.loads(received, parse_constant=_no_constant)
+        json.dumps(body, ensure_ascii=False).encode()  # lone surrogates pass json.loads, but can go nowhere from here
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput("the body is not JSON", hint="send a JSON object or nothing", reason="INVALID_JSON_BODY") from error
+    if not isinstance(body, dict):
+        raise InvalidInput("the body is not a JSON object", hint="send a JSON object or nothing", reason="INVALID_JSON_BODY")
+    return body
+
+
+class Fields:
+    """Reads typed fields of one body and collects what is wrong with them; `finish` raises it all at once."""
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        self._body = body
+        self._problems: list[str] = []
+        self._wrong_type = False
+
+    def text(self, name: str) -> str:
+        value = self._body.get(name)
+        if value is None or isinstance(value, str):
+            return value or ""
+        self._mistyped(name, "a string")
+        return ""
+
+    def number(self, name: str) -> float:
+        """Not negative; 0.0 where absent, empty or wrong."""
+        value = self._body.get(name)
+        if value is None or value == "":
+            return 0.0
+        number = _number(value)
+        if number is None:
+            self._mistyped(name, "a number")
+            return 0.0
+        if number < 0:
+            self.problem(f"{name} must not be negative")
+            return 0.0
+        return number
+
+    def flag(self, name: str) -> bool:
+        value = self._body.get(name)
+        if value is None or value == "":
+            return False
+        flag = _FLAGS.get(value.strip().lower() if isinstance(value, str) else value) if isinstance(value, str | bool | int) else None
+        if flag is None:
+            self._mistyped(name, "true or false")
+        return bool(flag)
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """One of `choices` in either case; the first where absent."""
+        value = self.text(name).strip().lower()
+        if value and value not in choices:
+            self.problem(f"{name} must be one of {', '.join(choices)}")
+        return value if value in choices else choices[0]
+
+    def problem(self, sentence: str) -> None:
+        self._problems.append(sentence)
+
+    def finish(self) -> None:
+        """Raises InvalidInput with every problem, if there is any."""
+        if self._problems:
+            reason = "INVALID_JSON_BODY" if self._wrong_type else "INVALID_ARGUMENT"
+            raise InvalidInput("; ".join(self._problems), problems=self._problems, reason=reason)
+
+    def _mistyped(self, name: str, wanted: str) -> None:
+        self._wrong_type = True
+        self._problems.append(f"{name} must be {wanted}")
+
+
+def record_spec(body: Mapping[str, Any], max_seconds: float) -> RecordSpec:
+    """What the body of `recording_start` asks for. Raises InvalidInput with all its problems."""
+    fields = Fields(body)
+    chosen = fields.choice("format", ("wav", "mp3", "ogg"))
+    silence_s = fields.number("end_of_silence")
+    asked_s = fields.number("duration")
+    min_s = fields.number("min_seconds")
+    max_s = min(asked_s or max_seconds, max_seconds)
+    if min_s > max_s:
+        fields.problem(f"min_seconds must not exceed the longest duration, {max_s:g} s")
+    rate = int(fields.number("rate")) or RATES[0]
+    if rate not in RATES:
+        fields.problem(f"rate must be one of {', '.join(map(str, RATES))}")
+    spec = RecordSpec(
+        channels=2 if fields.flag("split") else 1,
+        format=next(item for item in get_args(Format) if item == chosen),
+        rate=rate,
+        max_s=max_s,
+        min_s=min_s,
+        silence=SilenceRule(initial_s=silence_s, final_s=silence_s) if silence_s else None,
+        end_keys=_end_keys(fields),
+        beep=fields.flag("beep_start"),
+        on_end_flow_id=_flow_id(fields),
+        origin="api",
+    )
+    fields.finish()
+    return spec
+
+
+def mask_mode(body: Mapping[str, Any], default: MaskMode) -> MaskMode:
+    """The `mode` of pause and mask. Raises InvalidInput."""
+    fields = Fields(body)
+    modes: tuple[MaskMode, ...] = get_args(MaskMode)
+    chosen = fields.choice("mode", (default, *(mode for mode in modes if mode != default)))
+    fields.finish()
+    return next(mode for mode in modes if mode == chosen)
+
+
+def _end_keys(fields: Fields) -> frozenset[str]:
+    keys = fields.text("end_of_key").strip().upper()
+    if keys in {"", "NONE"}:
+        return frozenset()
+    if keys == "ANY":
+        return frozenset(KEYS)
+    if not set(keys) <= set(KEYS):
+        fields.problem(f"end_of_key must be none, any, or keys out of {KEYS}")
+    return frozenset(keys)
+
+
+def _flow_id(fields: Fields) -> str:
+    flow_id = fields.text("on_end_flow_id").strip()
+    if flow_id and not is_id(flow_id):
+        fields.problem("on_end_flow_id must be a UUID")
+    return "" if flow_id == ZERO_ID else flow_id.lower()
+
+
+_FLAGS: Mapping[str | bool | int, bool] = {
+    "true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False, True: True, False: False,
+}  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"the body is longer than {MAX_BODY} bytes")

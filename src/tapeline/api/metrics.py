@@ -1,0 +1,57 @@
+"""Numbers for Prometheus: the service's own, read when asked for, and those of the requests, counted here.
+
+A name of the service's that ends in `_total` is a counter, any other a gauge; all are given the prefix `tapeline_`. Labels come
+from tables (route, known method, status), never from what a client sent, so their number is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+__all__ = ["CONTENT_TYPE", "Metrics"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
+
+
+class Metrics:
+    """One registry of its own: two servers in a process do not share numbers. `registry` is open to others' collectors."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._requests = Counter(
+            "tapeline_http_requests", "Requests answered", ("method", "route", "status"), registry=self.registry
+        )
+        self._seconds = Histogram(
+            "tapeline_http_request_seconds", "Time until the last byte", ("method", "route"), buckets=_BUCKETS, registry=self.registry
+        )
+
+    def watch(self, stats: Callable[[], Mapping[str, float]]) -> None:
+        """Show what `stats` says whenever the page is asked for."""
+        self.registry.register(_Stats(stats))
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        known = method if method in _METHODS else "other"
+        self._requests.labels(known, route, str(status)).inc()
+        self._seconds.labels(known, route).observe(seconds)
+
+    def page(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class _Stats(Collector):
+    def __init__(self, stats: Callable[[], Mapping[str, float]]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        for name, value in sorted(self._stats().items()):
+            full = "tapeline_" + re.sub(r"[^a-zA-Z0-9_]", "_", name).removeprefix("tapeline_")
+            words = full.removeprefix("tapeline_").removesuffix("_total").replace("_", " ")
+            family = CounterMetricFamily if full.endswith("_total") else GaugeMetricFamily
+            yield family(full, words, value=value)

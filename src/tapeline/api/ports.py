@@ -1,0 +1,74 @@
+"""What the faces need of the rest of the house, as protocols; `calls.service.Service` and `store` fulfil them.
+
+Errors are those of `core.errors`: NotFound, Forbidden, InvalidState, InvalidInput, Unavailable, Exhausted. Who may see what is the
+service's rule; which scope a route needs is the face's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
+
+from tapeline.calls.views import CallView, Page, RecordingFile, RecordingView
+from tapeline.core.principal import Principal
+from tapeline.core.recordspec import MaskMode, RecordSpec
+
+__all__ = ["Service", "Token", "Tokens"]
+
+
+class Token(Protocol):
+    """A token that is valid now."""
+
+    @property
+    def account_id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def scopes(self) -> Collection[str]: ...
+
+
+class Tokens(Protocol):
+    async def find(self, secret: str) -> Token | None:
+        """The valid token with this secret. Raises Unavailable while the store cannot be asked."""
+
+
+class Service(Protocol):
+    """The use cases. `before` is seconds since 1970: only what was created strictly earlier."""
+
+    @property
+    def accepting(self) -> bool:
+        """False while draining: no new calls are taken."""
+
+    async def list_calls(self, principal: Principal, before: float | None, limit: int) -> Page: ...
+
+    async def get_call(self, call_id: str, principal: Principal) -> CallView: ...
+
+    async def hangup(self, call_id: str, principal: Principal) -> CallView: ...
+
+    async def delete_call(self, call_id: str, principal: Principal) -> CallView: ...
+
+    async def start_recording(self, call_id: str, spec: RecordSpec, principal: Principal) -> CallView: ...
+
+    async def stop_recording(self, call_id: str, principal: Principal) -> CallView: ...
+
+    async def mask_recording(self, recording_id: str, mode: MaskMode, principal: Principal) -> RecordingView: ...
+
+    async def unmask_recording(self, recording_id: str, principal: Principal) -> RecordingView: ...
+
+    async def list_recordings(self, principal: Principal, before: float | None, limit: int) -> Page: ...
+
+    async def get_recording(self, recording_id: str, principal: Principal) -> RecordingView: ...
+
+    async def delete_recording(self, recording_id: str, principal: Principal) -> RecordingView: ...
+
+    async def recording_file(self, recording_id: str, principal: Principal) -> RecordingFile: ...
+
+    async def verify_recording(self, recording_id: str, principal: Principal) -> Mapping[str, Any]: ...
+
+    async def health(self) -> Mapping[str, str]:
+        """Name of a part -> "ok", or what is wrong with it."""
+
+    def stats(self) -> Mapping[str, float]:
+        """Gauges, and counters where the name ends in `_total`."""

@@ -1,0 +1,213 @@
+"""VoIPBIN's REST face under /v1.0, and the home of what no dialect has: pause, mask, verify, timeline, peaks.
+
+Each row of the route table names its method, path, scope and endpoint; an endpoint reads the request, calls one method of the service
+and shapes its view. Sources: the platform's API description, and docs/rest.md for ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse, Response
+
+from tapeline.api import shapes
+from tapeline.api.auth import Authenticator, principal_of
+from tapeline.api.bodies import mask_mode, read_json, record_spec
+from tapeline.api.files import file_response
+from tapeline.api.ports import Service
+from tapeline.api.times import read_page_token
+from tapeline.core.errors import InvalidInput
+from tapeline.core.ids import is_id
+
+__all__ = ["PREFIX", "Face", "Route", "router"]
+
+PREFIX = "/v1.0"
+PAGE_SIZE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    method: str
+    path: str
+    scope: str
+    endpoint: Callable[..., Any]
+    summary: str
+    answer: type | None = None  # its shape, for the API's description
+    parameters: tuple[dict[str, Any], ...] = ()
+    body: dict[str, Any] | None = None
+
+
+class Face:
+    """The endpoints. Holds nothing but what it was given."""
+
+    def __init__(self, service: Service, max_seconds: float) -> None:
+        self._service = service
+        self._max_seconds = max_seconds
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("GET", "/calls", "calls:read", self.list_calls, "List calls, newest first", shapes.CallsShape, PAGING),
+            Route("GET", "/calls/{id}", "calls:read", self.get_call, "One call", shapes.CallShape),
+            Route("DELETE", "/calls/{id}", "calls:write", self.delete_call, "Delete a call; one that lives is hung up", shapes.CallShape),
+            Route("POST", "/calls/{id}/hangup", "calls:write", self.hangup, "Hang up", shapes.CallShape),
+            Route(
+                "POST", "/calls/{id}/recording_start", "recordings:write", self.start_recording, "Start recording", shapes.CallShape,
+                body=START_BODY,
+            ),
+            Route("POST", "/calls/{id}/recording_stop", "recordings:write", self.stop_recording, "Stop recording", shapes.CallShape),
+            Route(
+                "GET", "/recordings", "recordings:read", self.list_recordings, "List recordings, newest first", shapes.RecordingsShape,
+                PAGING,
+            ),
+            Route("GET", "/recordings/{id}", "recordings:read", self.get_recording, "One recording", shapes.RecordingShape),
+            Route("DELETE", "/recordings/{id}", "recordings:delete", self.delete_recording, "Delete with its audio", shapes.RecordingShape),
+            Route("GET", "/recordings/{id}/file", "recordings:listen", self.file, "The audio, whole or a range"),
+            Route("GET", "/recordingfiles/{id}", "recordings:listen", self.file, "The audio; the platform's other path"),
+            Route("GET", "/recordings/{id}/timeline", "recordings:read", self.timeline, "What happened, when", shapes.TimelineShape),
+            Route("GET", "/recordings/{id}/peaks", "recordings:read", self.peaks, "Loudness for drawing", shapes.PeaksShape),
+            Route("POST", "/recordings/{id}/verify", "recordings:read", self.verify, "Read the stored audio and compare its checksum"),
+            Route(
+                "POST", "/recordings/{id}/pause", "recordings:write", self.pause, "Pause: cut, unless another mode is given",
+                shapes.RecordingShape, body=MASK_BODY,
+            ),
+            Route("POST", "/recordings/{id}/resume", "recordings:write", self.unmask, "Resume", shapes.RecordingShape),
+            Route(
+                "POST", "/recordings/{id}/mask", "recordings:write", self.mask, "Mask: silence, unless another mode is given",
+                shapes.RecordingShape, body=MASK_BODY,
+            ),
+            Route("POST", "/recordings/{id}/unmask", "recordings:write", self.unmask, "Unmask", shapes.RecordingShape),
+        )  # fmt: skip
+
+    async def list_calls(self, request: Request) -> Response:
+        before, limit = _paging(request)
+        return JSONResponse(shapes.listing(await self._service.list_calls(principal_of(request), before, limit), shapes.call))
+
+    async def get_call(self, request: Request, id: str) -> Response:
+        return JSONResponse(shapes.call(await self._service.get_call(_id(id), principal_of(request))))
+
+    async def delete_call(self, request: Request, id: str) -> Response:
+        return JSONResponse(shapes.call(await self._service.delete_call(_id(id), principal_of(request))))
+
+    async def hangup(self, request: Request, id: str) -> Response:
+        return JSONResponse(shapes.call(await self._service.hangup(_id(id), principal_of(request))))
+
+    async def start_recording(self, request: Request, id: str) -> Response:
+        call_id = _id(id)
+        spec = record_spec(await read_json(request), self._max_seconds)
+        return JSONResponse(shapes.call(await self._service.start_recording(call_id, spec, principal_of(request))))
+
+    async def stop_recording(self, request: Request, id: str) -> Response:
+        return JSONResponse(shapes.call(await self._service.stop_recording(_id(id), principal_of(request))))
+
+    async def list_recordings(self, request: Request) -> Response:
+        before, limit = _paging(request)
+        page = await self._service.list_recordings(principal_of(request), before, limit)
+        return JSONResponse(shapes.listing(page, shapes.recording))
+
+    async def get_recording(self, request: Request, id: str) -> Response:
+        return JSONResponse(shapes.recording(await self._service.get_recording(_id(id), principal_of(request))))
+
+    async def delete_recording(self, request: Request, id: str) -> Response:
+        return JSONResponse(shapes.recording(await self._service.delete_recording(_id(id), principal_of(request))))
+
+    async def file(self, request: Request, id: str) -> Response:
+        return await file_response(await self._service.recording_file(_id(id), principal_of(request)), request)
+
+    async def timeline(self, request: Request, id: str) -> Response:
+        return JSONResponse(shapes.timeline(await self._service.get_recording(_id(id), principal_of(request))))
+
+    async def peaks(self, request: Request, id: str) -> Response:
+        return JSONResponse(shapes.peaks(await self._service.get_recording(_id(id), principal_of(request))))
+
+    async def verify(self, request: Request, id: str) -> Response:
+        return JSONResponse(shapes.finite(await self._service.verify_recording(_id(id), principal_of(request))))
+
+    async def pause(self, request: Request, id: str) -> Response:
+        recording_id = _id(id)
+        mode = mask_mode(await read_json(request), "cut")
+        return JSONResponse(shapes.recording(await self._service.mask_recording(recording_id, mode, principal_of(request))))
+
+    async def mask(self, request: Request, id: str) -> Response:
+        recording_id = _id(id)
+        mode = mask_mode(await read_json(request), "silence")
+        return JSONResponse(shapes.recording(await self._service.mask_recording(recording_id, mode, principal_of(request))))
+
+    async def unmask(self, request: Request, id: str) -> Response:
+        return JSONResponse(shapes.recording(await self._service.unmask_recording(_id(id), principal_of(request))))
+
+
+def router(face: Face, authenticator: Authenticator) -> APIRouter:
+    """The routes of `face`, each behind the guard of its scope. Every GET answers HEAD too."""
+    made = APIRouter(prefix=PREFIX, tags=["v1.0"])
+    for route in face.routes():
+        extra: dict[str, Any] = {"security": [{"bearer": []}, {"token": []}], "x-scope": route.scope}
+        if route.parameters:
+            extra["parameters"] = list(route.parameters)
+        if route.body:
+            extra["requestBody"] = {"required": False, "content": {"application/json": {"schema": route.body}}}
+        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+            made.add_api_route(
+                route.path,
+                route.endpoint,
+                methods=[method],
+                name=route.endpoint.__name__,
+                operation_id=f"{method.lower()}{route.path.replace('/', '_').replace('{id}', 'id')}",
+                summary=route.summary,
+                description=f"Needs the scope `{route.scope}`.",
+                response_model=route.answer,
+                dependencies=[Depends(authenticator.needs(route.scope))],
+                openapi_extra=extra,
+                include_in_schema=method == route.method,
+            )
+    return made
+
+
+def _id(text: str) -> str:
+    if not is_id(text):
+        raise InvalidInput("the id in the path is not a UUID", reason="INVALID_ID")
+    return text.lower()
+
+
+def _paging(request: Request) -> tuple[float | None, int]:
+    """(before, limit) of a list request; sizes out of range become the largest one, as on the platform."""
+    size = request.query_params.get("page_size", "").strip()
+    token = request.query_params.get("page_token", "").strip()
+    digits = size.removeprefix("-")
+    if size and not (digits.isascii() and digits.isdigit()):
+        raise InvalidInput("page_size must be a whole number", reason="INVALID_REQUEST_PARAMETER")
+    limit = int(size) if 0 < len(size) <= len(str(PAGE_SIZE)) else PAGE_SIZE
+    return read_page_token(token) if token else None, limit if 1 <= limit <= PAGE_SIZE else PAGE_SIZE
+
+
+PAGING: tuple[dict[str, Any], ...] = (
+    {
+        "name": "page_size",
+        "in": "query",
+        "schema": {"type": "integer", "default": PAGE_SIZE, "minimum": 1, "maximum": PAGE_SIZE},
+        "description": "Items for each page.",
+    },
+    {
+        "name": "page_token",
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "next_page_token of the page before.",
+    },
+)
+START_BODY: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "format": {"type": "string", "enum": ["wav", "mp3", "ogg"], "default": "wav"},
+        "duration": {"type": "number", "description": "Longest, in seconds; 0: as long as the server allows."},
+        "end_of_silence": {"type": "number", "description": "Seconds of silence that end it; 0: off."},
+        "end_of_key": {"type": "string", "description": "none, any, or the keys that end it, such as #."},
+        "on_end_flow_id": {"type": "string", "format": "uuid", "description": "A flow to run once the recording is available."},
+        "split": {"type": "boolean", "description": "Two channels: left the recorded party, right what it hears."},
+        "rate": {"type": "integer", "enum": [8000, 16000], "default": 8000},
+        "beep_start": {"type": "boolean", "description": "A beep when it begins."},
+        "min_seconds": {"type": "number", "description": "What is shorter fails with too_short and is not kept."},
+    },
+}
+MASK_BODY: dict[str, Any] = {"type": "object", "properties": {"mode": {"type": "string", "enum": ["silence", "tone", "cut"]}}}
