@@ -1,0 +1,215 @@
+"""baresip as one telephone: it says what a plan holds, presses keys, and keeps what it hears.
+
+Each instance runs with a folder of its own and without a sound card: the voice comes from a WAV file, the ear is a null device, and
+baresip's `sndfile` filter writes what was decoded. Control and events go over its `ctrl_tcp` module: JSON in netstrings
+(cr.yp.to/proto/netstrings.txt). Blocking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import soundfile
+
+from tapeline.testing.listening import Heard, decode
+from tapeline.testing.plan import Plan
+from tapeline.testing.process import Child, ChildFailed, free_port, free_port_range, until
+from tapeline.testing.waveforms import silence
+
+__all__ = ["Baresip", "baresip_missing"]
+
+_MODULES = Path("/usr/lib/baresip/modules")
+_NEEDED = ("account", "aubridge", "aufile", "ctrl_tcp", "g711", "menu", "sndfile")
+
+_CONFIG = """\
+poll_method epoll
+net_interface 127.0.0.1
+sip_listen 127.0.0.1:{sip}
+call_local_timeout 120
+call_max_calls 4
+audio_source aufile,{voice}
+audio_player aubridge,ear
+audio_alert aubridge,bell
+ringback_disabled yes
+ausrc_srate 8000
+auplay_srate 8000
+ausrc_channels 1
+auplay_channels 1
+ausrc_format s16
+auplay_format s16
+rtp_ports {rtp[0]}-{rtp[1]}
+snd_path {heard}
+module_path {modules}
+module g711.so
+module aufile.so
+module aubridge.so
+module sndfile.so
+module_tmp account.so
+module_app menu.so
+module ctrl_tcp.so
+ctrl_tcp_listen 127.0.0.1:{control}
+"""
+
+
+def baresip_missing() -> str:
+    """Why baresip cannot be used here, or nothing."""
+    if not shutil.which("baresip"):
+        return "baresip is not installed (Debian package baresip-core); run scripts/peers"
+    absent = [name for name in _NEEDED if not (_MODULES / f"{name}.so").exists()]
+    return f"baresip has no module {', '.join(absent)} in {_MODULES} (Debian package baresip-core)" if absent else ""
+
+
+class Baresip:
+    """A telephone at `uri`. `answer` says whether it takes incoming calls by itself.
+
+    After its plan it is silent for `patience_s`, and only then hangs up by itself, as baresip does at a file's end.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan | None = None,
+        *,
+        name: str = "caller",
+        answer: Literal["auto", "manual"] = "manual",
+        patience_s: float = 90.0,
+    ) -> None:
+        self._folder = folder
+        self.port = _sip_port()
+        self.uri = f"sip:{name}@127.0.0.1:{self.port}"
+        self._control_port = free_port()
+        self._socket: socket.socket | None = None
+        self._received = b""
+        self.events: list[Mapping[str, Any]] = []
+        heard = folder / "heard"
+        heard.mkdir(parents=True, exist_ok=True)
+        said = plan.voice() if plan else silence(0.02)
+        soundfile.write(folder / "voice.wav", np.concatenate([said, silence(patience_s)]), 8000, subtype="PCM_16")
+        config = _CONFIG.format(
+            sip=self.port,
+            voice=folder.absolute() / "voice.wav",
+            rtp=free_port_range(32),
+            heard=heard.absolute(),
+            modules=_MODULES,
+            control=self._control_port,
+        )
+        (folder / "config").write_text(config)
+        (folder / "accounts").write_text(f"<sip:{name}@127.0.0.1>;regint=0;answermode={answer};audio_codecs=PCMU\n")
+        self.child = Child("baresip", ["baresip", "-f", str(folder.absolute())], folder)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+
+    def start(self) -> None:
+        """Start it and connect to its control port. Raises ChildFailed where it does not come up."""
+        self.child.start()
+        self._socket = until(self._connect, "baresip's control port")
+        self._socket.settimeout(0.05)
+
+    def end(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self.child.end()
+
+    def dial(self, target: str) -> None:
+        """Call `target` and wait until it is answered. Raises ChildFailed where the call is closed instead."""
+        self._command("dial", target)
+        event = self.wait_for("CALL_ESTABLISHED", "CALL_CLOSED", timeout_s=20)
+        if event["type"] == "CALL_CLOSED":
+            raise ChildFailed(f"the call to {target} was not answered: {event.get('param')}\n{self.child.tail()}")
+
+    def press(self, digits: str, *, gap_s: float = 0.3) -> None:
+        """Press keys, one after the other, as RFC 4733 events."""
+        for digit in digits:
+            self._command("sndcode", digit)
+            self.listen_for(gap_s)
+
+    def hang_up(self) -> None:
+        self._command("hangup", "")
+
+    def wait_for(self, *types: str, timeout_s: float = 10.0) -> Mapping[str, Any]:
+        """The next event, not yet taken, of one of these types; the events before it are gone. Raises ChildFailed after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            while self.events:
+                event = self.events.pop(0)
+                if event.get("type") in types:
+                    return event
+            if time.monotonic() > deadline:
+                raise ChildFailed(f"baresip reported none of {', '.join(types)} within {timeout_s:g} s\n{self.child.tail()}")
+            self._read()
+
+    def listen_for(self, seconds: float) -> None:
+        """Let `seconds` pass while events are collected."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._read()
+
+    def heard(self) -> Heard:
+        """What it heard in its last call, from the first packet to the last; to be asked when the call is over."""
+        return decode(self._recordings("dec")[-1])
+
+    def said(self) -> Heard:
+        """What it said in its last call, as it left the sound card."""
+        return decode(self._recordings("enc")[-1])
+
+    def _recordings(self, side: str) -> Sequence[Path]:
+        files = sorted((self._folder / "heard").glob(f"*-{side}.wav"))
+        if not files:
+            raise ChildFailed(f"baresip heard nothing\n{self.child.tail()}")
+        return files
+
+    def _connect(self) -> socket.socket | None:
+        self.child.check()
+        try:
+            return socket.create_connection(("127.0.0.1", self._control_port), timeout=1)
+        except ConnectionRefusedError:
+            return None
+
+    def _command(self, name: str, parameters: str) -> None:
+        if self._socket is None:
+            raise ChildFailed("baresip was not started")
+        body = json.dumps({"command": name, "params": parameters}).encode()
+        self._socket.sendall(b"%d:%s," % (len(body), body))
+
+    def _read(self) -> None:
+        """Take what has arrived, waiting 50 ms at most."""
+        if self._socket is None:
+            raise ChildFailed("baresip was not started")
+        with contextlib.suppress(TimeoutError):
+            received = self._socket.recv(65536)
+            if not received:
+                self.child.wait(5)
+                raise ChildFailed(f"baresip has ended\n{self.child.tail()}")
+            self._received += received
+        while (colon := self._received.find(b":")) > 0 and len(self._received) > (end := colon + 1 + int(self._received[:colon])):
+            message = json.loads(self._received[colon + 1 : end])
+            self._received = self._received[end + 1 :]
+            if message.get("event"):
+                self.events.append(message)
+            elif not message.get("ok", True):
+                raise ChildFailed(f"baresip refused a command: {message.get('data')}")
+
+
+def _sip_port() -> int:
+    """A free port for UDP and TCP whose neighbour is free too: baresip listens for TLS on the next one."""
+    while True:
+        port = free_port(socket.SOCK_STREAM)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            for number, kind in ((port, socket.SOCK_DGRAM), (port + 1, socket.SOCK_STREAM)):
+                held.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", number))
+            return port
