@@ -1,7 +1,7 @@
 """Keeps credentials out of logs.
 
 The platform's clients put their token into the query, so any log line with a URL would hold it. Our own line for each request has no
-query at all; for uvicorn's loggers there is a filter, to be added by whoever sets up logging: `RedactQuery.install()`.
+query at all; uvicorn's loggers are given a filter, so that none leaks whether or not its access log is on.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from tapeline import __version__
 from tapeline.api import system, voipbin
+from tapeline.api.accesslog import RedactQuery
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import RouteNotFound, error_response
 from tapeline.api.metrics import Metrics
@@ -53,6 +54,7 @@ def create_app(
     clock = clock or SystemClock()
     metrics = metrics or Metrics()
     metrics.watch(service.stats)
+    RedactQuery.install()
     app = _Described(
         title="tapeline",
         version=__version__,
@@ -70,8 +72,7 @@ def create_app(
     app.add_exception_handler(TapelineError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
-    face = voipbin.Face(service, settings.recording.max_seconds)
-    app.include_router(voipbin.router(face, Authenticator(tokens, clock)))
+    app.include_router(voipbin.router(voipbin.Face(service), Authenticator(tokens, clock)))
     app.include_router(system.router(service, metrics))
     return app
 

@@ -84,7 +84,7 @@ class Authenticator:
         if token is None:
             self._known.pop(digest, None)
             raise _unknown()
-        principal = Principal(token.account_id, frozenset(token.scopes), token.name)
+        principal = Principal(token.account, frozenset(token.scopes), token.name)
         self._known[digest] = (now, principal)
         self._known.move_to_end(digest)
         if len(self._known) > REMEMBERED:

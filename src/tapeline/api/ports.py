@@ -20,7 +20,7 @@ class Token(Protocol):
     """A token that is valid now."""
 
     @property
-    def account_id(self) -> str: ...
+    def account(self) -> str: ...
 
     @property
     def name(self) -> str: ...
@@ -36,10 +36,6 @@ class Tokens(Protocol):
 
 class Service(Protocol):
     """The use cases. `before` is seconds since 1970: only what was created strictly earlier."""
-
-    @property
-    def accepting(self) -> bool:
-        """False while draining: no new calls are taken."""
 
     async def list_calls(self, principal: Principal, before: float | None, limit: int) -> Page: ...
 
@@ -68,7 +64,7 @@ class Service(Protocol):
     async def verify_recording(self, recording_id: str, principal: Principal) -> Mapping[str, Any]: ...
 
     async def health(self) -> Mapping[str, str]:
-        """Name of a part -> "ok", or what is wrong with it."""
+        """Name of a part -> "ok", or what is wrong with it; a server that drains is not ready."""
 
     def stats(self) -> Mapping[str, float]:
         """Gauges, and counters where the name ends in `_total`."""

@@ -31,8 +31,6 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
     async def readyz() -> Response:
         checks = dict(await service.health())
-        if not service.accepting:
-            checks["calls"] = "draining: no new calls are taken"
         wrong = sorted(name for name, verdict in checks.items() if verdict != "ok")
         body = {"status": "not ready" if wrong else "ready", "failing": wrong, "checks": checks}
         return JSONResponse(body, 503 if wrong else 200)

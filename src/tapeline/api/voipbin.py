@@ -43,9 +43,8 @@ class Route:
 class Face:
     """The endpoints. Holds nothing but what it was given."""
 
-    def __init__(self, service: Service, max_seconds: float) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._max_seconds = max_seconds
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -96,7 +95,7 @@ class Face:
 
     async def start_recording(self, request: Request, id: str) -> Response:
         call_id = _id(id)
-        spec = record_spec(await read_json(request), self._max_seconds)
+        spec = record_spec(await read_json(request))
         return JSONResponse(shapes.call(await self._service.start_recording(call_id, spec, principal_of(request))))
 
     async def stop_recording(self, request: Request, id: str) -> Response:
