@@ -1,0 +1,64 @@
+"""SIP signalling without I/O: messages, transactions, dialogs and calls. See README.md in this folder.
+
+`Endpoint` is the way in. Sockets are in `tapeline.sip.transports` alone.
+"""
+
+from tapeline.sip.config import EndpointConfig, Flow, Outgoing, SipTimers
+from tapeline.sip.endpoint import Endpoint
+from tapeline.sip.errors import (
+    ImpossibleInput,
+    MalformedMessage,
+    MalformedMultipart,
+    MalformedSdp,
+    MalformedUri,
+    NoCommonMedia,
+    NotDrained,
+)
+from tapeline.sip.events import (
+    Accepted,
+    Ended,
+    Established,
+    Event,
+    Incoming,
+    InfoReceived,
+    Progress,
+    ReofferAccepted,
+    ReofferAcknowledged,
+    Reoffered,
+    ReofferRefused,
+)
+from tapeline.sip.message import Request, Response, parse_message
+from tapeline.sip.session import Session
+from tapeline.sip.uri import Uri, parse_uri
+
+__all__ = [
+    "Accepted",
+    "Ended",
+    "Endpoint",
+    "EndpointConfig",
+    "Established",
+    "Event",
+    "Flow",
+    "ImpossibleInput",
+    "Incoming",
+    "InfoReceived",
+    "MalformedMessage",
+    "MalformedMultipart",
+    "MalformedSdp",
+    "MalformedUri",
+    "NoCommonMedia",
+    "NotDrained",
+    "Outgoing",
+    "Progress",
+    "ReofferAccepted",
+    "ReofferAcknowledged",
+    "ReofferRefused",
+    "Reoffered",
+    "Request",
+    "Response",
+    "Session",
+    "SipTimers",
+    "Uri",
+    "parse_message",
+    "parse_uri",
+]

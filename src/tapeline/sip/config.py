@@ -1,0 +1,79 @@
+"""What an endpoint is told once, and the two words for where messages come from and go to.
+
+A `Flow` is a pair of addresses over one transport, and for streams one connection. An `Outgoing` is bytes for a flow. Nothing here knows
+how a flow is made: the shell opens a connection for a stream flow that it does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+__all__ = ["Address", "EndpointConfig", "Flow", "Outgoing", "SipTimers", "Transport"]
+
+Transport = Literal["udp", "tcp", "tls", "ws"]
+Address = tuple[str, int]
+
+
+class Flow(NamedTuple):
+    """Where a message came from, or is to go. `id` tells connections apart: 0 for UDP and for connections that we open."""
+
+    transport: Transport
+    local: Address
+    remote: Address
+    id: int = 0
+
+    @property
+    def reliable(self) -> bool:
+        return self.transport != "udp"
+
+
+class Outgoing(NamedTuple):
+    """One message, ready to be sent."""
+
+    data: bytes
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class SipTimers:
+    """RFC 3261 section 17.1.1.1 and table 4. Seconds. All else follows from these."""
+
+    t1: float = 0.5  # estimate of the round trip
+    t2: float = 4.0  # longest interval between retransmissions of non-INVITE requests and of answers to INVITE
+    t4: float = 5.0  # longest time that a message stays in the network
+    trying: float = 0.2  # an INVITE not answered by then gets 100 (section 17.2.1)
+    ringing: float = 180.0  # an outgoing INVITE that only rings is given up (as timer C, section 16.6)
+
+    @property
+    def give_up(self) -> float:
+        """64*T1: timers B, F, H, J, L, M, and the time that a 2xx waits for its ACK."""
+        return 64 * self.t1
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """`contact_host` is the address that others reach us by, "" where the flow's own local address is right. `contact_ports` gives
+    the port others see, by transport, where it differs from the bound one."""
+
+    user_agent: str = "tapeline"
+    contact_host: str = ""
+    contact_ports: Mapping[str, int] = field(default_factory=dict)
+    contact_user: str = ""
+    timers: SipTimers = SipTimers()
+    max_pending: int = 1000  # unanswered INVITEs; above: 503 with Retry-After
+    max_pending_per_source: int = 0  # the same for one remote address; 0: no limit of its own
+    retry_after: int = 5  # seconds, in 503
+    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
+    supported: tuple[str, ...] = ()  # option tags that a peer may require
+    accept: tuple[str, ...] = ("application/sdp", "multipart/mixed")
+    trace: bool = False  # keep every message of a call with its session
+    datagram_limit: int = 1300  # octets; longer requests go over TCP where there is a listener (RFC 3261 section 18.1.1)
+
+    def address(self, flow: Flow) -> Address:
+        """The host and port that we write into Via and Contact for messages on `flow`."""
+        host = flow.local[0]
+        if self.contact_host and (":" in self.contact_host) == (":" in host):
+            host = self.contact_host
+        return host, self.contact_ports.get(flow.transport, flow.local[1])

@@ -1,0 +1,143 @@
+"""A dialog: what both sides must remember to address each other, and the requests made from it (RFC 3261 section 12).
+
+The route set of a UAS is Record-Route as it came, that of a UAC is the same reversed. A first route without `lr` is a strict router: it
+becomes the Request-URI and the target goes to the end of Route (section 12.2.1.1). `next_flow` finds where a request goes without asking
+a name server: to an address literal, else back the way the dialog's messages came, as it does for a peer behind a NAT. This module knows
+nothing of transactions or of what the dialog is used for.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Container, Mapping, Sequence
+
+from tapeline.sip.config import Address, EndpointConfig, Flow, Transport
+from tapeline.sip.headers import NameAddr, parse_name_addr
+from tapeline.sip.message import Field, Message, Request, Response
+from tapeline.sip.uri import Uri, host_port, parse_uri
+
+__all__ = ["Dialog", "contact_field", "flow_towards"]
+
+
+@functools.lru_cache(maxsize=4096)
+def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def contact_field(config: EndpointConfig, flow: Flow) -> Field:
+    """Our Contact for a dialog over `flow`."""
+    user = f"{config.contact_user}@" if config.contact_user else ""
+    transport = "" if flow.transport == "udp" else f";transport={flow.transport}"
+    return "Contact", f"<sip:{user}{host_port(*config.address(flow))}{transport}>"
+
+
+class Dialog:
+    """One dialog. `local` and `remote` are the From and To of our requests, tags included; `target` the peer's Contact."""
+
+    __slots__ = (
+        "behind_nat", "call_id", "contact", "flow", "local", "local_seq", "local_tag", "remote", "remote_seq", "remote_tag", "route",
+        "target",
+    )  # fmt: skip
+
+    def __init__(
+        self, call_id: str, local: str, local_tag: str, remote: str, remote_tag: str, target: str, flow: Flow, contact: Field
+    ) -> None:
+        self.call_id = call_id
+        self.local = local
+        self.local_tag = local_tag
+        self.remote = remote
+        self.remote_tag = remote_tag
+        self.target = target
+        self.route: list[str] = []
+        self.local_seq = 0
+        self.remote_seq = -1
+        self.flow = flow
+        self.contact = contact
+        self.behind_nat = False
+
+    @classmethod
+    def of_invite(cls, request: Request, local_tag: str, flow: Flow, contact: Field) -> Dialog:
+        """The dialog of a UAS (RFC 3261 section 12.1.1)."""
+        to, sender, theirs = request.to, request.from_, request.contact
+        target = theirs.uri_text if theirs is not None else sender.uri_text
+        dialog = cls(request.call_id, f"{to.text};tag={local_tag}", local_tag, sender.text, sender.tag, target, flow, contact)
+        dialog.route = request.items("record-route")
+        dialog.remote_seq = request.cseq[0]
+        via = request.via
+        alone = len(request.items("via")) == 1 and not dialog.route
+        dialog.behind_nat = alone and via.host.lower() != flow.remote[0]
+        return dialog
+
+    def confirmed_by(self, response: Response) -> Dialog:
+        """The dialog of a UAC that a response to its INVITE makes (section 12.1.2): a copy, since a fork makes several."""
+        to, theirs = response.to, response.contact
+        target = theirs.uri_text if theirs is not None else self.target
+        dialog = Dialog(self.call_id, self.local, self.local_tag, to.text, to.tag, target, self.flow, self.contact)
+        dialog.route = response.items("record-route")[::-1]
+        dialog.local_seq = self.local_seq
+        address = _literal(parse_uri(target).host)
+        peer = _literal(self.flow.remote[0])
+        dialog.behind_nat = (
+            not dialog.route and address is not None and peer is not None and address != peer and address.is_private and not peer.is_private
+        )
+        return dialog
+
+    def refresh(self, message: Message) -> None:
+        """A new Contact in a re-INVITE or its 2xx moves the target (section 12.2)."""
+        theirs = message.contact
+        if theirs is not None and theirs.uri.is_sip:
+            self.target = theirs.uri_text
+
+    def request(self, method: str, fields: Sequence[Field] = (), body: bytes = b"", seq: int | None = None) -> Request:
+        """A request within the dialog, without its Via. `seq` for ACK and CANCEL, which have that of their INVITE."""
+        if seq is None:
+            self.local_seq += 1
+            seq = self.local_seq
+        uri, routes = self.target, self.route
+        if routes:
+            first = parse_name_addr(routes[0])
+            if not first.uri.loose:
+                uri = first.uri_text
+                routes = [*routes[1:], f"<{self.target}>"]
+        head = [("Route", route) for route in routes]
+        head += [("Max-Forwards", "70"), ("From", self.local), ("To", self.remote), ("Call-ID", self.call_id), ("CSeq", f"{seq} {method}")]
+        return Request(method, uri, [*head, *fields], body)
+
+    def next_flow(self, listeners: Mapping[str, Sequence[Address]], living: Container[Flow]) -> Flow:
+        """Where the next request goes."""
+        first: NameAddr | None = parse_name_addr(self.route[0]) if self.route else None
+        uri = first.uri if first is not None else parse_uri(self.target)
+        flow = self.flow
+        unresolved = not uri.is_sip or _literal(uri.host) is None
+        wanted = _transport(uri)
+        if flow.transport != "udp" and flow in living and wanted in ("", flow.transport) and uri.host == flow.remote[0]:
+            return flow  # RFC 3261 section 18.1.1: the connection that is there is used again
+        if unresolved or self.behind_nat:
+            return flow
+        return flow_towards(uri, flow, listeners)
+
+
+def _transport(uri: Uri) -> str:
+    return uri.transport or ("tls" if uri.scheme == "sips" else "")
+
+
+def flow_towards(uri: Uri, flow: Flow, listeners: Mapping[str, Sequence[Address]]) -> Flow:
+    """A flow to the address that `uri` holds, from a listener of ours that fits; over that of `flow` where no other is named."""
+    transport: Transport = flow.transport
+    local = flow.local
+    wanted = _transport(uri)
+    kinds: tuple[Transport, ...] = ("udp", "tcp", "tls")
+    for kind in kinds:
+        if kind != wanted or kind == flow.transport:
+            continue
+        for host, port in listeners.get(kind, ()):
+            if (":" in host) == (":" in uri.host):
+                transport = kind
+                local = (flow.local[0] if host in ("0.0.0.0", "::") else host, port)
+                break
+    port = uri.port or (5061 if transport == "tls" else 5060)
+    return Flow(transport, local, (uri.host, port), 0)

@@ -1,0 +1,325 @@
+"""The endpoint: datagrams and stream messages in, events and messages out. No socket, clock or random source inside.
+
+    message -> transaction -> (checks) -> session -> event
+
+`receive`, `connection_lost` and `tick` are inputs; after each, `events()` and `outgoing()` are to be drained, or the next input raises
+NotDrained. Commands (`invite`, and those of `Session`) may be given at any time, also while events are being handled; what they cause is
+drained likewise. Every request that is not ACK gets a final answer; what may not be answered is counted in `counters.dropped`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tapeline.sip.checks import Refusal, check_request
+from tapeline.sip.config import Address, EndpointConfig, Flow, Outgoing
+from tapeline.sip.dialog import Dialog, contact_field, flow_towards
+from tapeline.sip.errors import MalformedMessage, NotDrained
+from tapeline.sip.events import Event, Incoming
+from tapeline.sip.headers import quote
+from tapeline.sip.layer import Counters, TransactionLayer, transaction_key
+from tapeline.sip.message import REASONS, Field, Request, Response, parse_message, reply_fields
+from tapeline.sip.session import Session
+from tapeline.sip.transactions import InviteServer, ServerTransaction
+from tapeline.sip.uri import parse_uri
+
+__all__ = ["Endpoint"]
+
+DialogKey = tuple[str, str, str]
+
+
+class Endpoint:
+    """One SIP element: all its listeners, transactions and sessions."""
+
+    def __init__(self, config: EndpointConfig, entropy: Callable[[int], bytes]) -> None:
+        """`entropy(n)` gives n random octets."""
+        self.config = config
+        self.layer = TransactionLayer(config, entropy)
+        self.accepting = True  # False: no new calls (503), and OPTIONS says so too
+        self.sessions: dict[str, Session] = {}
+        self._dialogs: dict[DialogKey, Session] = {}
+        self._events: list[Event] = []
+        self._pending: dict[str, int] = {}  # unanswered INVITEs by source address
+        self._pending_total = 0
+
+    # ---- inputs
+
+    def receive(self, data: bytes, flow: Flow, now: float) -> None:
+        """One datagram, or one message that the framing of a stream has cut out."""
+        self._drained()
+        layer = self.layer
+        layer.counters.received += 1
+        if flow.transport != "udp":
+            layer.streams.setdefault(flow, set())
+        try:
+            message = parse_message(data)
+            if isinstance(message, Response):
+                layer.on_response(message, now, data)
+            else:
+                self._on_request(message, flow, now, data)
+        except MalformedMessage as error:
+            self._on_malformed(error, flow, now)
+
+    def connection_lost(self, flow: Flow, now: float) -> None:
+        """A connection closed or could not be opened."""
+        self._drained()
+        self.layer.lost(flow, now)
+
+    def tick(self, now: float) -> None:
+        """Let the timers fire that are due."""
+        self._drained()
+        self.layer.timers.fire(now)
+
+    # ---- outputs
+
+    def next_deadline(self) -> float | None:
+        return self.layer.timers.next_deadline()
+
+    def events(self) -> list[Event]:
+        """Take the events, in the order they happened."""
+        taken, self._events = self._events, []
+        return taken
+
+    def outgoing(self) -> list[Outgoing]:
+        """Take the messages to send, in the order they were made."""
+        taken, self.layer.outgoing = self.layer.outgoing, []
+        return taken
+
+    def _drained(self) -> None:
+        if self._events or self.layer.outgoing:
+            raise NotDrained("events() and outgoing() must be taken before the next input")
+
+    # ---- commands and what there is to see
+
+    def add_listener(self, transport: str, address: Address) -> None:
+        """Tell where we can be reached; a TCP listener is what long requests go over."""
+        self.layer.listeners.setdefault(transport, []).append(address)
+
+    def invite(
+        self,
+        target: str,
+        *,
+        local: Flow,
+        remote: Address | None = None,
+        from_uri: str,
+        from_name: str = "",
+        to_uri: str | None = None,
+        body: bytes | None = None,
+        headers: Sequence[Field] = (),
+        now: float,
+    ) -> Session:
+        """Call `target`. `local` is a flow of the listener to send from; `remote` the resolved address, that of `local` where None.
+
+        Without `body` the 2xx brings the offer (`Accepted.body`), and `Session.ack` the answer. Raises MalformedUri.
+        """
+        parse_uri(target)
+        flow = local if remote is None else local._replace(remote=remote, id=0)
+        tag = self.layer.token()
+        display = f"{quote(from_name)} " if from_name else ""
+        route = [value for name, value in headers if name.lower() == "route"]
+        rest = [item for item in headers if item[0].lower() != "route"]
+        to = to_uri or target
+        call_id = f"{self.layer.token(12)}@{self.config.address(flow)[0]}"
+        contact = contact_field(self.config, flow)
+        dialog = Dialog(call_id, f"{display}<{from_uri}>;tag={tag}", tag, f"<{to}>", "", target, flow, contact)
+        dialog.route = route
+        session = Session(self, dialog, None, local_uri=from_uri, remote_uri=to, remote_name="")
+        self.sessions[session.id] = session
+        self.layer.counters.sessions += 1
+        session.begin(rest, body or b"", now)
+        return session
+
+    def flow_to(self, uri: str, like: Flow) -> Flow:
+        """A flow to the address literal in `uri`, over the transport that it names, from a listener of ours that fits, else `like`'s."""
+        return flow_towards(parse_uri(uri), like, self.layer.listeners)
+
+    @property
+    def counters(self) -> Counters:
+        return self.layer.counters
+
+    @property
+    def pending(self) -> int:
+        """Incoming INVITEs without a final answer."""
+        return self._pending_total
+
+    @property
+    def transactions(self) -> int:
+        return len(self.layer.clients) + len(self.layer.servers)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing under way and nothing to wait for."""
+        return not (self.sessions or self._dialogs or self.transactions or len(self.layer.timers))
+
+    # ---- for sessions
+
+    def emit(self, event: Event) -> None:
+        self._events.append(event)
+
+    def register(self, session: Session, remote_tag: str) -> None:
+        session.tags.add(remote_tag)
+        self._dialogs[session.call_id, session.local_tag, remote_tag] = session
+
+    def release(self, session: Session) -> None:
+        """The session has ended, and nothing is left to be said in its dialogs."""
+        for tag in session.tags:
+            self._dialogs.pop((session.call_id, session.local_tag, tag), None)
+        session.tags.clear()
+        self.sessions.pop(session.id, None)
+
+    def answered(self, session: Session) -> None:
+        """An incoming INVITE no longer waits."""
+        self._pending_total -= 1
+        left = self._pending[session.source] - 1
+        if left:
+            self._pending[session.source] = left
+        else:
+            del self._pending[session.source]
+
+    # ---- requests
+
+    def _on_malformed(self, error: MalformedMessage, flow: Flow, now: float) -> None:
+        """No request stays without an answer where it can be answered (RFC 3261 section 8.2); RFC 4475 section 3 says which."""
+        layer = self.layer
+        layer.counters.malformed += 1
+        request = error.partial
+        if error.status == 0 or not isinstance(request, Request) or request.method == "ACK":
+            layer.counters.drop("malformed")
+            return
+        try:
+            back = layer.respond_to(request, flow, request.via)
+        except MalformedMessage:
+            back = flow
+        layer.reply_stateless(
+            request, error.status, REASONS[error.status], back, [("Warning", f"399 tapeline {quote(error.message)}")], now
+        )
+
+    def _on_request(self, request: Request, flow: Flow, now: float, data: bytes) -> None:
+        layer = self.layer
+        transaction = layer.server_for(request)
+        if request.method == "ACK":
+            self._on_ack(request, transaction, now, data)
+            return
+        if transaction is not None:
+            layer.counters.repeated += 1
+            transaction.step("request", now, request)
+            return
+        try:
+            back = layer.respond_to(request, flow, request.via)
+            if request.method == "CANCEL":
+                self._on_cancel(request, back, now, data)
+            elif request.to.tag:
+                self._on_request_within(request, flow, back, now, data)
+            else:
+                self._on_request_outside(request, flow, back, now, data)
+        except MalformedMessage as error:
+            error.partial = request
+            raise
+
+    def _answer(self, request: Request, back: Flow, now: float, status: int, fields: Sequence[Field] = (), body: bytes = b"") -> None:
+        """A final answer that no session gives."""
+        transaction = self.layer.serve(request, back, now)
+        response = Response(status, REASONS[status], [*reply_fields(request, self.layer.token(4)), *fields], body)
+        transaction.send(response, now)
+
+    def _refuse(self, request: Request, back: Flow, now: float, refusal: Refusal) -> None:
+        self._answer(request, back, now, refusal.status, refusal.fields)
+
+    def _on_request_outside(self, request: Request, flow: Flow, back: Flow, now: float, data: bytes) -> None:
+        """RFC 3261 section 8.2, in its order."""
+        if self.layer.is_merged(request):
+            self._answer(request, back, now, 482)
+            return
+        refusal = check_request(request, self.config)
+        if refusal is not None:
+            self._refuse(request, back, now, refusal)
+        elif request.method in ("BYE", "INFO"):
+            self._answer(request, back, now, 481)
+        elif request.method == "INVITE" or request.method == "OPTIONS":
+            if self._overloaded(flow):
+                self.counters.refused_overload += 1
+                retry = [("Retry-After", str(self.config.retry_after))]
+                self.layer.reply_stateless(request, 503, REASONS[503], back, retry, now)
+            elif request.method == "OPTIONS":
+                self._answer(request, back, now, 200, self._capabilities())
+            else:
+                self._on_invite(request, flow, back, now, data)
+
+    def _overloaded(self, flow: Flow) -> bool:
+        config = self.config
+        each = config.max_pending_per_source
+        return (
+            not self.accepting or self._pending_total >= config.max_pending or bool(each and self._pending.get(flow.remote[0], 0) >= each)
+        )
+
+    def _capabilities(self) -> list[Field]:
+        config = self.config
+        fields = [("Allow", ", ".join(config.allow)), ("Accept", ", ".join(config.accept)), ("Accept-Encoding", "identity")]
+        return [*fields, ("Supported", ", ".join(config.supported)), ("Server", config.user_agent)]
+
+    def _on_invite(self, request: Request, flow: Flow, back: Flow, now: float, data: bytes) -> None:
+        tag = self.layer.token()
+        dialog = Dialog.of_invite(request, tag, flow, contact_field(self.config, flow))
+        sender = request.from_
+        session = Session(self, dialog, request, local_uri=request.to.uri_text, remote_uri=sender.uri_text, remote_name=sender.name)
+        if self.config.trace:
+            session.trace.append((now, "in", data))
+        transaction = self.layer.serve(request, back, now, session)
+        self.sessions[session.id] = session
+        self.register(session, dialog.remote_tag)
+        self._pending_total += 1
+        self._pending[session.source] = self._pending.get(session.source, 0) + 1
+        self.counters.sessions += 1
+        self.emit(Incoming(session, session.invited(transaction, request)))
+
+    def _session_of(self, request: Request) -> Session | None:
+        """RFC 3261 section 12.2.2: by Call-ID and both tags."""
+        return self._dialogs.get((request.call_id, request.to.tag, request.from_.tag))
+
+    def _on_request_within(self, request: Request, flow: Flow, back: Flow, now: float, data: bytes) -> None:
+        session = self._session_of(request)
+        if session is None:
+            refusal = check_request(request, self.config)
+            self._refuse(request, back, now, refusal if refusal is not None and refusal.status in (405, 501) else Refusal(481))
+            return
+        if self.config.trace:
+            session.trace.append((now, "in", data))
+        refusal = check_request(request, self.config)
+        if refusal is not None:
+            self._refuse(request, back, now, refusal)
+            return
+        if flow.transport == session.dialog.flow.transport:
+            session.dialog.flow = flow._replace(local=session.dialog.flow.local)
+        if request.method == "OPTIONS":
+            self._answer(request, back, now, 200, self._capabilities())
+        else:
+            session.on_request(request, self.layer.serve(request, back, now, session), now)
+
+    def _on_cancel(self, request: Request, back: Flow, now: float, data: bytes) -> None:
+        """RFC 3261 section 9.2: the CANCEL itself gets 200, what it cancels 487; after a final answer it changes nothing."""
+        key = transaction_key(request)
+        invite = self.layer.servers.get((*key[:-1], "INVITE"))
+        if not isinstance(invite, InviteServer):
+            self._answer(request, back, now, 481)
+            return
+        session = invite.user
+        own: ServerTransaction = self.layer.serve(request, back, now, session)
+        tag = session.local_tag if isinstance(session, Session) else self.layer.token(4)
+        if isinstance(session, Session) and self.config.trace:
+            session.trace.append((now, "in", data))
+        own.send(Response(200, REASONS[200], reply_fields(request, tag)), now)
+        if isinstance(session, Session) and invite.state == "proceeding":
+            session.on_cancel(now)
+
+    def _on_ack(self, request: Request, transaction: ServerTransaction | None, now: float, data: bytes) -> None:
+        """The ACK to a failure is the transaction's, that to a 2xx the session's, even where it wrongly has the INVITE's branch."""
+        if isinstance(transaction, InviteServer) and transaction.state != "accepted":
+            transaction.step("ack", now, request)
+            return
+        session = self._session_of(request)
+        if session is None:
+            self.counters.drop("ACK without dialog")
+            return
+        if self.config.trace:
+            session.trace.append((now, "in", data))
+        session.on_ack(request, now)

@@ -1,0 +1,113 @@
+"""What an endpoint tells whoever drives it. Frozen values; each has the session that it is of.
+
+For every session there is exactly one `Ended`, and nothing after it. `body` is the session description, taken out of a multipart body
+where it came in one; the whole message is with the session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from tapeline.sip.message import Response
+    from tapeline.sip.session import Session
+
+__all__ = [
+    "Accepted", "Cause", "Ended", "Established", "Event", "Incoming", "InfoReceived", "Progress", "ReofferAccepted",
+    "ReofferAcknowledged", "ReofferRefused", "Reoffered",
+]  # fmt: skip
+
+Cause = Literal["normal", "cancel", "busy", "noanswer", "rejected", "timeout", "failed", "unreachable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A new call to us. `body` is its offer; None: it wants ours in the 2xx."""
+
+    session: Session
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A provisional answer (101 to 199) to our INVITE."""
+
+    session: Session
+    status: int
+    reason: str
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A 2xx to our INVITE. Where our INVITE had no body, `body` is an offer and `Session.ack` is due."""
+
+    session: Session
+    body: bytes | None
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """The ACK to our 2xx. `body` is the answer where our 2xx carried the offer."""
+
+    session: Session
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reoffered:
+    """A re-INVITE. `Session.answer_reoffer` or `Session.refuse_reoffer` is due; `body` None: it wants an offer of ours."""
+
+    session: Session
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferAcknowledged:
+    """The ACK to our 2xx to a re-INVITE which had no body: `body` is the answer to our offer."""
+
+    session: Session
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferAccepted:
+    """A 2xx to our re-INVITE. Where that had no body, `body` is an offer and `Session.ack` is due."""
+
+    session: Session
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferRefused:
+    """Our re-INVITE was refused; the session goes on as it was."""
+
+    session: Session
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class InfoReceived:
+    """An INFO request within the session, already answered with 200."""
+
+    session: Session
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The session is over. `by` says who ended it; `status` the SIP status that tells it best (200 for a normal end)."""
+
+    session: Session
+    by: Literal["local", "remote"]
+    status: int
+    cause: Cause
+    text: str
+
+
+Event = (
+    Incoming | Progress | Accepted | Established | Reoffered | ReofferAcknowledged | ReofferAccepted | ReofferRefused | InfoReceived | Ended
+)

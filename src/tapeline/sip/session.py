@@ -1,0 +1,443 @@
+"""A session: one INVITE usage from its INVITE to its end, as UAS or UAC (RFC 3261 sections 13 to 15).
+
+The session holds the state (the table `tables.DIALOG`), the one dialog that was confirmed, and at most one INVITE under way in each
+direction. Commands are plain calls with `now`; what they cause is taken from the endpoint as events and outgoing messages. Whatever
+leads to "terminated" makes the one `Ended` at once: what is left to do on the wire (CANCEL, ACK, BYE and their repetitions) goes on
+without the session's owner. This module knows nothing of media: offers and answers are bytes to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from tapeline.core.errors import InvalidState
+from tapeline.sip.config import EndpointConfig
+from tapeline.sip.dialog import Dialog
+from tapeline.sip.errors import ImpossibleInput, MalformedMultipart
+from tapeline.sip.events import (
+    Accepted,
+    Cause,
+    Ended,
+    Established,
+    Event,
+    InfoReceived,
+    Progress,
+    ReofferAccepted,
+    ReofferAcknowledged,
+    Reoffered,
+    ReofferRefused,
+)
+from tapeline.sip.headers import quote
+from tapeline.sip.invite_in import IncomingInvite
+from tapeline.sip.invite_out import OutgoingInvite
+from tapeline.sip.layer import TransactionLayer
+from tapeline.sip.message import REASONS, Field, Message, Request, Response, reply_fields
+from tapeline.sip.multipart import part_of_type
+from tapeline.sip.tables import DIALOG
+from tapeline.sip.timers import Timer
+from tapeline.sip.transactions import ClientTransaction, ServerTransaction
+
+__all__ = ["CAUSES", "Session", "session_description"]
+
+State = Literal["calling", "proceeding", "early", "confirmed", "terminated"]
+Side = Literal["local", "remote"]
+
+CAUSES: dict[int, Cause] = {
+    401: "rejected", 403: "rejected", 407: "rejected", 408: "noanswer", 433: "rejected", 480: "noanswer", 486: "busy", 487: "cancel",
+    600: "busy", 603: "rejected", 607: "rejected", 608: "rejected",
+}  # fmt: skip
+_MOST_RETRIES = 4  # of a re-INVITE that met the peer's
+_SDP = ("Content-Type", "application/sdp")
+
+
+def session_description(message: Message) -> bytes | None:
+    """The SDP body, taken out of a multipart body where it is in one; None where there is none."""
+    if not message.body:
+        return None
+    kind = message.content_type
+    if kind.startswith("multipart/"):
+        try:
+            return part_of_type(message.need("content-type"), message.body, "application/sdp")
+        except MalformedMultipart:
+            return None
+    return message.body if kind in ("application/sdp", "") else None
+
+
+class Owner(Protocol):
+    """The endpoint, as its sessions see it."""
+
+    layer: TransactionLayer
+    config: EndpointConfig
+
+    def emit(self, event: Event) -> None: ...
+    def register(self, session: Session, remote_tag: str) -> None: ...
+    def release(self, session: Session) -> None: ...
+    def answered(self, session: Session) -> None: ...
+
+
+class Session:
+    """One call leg's signalling. Made by the endpoint. Attributes are for reading; commands raise InvalidState where they do not fit."""
+
+    __slots__ = (
+        "_bye_wanted", "_incoming", "_outgoing", "_owner", "_retries", "_retry", "_ringing", "call_id", "dialog", "id", "incoming",
+        "local_tag", "local_uri", "remote_name", "remote_tag", "remote_uri", "request", "request_uri", "source", "state", "tags", "trace",
+    )  # fmt: skip
+
+    def __init__(self, owner: Owner, dialog: Dialog, request: Request | None, *, local_uri: str, remote_uri: str, remote_name: str) -> None:
+        self._owner = owner
+        self.dialog = dialog
+        self.incoming = request is not None
+        self.id = dialog.local_tag
+        self.call_id = dialog.call_id
+        self.local_tag = dialog.local_tag
+        self.remote_tag = dialog.remote_tag
+        self.local_uri = local_uri
+        self.remote_uri = remote_uri
+        self.remote_name = remote_name
+        self.request_uri = dialog.target if request is None else request.uri_text
+        self.state: State = "calling" if request is None else "proceeding"
+        self.source = dialog.flow.remote[0]
+        self.tags: set[str] = set()  # remote tags under which the endpoint knows this session
+        self.trace: list[tuple[float, str, bytes]] = []
+        self._incoming: IncomingInvite | None = None
+        self._outgoing: OutgoingInvite | None = None
+        self._ringing: Timer | None = None
+        self._retry: Timer | None = None
+        self._retries = 0
+        self._bye_wanted = False
+        if request is not None:
+            self.request = request
+
+    # ---- how it begins
+
+    def begin(self, fields: list[Field], body: bytes, now: float) -> None:
+        """Send the INVITE. For the endpoint."""
+        layer = self._owner.layer
+        flow = self.dialog.next_flow(layer.listeners, layer.streams) if self.dialog.route else self.dialog.flow
+        self._outgoing = OutgoingInvite(layer, self, self.dialog, True, self._offer_fields(body) + fields, body, flow, now)
+        self.request = self._outgoing.transaction.request
+        self._ringing = layer.timers.start(now + layer.times.ringing, self, "ringing")
+
+    def invited(self, transaction: ServerTransaction, request: Request) -> bytes | None:
+        """Take the INVITE that made this session. For the endpoint. Returns its offer."""
+        body = session_description(request)
+        self._incoming = IncomingInvite(self._owner.layer, self, transaction, request, body is not None, True)
+        return body
+
+    # ---- commands
+
+    def ring(self, now: float, status: int = 180, body: bytes | None = None, headers: Sequence[Field] = ()) -> None:
+        """Answer provisionally (101 to 199)."""
+        if not 100 < status < 200:
+            raise ValueError("a provisional status is from 101 to 199")
+        invite = self._open_invite(initial=True)
+        self._step("progress")
+        fields = [*self._dialog_fields(), *headers, *([_SDP] if body else [])]
+        invite.respond(status, now, fields, body or b"")
+
+    def accept(self, body: bytes, now: float, headers: Sequence[Field] = ()) -> None:
+        """Answer with 200 and `body`: the answer to the offer, or the offer where the INVITE had none."""
+        invite = self._open_invite(initial=True)
+        self._step("success")
+        self._owner.answered(self)
+        invite.respond(200, now, [*self._offer_fields(body), *headers], body)
+
+    def reject(self, status: int, now: float, reason: str = "", headers: Sequence[Field] = ()) -> None:
+        """Refuse with a final status from 300 on; the session ends."""
+        if not 300 <= status < 700:
+            raise ValueError("a refusal has a status from 300 to 699")
+        invite = self._open_invite(initial=True)
+        invite.respond(status, now, list(headers), b"", reason)
+        self._end("failure", "local", status, CAUSES.get(status, "rejected"), reason)
+
+    def hangup(self, now: float, reason: str = "") -> None:
+        """End it, whatever the state asks for: CANCEL, a refusal (480), or BYE. Nothing where it has ended."""
+        if self.state == "terminated":
+            return
+        if self.state != "confirmed":
+            if self._outgoing is not None:
+                self._outgoing.cancel(now)
+                self._end("abandon", "local", 487, "cancel", reason)
+            else:
+                self.reject(480, now, reason)
+            return
+        self._leave(now, reason)
+        self._end("abandon", "local", 200, "normal", reason)
+
+    def reoffer(self, body: bytes | None, now: float) -> None:
+        """Send a re-INVITE with an offer, or without: then `ReofferAccepted` brings the peer's, and `ack` is due."""
+        if self.state != "confirmed" or self._busy() or self._retry is not None:
+            raise InvalidState("a re-INVITE needs a confirmed session with no other INVITE under way")
+        self._retries = 0
+        self._send_reinvite(body or b"", now)
+
+    def answer_reoffer(self, body: bytes, now: float) -> None:
+        self._open_invite(initial=False).respond(200, now, self._offer_fields(body), body)
+
+    def refuse_reoffer(self, status: int, now: float) -> None:
+        if not 300 <= status < 700:
+            raise ValueError("a refusal has a status from 300 to 699")
+        self._open_invite(initial=False).respond(status, now, [])
+
+    def ack(self, body: bytes, now: float) -> None:
+        """Acknowledge a 2xx that carried an offer, with the answer to it."""
+        invite = self._outgoing
+        if invite is None or not invite.ack_due or self.state != "confirmed":
+            raise InvalidState("no 2xx waits for its ACK")
+        invite.ack(self.dialog, body, now)
+
+    def info(self, content_type: str, body: bytes, now: float) -> None:
+        """Send INFO within the session."""
+        if self.state != "confirmed":
+            raise InvalidState("INFO needs a confirmed session")
+        self._send(self.dialog.request("INFO", [("Content-Type", content_type)], body), now)
+
+    # ---- what the commands share
+
+    def _open_invite(self, *, initial: bool) -> IncomingInvite:
+        invite = self._incoming
+        if invite is None or invite.state != "open" or invite.initial is not initial or self.state == "terminated":
+            raise InvalidState("no INVITE waits for an answer")
+        return invite
+
+    def _busy(self) -> bool:
+        """Whether an INVITE is under way in either direction (RFC 3261 section 14.1)."""
+        coming, going = self._incoming, self._outgoing
+        return (coming is not None and coming.state != "closed") or (going is not None and (not going.final or going.ack_due))
+
+    def _dialog_fields(self) -> list[Field]:
+        config = self._owner.config
+        product = "Server" if self.incoming else "User-Agent"
+        return [self.dialog.contact, ("Allow", ", ".join(config.allow)), (product, config.user_agent)]
+
+    def _offer_fields(self, body: bytes) -> list[Field]:
+        return [*self._dialog_fields(), _SDP] if body else self._dialog_fields()
+
+    def _send(self, request: Request, now: float) -> None:
+        layer = self._owner.layer
+        layer.request(request, self.dialog.next_flow(layer.listeners, layer.streams), self, now)
+
+    def _send_reinvite(self, body: bytes, now: float) -> None:
+        layer = self._owner.layer
+        flow = self.dialog.next_flow(layer.listeners, layer.streams)
+        self._outgoing = OutgoingInvite(layer, self, self.dialog, False, self._offer_fields(body), body, flow, now)
+
+    def _step(self, what: str) -> tuple[str, ...]:
+        cell = DIALOG.get((self.state, what))
+        if cell is None:
+            raise ImpossibleInput(f"session: {what!r} while {self.state}")
+        self.state = cell[0]  # type: ignore[assignment]  # the table holds no other states
+        return cell[1]
+
+    def _end(self, what: str, by: Side, status: int, cause: Cause, text: str = "") -> None:
+        """Enter "terminated" and say so once."""
+        waiting = self.incoming and self.state in ("proceeding", "early")
+        if "end" not in self._step(what):
+            return
+        timers = self._owner.layer.timers
+        timers.cancel(self._ringing)
+        timers.cancel(self._retry)
+        self._ringing = self._retry = None
+        if waiting:
+            self._owner.answered(self)
+        self._owner.emit(Ended(self, by, status, cause, text or REASONS.get(status, "")))
+        if not self._bye_wanted:
+            self._owner.release(self)
+
+    def _leave(self, now: float, reason: str = "", status: int = 0) -> None:
+        """Say BYE, or as soon as RFC 3261 section 15 allows: a UAS waits for the ACK to its first 2xx."""
+        coming, going = self._incoming, self._outgoing
+        if coming is not None and coming.state == "open":
+            coming.respond(487, now, [])
+        if going is not None and going.ack_due:
+            going.ack(self.dialog, b"", now)
+        self._bye_wanted = True
+        if coming is not None and coming.state == "accepted" and coming.initial:
+            return
+        self._say_bye(now, reason, status)
+
+    def _say_bye(self, now: float, reason: str = "", status: int = 0) -> None:
+        why = [("Reason", f"SIP;cause={status or 200};text={quote(reason)}")] if reason else []
+        self._send(self.dialog.request("BYE", why), now)
+
+    # ---- requests of the peer within the dialog; the endpoint has checked them
+
+    def on_request(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        seq = request.cseq[0]
+        dialog = self.dialog
+        if seq < dialog.remote_seq:
+            self._reply(request, transaction, 500, now)  # RFC 3261 section 12.2.2: out of order
+            return
+        dialog.remote_seq = seq
+        if request.method == "BYE":
+            self._on_bye(request, transaction, now)
+        elif request.method == "INVITE":
+            self._on_reinvite(request, transaction, now)
+        elif self.state == "terminated":
+            self._reply(request, transaction, 481, now)
+        else:
+            self._reply(request, transaction, 200, now)
+            self._owner.emit(InfoReceived(self, request.get("content-type") or "", request.body))
+
+    def _reply(self, request: Request, transaction: ServerTransaction, status: int, now: float, fields: Sequence[Field] = ()) -> None:
+        transaction.send(Response(status, REASONS[status], [*reply_fields(request, self.local_tag), *fields]), now)
+
+    def _on_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        self._reply(request, transaction, 200, now)
+        coming = self._incoming
+        if coming is not None:
+            if coming.state == "open":
+                coming.respond(487, now, [])
+            coming.acknowledged()  # a peer that says BYE has seen the 2xx
+        if self._outgoing is not None and not self.dialog.remote_tag:
+            self._outgoing.cancel(now)
+        if self.state == "terminated":
+            self._bye_wanted = False
+            self._owner.release(self)
+        else:
+            self._end("bye", "remote", 200, "normal", _reason_text(request))
+
+    def _on_reinvite(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        coming = self._incoming
+        if self.state != "confirmed":
+            self._reply(request, transaction, 481 if self.state == "terminated" else 491, now)
+        elif coming is not None and coming.state == "open":
+            # RFC 3261 section 14.2: the earlier one first.
+            self._reply(request, transaction, 500, now, [("Retry-After", str(int(self._owner.layer.fraction() * 10)))])
+        elif self._busy():
+            self._reply(request, transaction, 491, now)
+        else:
+            self.dialog.refresh(request)
+            body = session_description(request)
+            self._incoming = IncomingInvite(self._owner.layer, self, transaction, request, body is not None, False)
+            self._owner.emit(Reoffered(self, body))
+
+    def on_ack(self, request: Request, now: float) -> None:
+        invite = self._incoming
+        if invite is None or request.cseq[0] != invite.seq or not invite.acknowledged():
+            return
+        if self.state == "terminated":
+            if self._bye_wanted and invite.initial:
+                self._say_bye(now)
+            return
+        body = None if invite.offered else session_description(request)
+        if invite.initial:
+            self._owner.emit(Established(self, body))
+        elif not invite.offered:
+            self._owner.emit(ReofferAcknowledged(self, body))
+
+    def on_cancel(self, now: float) -> None:
+        """The peer took back the INVITE that it still waits on. The endpoint has answered the CANCEL itself."""
+        invite = self._incoming
+        if invite is None or invite.state != "open":
+            return
+        invite.respond(487, now, [])
+        if invite.initial:
+            self._end("cancel", "remote", 487, "cancel")
+
+    def on_no_ack(self, invite: IncomingInvite, now: float) -> None:
+        """64*T1 without ACK to our 2xx: BYE (RFC 3261 section 13.3.1.4)."""
+        if self.state == "terminated":
+            if invite.initial and self._bye_wanted:
+                self._say_bye(now)
+            return
+        self._bye_wanted = True
+        self._say_bye(now, "no ACK", 408)
+        self._end("timeout", "local", 408, "timeout", "no ACK")
+
+    # ---- answers to our INVITEs
+
+    def on_provisional(self, invite: OutgoingInvite, response: Response, now: float) -> None:
+        if not invite.initial or self.state == "terminated":
+            return
+        tag = response.to.tag
+        if response.status == 100 or not tag:
+            self._step("trying")
+        else:
+            self._step("progress")
+            if len(self.tags) < 16:
+                self._owner.register(self, tag)
+        if response.status > 100:
+            self._owner.emit(Progress(self, response.status, response.reason, session_description(response)))
+
+    def on_success(self, invite: OutgoingInvite, response: Response, now: float) -> bool:
+        """Whether this 2xx is the one that counts."""
+        if self.state == "terminated" or (invite.initial and self.state == "confirmed"):
+            return False
+        if invite.initial:
+            self.dialog = self.dialog.confirmed_by(response)
+            self.remote_tag = self.dialog.remote_tag
+            self._owner.register(self, self.remote_tag)
+            self._owner.layer.timers.cancel(self._ringing)
+            self._step("success")
+        else:
+            self.dialog.refresh(response)
+        if invite.body:
+            invite.ack(self.dialog, b"", now)
+        body = session_description(response)
+        self._owner.emit(Accepted(self, body, response) if invite.initial else ReofferAccepted(self, body))
+        return True
+
+    def on_refusal(self, invite: OutgoingInvite, response: Response, now: float) -> None:
+        status = response.status
+        if self.state == "terminated":
+            return
+        if invite.initial:
+            self._end("failure", "remote", status, CAUSES.get(status, "failed"), response.reason)
+        elif status in (408, 481):
+            # RFC 5057 section 5.1: these end the dialog, not the re-INVITE alone.
+            self._leave(now, "the peer has lost the dialog", status)
+            self._end("failure", "remote", status, "failed", response.reason)
+        elif status == 491 and self._retries < _MOST_RETRIES:
+            self._retries += 1
+            # RFC 3261 section 14.1: whoever made the Call-ID waits longer.
+            wait = self._owner.layer.fraction() * 2 + (0.0 if self.incoming else 2.1)
+            self._retry = self._owner.layer.timers.start(now + wait, self, "reoffer")
+        else:
+            self._owner.emit(ReofferRefused(self, status))
+
+    def on_no_answer(self, invite: OutgoingInvite, what: str, now: float) -> None:
+        if self.state == "terminated":
+            return
+        if not invite.initial:
+            self._leave(now, "no answer to re-INVITE", 408)
+        if what == "timeout":
+            self._end("timeout", "local", 408, "timeout", "no answer at all")
+        else:
+            self._end("lost", "local", 503, "unreachable", "the connection failed")
+
+    # ---- answers to BYE and INFO
+
+    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        if response.status < 200:
+            return
+        if transaction.request.method == "BYE":
+            self._gone()
+        elif response.status in (408, 481) and self.state == "confirmed":
+            self._leave(now, "the peer has lost the dialog", response.status)
+            self._end("failure", "remote", response.status, "failed", response.reason)
+
+    def on_failure(self, transaction: ClientTransaction, what: str, now: float) -> None:
+        if transaction.request.method == "BYE":
+            self._gone()
+
+    def _gone(self) -> None:
+        self._bye_wanted = False
+        self._owner.release(self)
+
+    def on_timer(self, name: str, now: float) -> None:
+        if name == "reoffer":
+            self._retry = None
+            if self._busy():
+                self._owner.emit(ReofferRefused(self, 491))  # the peer's own offer came first; ours is out of date
+            elif self._outgoing is not None:
+                self._send_reinvite(self._outgoing.body, now)
+        elif self._outgoing is not None:
+            self._ringing = None
+            self._outgoing.cancel(now)
+            self._end("timeout", "local", 408, "noanswer", "nobody answered")
+
+
+def _reason_text(request: Request) -> str:
+    return request.get("reason") or ""
