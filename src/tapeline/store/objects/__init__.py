@@ -175,6 +175,8 @@ class ObjectStore:
             if not parent.is_dir():  # the folder itself is made once, when opened: one that vanished (a lost mount) is an error
                 parent.mkdir(exist_ok=True)
                 made.append(parent)
+        for left in target.parent.glob(f".{target.name}.*"):  # by a process that was killed here
+            left.unlink(missing_ok=True)
         fresh = target.with_name(f".{target.name}.{new_id()}")
         try:
             try:
