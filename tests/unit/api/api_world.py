@@ -1,0 +1,286 @@
+"""A small world in memory behind the faces: accounts, tokens, calls, recordings and their audio, with the service's rules.
+
+It fulfils `api.ports` and behaves: states move, other tenants are refused, files come when they are available. Tests move it by
+`answer`, `remote_hangup`, `finish`, `expire` ... and look at it through HTTP only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx2
+from fastapi import FastAPI
+
+from tapeline.api import create_app
+from tapeline.api.metrics import Metrics
+from tapeline.calls.errors import (
+    already_recording,
+    call_not_found,
+    not_progressing,
+    not_recording,
+    not_yours,
+    recording_not_found,
+)
+from tapeline.calls.views import Address, CallView, Page, RecordingFile, RecordingView
+from tapeline.core.errors import InvalidState, NotFound, Unavailable
+from tapeline.core.ids import new_id
+from tapeline.core.principal import ALL_SCOPES, Principal
+from tapeline.core.recordspec import MaskMode, RecordSpec
+from tapeline.core.settings import Settings
+from tapeline.testing.clock import FakeClock
+
+PIECE = 1000  # bytes that the store gives at a time
+FINAL = ("available", "failed")
+
+
+@dataclass(frozen=True)
+class IssuedToken:
+    account: str
+    name: str
+    scopes: frozenset[str]
+
+
+class TokenStore:
+    def __init__(self) -> None:
+        self.by_secret: dict[str, IssuedToken] = {}
+        self.away = False
+        self.asked = 0
+
+    def issue(self, account: str, *scopes: str) -> str:
+        secret = f"vb_{len(self.by_secret):032d}"
+        self.by_secret[secret] = IssuedToken(account, "test", frozenset(scopes))
+        return secret
+
+    async def find(self, secret: str) -> IssuedToken | None:
+        self.asked += 1
+        if self.away:
+            raise Unavailable("the database is away")
+        return self.by_secret.get(secret)
+
+
+class MemoryService:
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.calls: dict[str, CallView] = {}
+        self.recordings: dict[str, RecordingView] = {}
+        self.specs: dict[str, RecordSpec] = {}
+        self.audio: dict[str, bytes] = {}
+        self.checks: dict[str, str] = {"database": "ok", "disk": "ok"}
+        self.numbers: dict[str, float] = {"calls": 0.0, "calls_total": 0.0}
+        self.open_reads = 0
+        self.store_away_after: int | None = None  # pieces until the object store fails
+        self.broken: Exception | None = None  # a defect of ours, raised by every use
+
+    # -- moving the world ----------------------------------------------------------------------------------------------
+
+    def call(self, account: str, status: Any = "progressing", **fields: Any) -> str:
+        wall = self.clock.wall()
+        self.clock.advance(0.001)
+        view = CallView(
+            id=new_id(), account=account, direction="incoming", status=status, created=wall,
+            source=Address("tel", "+15551234567", "Ann"), destination=Address("extension", "1000"),
+            ringing=wall, progressing=wall if status == "progressing" else None,
+        )  # fmt: skip
+        self.calls[view.id] = replace(view, **fields)
+        return view.id
+
+    def recording(self, account: str, state: Any = "available", audio: bytes = b"RIFF" + bytes(range(256)) * 20, **fields: Any) -> str:
+        wall = self.clock.wall()
+        self.clock.advance(0.001)
+        view = RecordingView(id=new_id(), account=account, state="recording", created=wall, call_id=new_id(), started=wall, origin="flow")
+        self.recordings[view.id] = replace(view, **fields)
+        if state == "available":
+            self.finish(view.id, audio)
+        else:
+            self.recordings[view.id] = replace(self.recordings[view.id], state=state)
+        return view.id
+
+    def answer(self, call_id: str) -> None:
+        self.calls[call_id] = replace(self.calls[call_id], status="progressing", progressing=self.clock.wall())
+
+    def remote_hangup(self, call_id: str) -> None:
+        self._end_recording(call_id, "hangup")
+        self.calls[call_id] = replace(
+            self.calls[call_id], status="hangup", hangup_by="remote", hangup_reason="normal", hungup=self.clock.wall()
+        )
+
+    def limit_reached(self, call_id: str) -> None:
+        self._end_recording(call_id, "max_seconds")
+
+    def finish(self, recording_id: str, audio: bytes = b"RIFF") -> None:
+        self.audio[recording_id] = audio
+        self.recordings[recording_id] = replace(
+            self.recordings[recording_id],
+            state="available", size=len(audio), sha256=hashlib.sha256(audio).hexdigest(), duration=1.5, ended=self.clock.wall(),
+            measures={"loudness_lufs": float("-inf"), "peak_db": -3.5}, peaks=((0.0, 0.5, 1.0),),
+            timeline=({"at": 0.0, "event": "started"}, {"at": 1.5, "event": "stopped"}),
+        )  # fmt: skip
+
+    def expire(self, recording_id: str) -> None:
+        del self.audio[recording_id]
+        self.recordings[recording_id] = replace(self.recordings[recording_id], deleted=self.clock.wall())
+
+    def _end_recording(self, call_id: str, reason: str) -> None:
+        view = self.calls[call_id]
+        if view.recording_id:
+            one = self.recordings[view.recording_id]
+            self.recordings[one.id] = replace(one, state="stopping", reason=reason, ended=self.clock.wall(), paused="")
+            self.calls[call_id] = replace(view, recording_id="")
+
+    # -- api.ports.Service ---------------------------------------------------------------------------------------------
+
+    def _call(self, call_id: str, principal: Principal) -> CallView:
+        self._maybe_broken()
+        if call_id not in self.calls:
+            raise call_not_found(call_id)
+        view = self.calls[call_id]
+        if not principal.may_see(view.account):
+            raise not_yours("call")
+        if view.deleted is not None:
+            raise InvalidState("the call has been deleted")
+        return view
+
+    def _recording(self, recording_id: str, principal: Principal) -> RecordingView:
+        self._maybe_broken()
+        if recording_id not in self.recordings:
+            raise recording_not_found(recording_id)
+        view = self.recordings[recording_id]
+        if not principal.may_see(view.account):
+            raise not_yours("recording")
+        if view.deleted is not None:
+            raise NotFound("the recording has been deleted")
+        return view
+
+    def _maybe_broken(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+    def _page(self, views: Any, principal: Principal, before: float | None, limit: int) -> Page:
+        self._maybe_broken()
+        mine = [view for view in views if principal.may_see(view.account) and view.deleted is None]
+        mine = [view for view in mine if before is None or view.created < before]
+        items = tuple(sorted(mine, key=lambda view: -view.created)[:limit])
+        return Page(items, items[-1].created if items else None)
+
+    async def list_calls(self, principal: Principal, before: float | None, limit: int) -> Page:
+        return self._page(self.calls.values(), principal, before, limit)
+
+    async def get_call(self, call_id: str, principal: Principal) -> CallView:
+        return self._call(call_id, principal)
+
+    async def hangup(self, call_id: str, principal: Principal) -> CallView:
+        if self._call(call_id, principal).status == "hangup":
+            raise InvalidState("the call has ended already", reason="CALL_ALREADY_HANGUP")
+        self.remote_hangup(call_id)
+        self.calls[call_id] = replace(self.calls[call_id], hangup_by="local")
+        return self.calls[call_id]
+
+    async def delete_call(self, call_id: str, principal: Principal) -> CallView:
+        if self._call(call_id, principal).status != "hangup":
+            await self.hangup(call_id, principal)
+        self.calls[call_id] = replace(self.calls[call_id], deleted=self.clock.wall())
+        return self.calls[call_id]
+
+    async def start_recording(self, call_id: str, spec: RecordSpec, principal: Principal) -> CallView:
+        view = self._call(call_id, principal)
+        if view.status != "progressing":
+            raise not_progressing(view.status)
+        if view.recording_id:
+            raise already_recording(view.recording_id)
+        recording_id = self.recording(
+            view.account, "starting", call_id=call_id, started=None, format=spec.format, channels=spec.channels, rate=spec.rate,
+            origin=spec.origin, on_end_flow_id=spec.on_end_flow_id,
+        )  # fmt: skip
+        self.specs[recording_id] = replace(spec, max_s=min(spec.max_s, 86400.0))
+        self.calls[call_id] = replace(view, recording_id=recording_id, recording_ids=(*view.recording_ids, recording_id))
+        return self.calls[call_id]
+
+    async def stop_recording(self, call_id: str, principal: Principal) -> CallView:
+        if not self._call(call_id, principal).recording_id:
+            raise not_recording()
+        self._end_recording(call_id, "stopped")
+        return self.calls[call_id]
+
+    async def mask_recording(self, recording_id: str, mode: MaskMode, principal: Principal) -> RecordingView:
+        return self._set_mask(recording_id, mode, principal)
+
+    async def unmask_recording(self, recording_id: str, principal: Principal) -> RecordingView:
+        return self._set_mask(recording_id, "", principal)
+
+    def _set_mask(self, recording_id: str, mode: str, principal: Principal) -> RecordingView:
+        view = self._recording(recording_id, principal)
+        if view.state not in ("starting", "recording"):
+            raise InvalidState(f"the recording is {view.state}", reason="RECORDING_NOT_ACTIVE")
+        self.recordings[recording_id] = replace(view, paused=mode)
+        return self.recordings[recording_id]
+
+    async def list_recordings(self, principal: Principal, before: float | None, limit: int) -> Page:
+        return self._page(self.recordings.values(), principal, before, limit)
+
+    async def get_recording(self, recording_id: str, principal: Principal) -> RecordingView:
+        return self._recording(recording_id, principal)
+
+    async def delete_recording(self, recording_id: str, principal: Principal) -> RecordingView:
+        view = self._recording(recording_id, principal)
+        if view.state not in FINAL:
+            raise InvalidState(f"the recording is {view.state}")
+        self.expire(recording_id)
+        return self.recordings[recording_id]
+
+    async def recording_file(self, recording_id: str, principal: Principal) -> RecordingFile:
+        view = self._recording(recording_id, principal)
+        if view.state != "available":
+            raise NotFound(f"the recording is {view.state}", reason="RECORDING_NOT_FOUND")
+        audio = self.audio[recording_id]
+
+        async def read(start: int, end: int) -> AsyncIterator[bytes]:
+            self.open_reads += 1
+            try:
+                for number, at in enumerate(range(start, end, PIECE)):
+                    if self.store_away_after is not None and number >= self.store_away_after:
+                        raise Unavailable("the object store is away")
+                    yield audio[at : min(at + PIECE, end)]
+            finally:
+                self.open_reads -= 1
+
+        return RecordingFile(
+            size=len(audio), content_type="audio/wav", etag=view.sha256, filename=f"{recording_id}.wav", modified=view.created, read=read
+        )
+
+    async def verify_recording(self, recording_id: str, principal: Principal) -> Mapping[str, Any]:
+        view = self._recording(recording_id, principal)
+        if view.state != "available":
+            raise InvalidState(f"the recording is {view.state}")
+        found = hashlib.sha256(self.audio[recording_id]).hexdigest()
+        return {"id": recording_id, "ok": found == view.sha256, "sha256": found, "expected": view.sha256}
+
+    async def health(self) -> Mapping[str, str]:
+        return self.checks
+
+    def stats(self) -> Mapping[str, float]:
+        return self.numbers
+
+
+class World:
+    """Service, tokens and application, with an HTTP client of one account that may do everything there."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.service = MemoryService(self.clock)
+        self.tokens = TokenStore()
+        self.metrics = Metrics()
+        self.account = new_id()
+        self.other_account = new_id()
+        self.secret = self.tokens.issue(self.account, *sorted(ALL_SCOPES - {"admin"}))
+        self.app: FastAPI = create_app(self.service, self.tokens, Settings(), metrics=self.metrics, clock=self.clock)
+
+    def client(self, secret: str | None = None, **headers: str) -> httpx2.AsyncClient:
+        """Of `secret`, or of nobody with ""."""
+        secret = self.secret if secret is None else secret
+        if secret:
+            headers["Authorization"] = f"Bearer {secret}"
+        transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False)
+        return httpx2.AsyncClient(transport=transport, base_url="http://tapeline.test", headers=headers)
