@@ -1,0 +1,348 @@
+"""`tapeline demo`: one real recorded call on this machine, shown as it happens, and proved by listening to the recording.
+
+Starts the server as anybody would (a process of its own, embedded defaults, free ports, a new data folder), lets a softphone call it over
+real SIP and RTP, follows call and recording through the API, and at the end decodes the stored file: what the caller said must be
+in its left channel, what tapeline said in its right one.
+
+    phone -> SIP, RTP -> server: flow answers, speaks, records both sides -> spool -> worker -> object store -> decoded here
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from tapeline.cli import terminal
+from tapeline.core.errors import TapelineError, Unavailable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tapeline.calls.phone import PhoneCall
+    from tapeline.cli.listening import Heard
+    from tapeline.store import RecordingRow
+
+__all__ = ["demo"]
+
+START_S = 60.0  # a first start on a slow machine makes a database and starts a worker
+ASK_S = 30.0  # how long the flow may take to come to its question
+FINISH_S = 60.0
+ALIKE = 0.85  # the same sentence after codec, mixing and network; another sentence stays below 0.7
+
+FLOW = {
+    "actions": [
+        {"type": "answer"},
+        {"type": "talk", "option": {"text": "Welcome to tapeline. This call is recorded, you on the left and I on the right."}},
+        {"type": "recording_start", "option": {"format": "wav", "split": True, "beep_start": True}},
+        {"type": "talk", "option": {"text": "Please say something, then press the hash key."}},
+        {"type": "digits_receive", "option": {"duration": 30000, "length": 1, "key": "#"}},
+        {"type": "talk", "option": {"text": "Thank you. Whatever was said is in the file now. Goodbye."}},
+        {"type": "recording_stop"},
+        {"type": "hangup"},
+    ]
+}
+CALLER_SAYS = "Hello tapeline! I am a telephone made of software, and I am speaking in the left channel of this recording."
+
+Found = TypeVar("Found")
+
+
+class DemoServer:
+    """The server process: `await start()`, `await stop()`; its log is in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.config = folder / "tapeline.toml"
+        self.log = folder / "server.log"
+        self.target = ""  # what to dial
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.http = f"127.0.0.1:{probe.getsockname()[1]}"
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Raises Unavailable, with the server's own words, where it does not come up."""
+        settings = f'[server]\ndata = "{self.data}"\nhttp = "{self.http}"\nsip = ["udp:127.0.0.1:0"]\n\n'
+        self.config.write_text(settings + '[[numbers]]\nmatch = "1000"\nflow = "flow.json"\n')
+        (self.folder / "flow.json").write_text(json.dumps(FLOW, indent=2) + "\n")
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tapeline", "serve", "--config", str(self.config)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is ours: we stop it in our own time
+            )
+        ready = asyncio.Event()
+        self._reading = asyncio.ensure_future(self._read(ready))
+        waiting = asyncio.ensure_future(ready.wait())
+        await asyncio.wait({waiting, self._reading}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not ready.is_set():
+            raise Unavailable(f"the server did not start: {self.last_words()}", hint=f"its log is {self.log}")
+
+    async def _read(self, ready: asyncio.Event) -> None:
+        """Take in what the server prints until it ends; a copy goes to its log, without its secret."""
+        assert self._process is not None and self._process.stdout is not None
+        async for raw in self._process.stdout:
+            line = raw.decode(errors="replace").rstrip()
+            word, _, rest = line.partition(" ")
+            if word == "dial" and not self.target:
+                self.target = rest.strip()
+            elif word == "ready":
+                ready.set()
+
+    @property
+    def token(self) -> str:
+        return (self.data / "admin-token").read_text().strip()
+
+    def last_words(self) -> str:
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        return lines[-1] if lines else "it printed nothing"
+
+    async def wait(self) -> None:
+        assert self._process is not None
+        await self._process.wait()
+
+    async def stop(self) -> None:
+        """SIGTERM, then kill where that takes too long. Does nothing where it never ran."""
+        process = self._process
+        if process is None:
+            return
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 45)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        if self._reading is not None:
+            await self._reading
+
+    def get(self, path: str) -> Any:
+        """GET of the API as the administrator. Blocking. Raises Unavailable."""
+        request = urllib.request.Request(f"http://{self.http}{path}", headers={"Authorization": f"Bearer {self.token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return json.load(response)
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            raise Unavailable(f"the API did not answer: {error}", hint=f"the server's log is {self.log}") from error
+
+
+@dataclass(slots=True)
+class Watch:
+    """The latest of what the API says, asked four times a second."""
+
+    server: DemoServer
+    tell: Callable[[str, str], None]
+    call: dict[str, Any]
+    recording: dict[str, Any]
+
+    async def run(self) -> None:
+        while True:
+            calls = (await asyncio.to_thread(self.server.get, "/v1.0/calls"))["result"]
+            if calls:
+                self.call = calls[0]
+                self.tell("flow", "" if self.call["status"] == "hangup" else self.call["action"].get("type", ""))
+            recordings = (await asyncio.to_thread(self.server.get, "/v1.0/recordings"))["result"]
+            if recordings:
+                self.recording = recordings[0]
+                self.tell("recording", self.recording["status"])
+            await asyncio.sleep(0.25)
+
+
+async def _until(found: Callable[[], Found | None], what: str, timeout_s: float, watched: asyncio.Future[None]) -> Found:
+    """Ask until `found` gives something true. Raises Unavailable after `timeout_s`, and whatever ends `watched`."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while not (answer := found()):
+        if watched.done():
+            watched.result()
+        if asyncio.get_running_loop().time() > deadline:
+            raise Unavailable(f"after {timeout_s:.0f} s still waiting for {what}")
+        await asyncio.sleep(0.05)
+    return answer
+
+
+def _voice(folder: Path, rate: int) -> NDArray[np.int16]:
+    """What the caller says: speech, or, where it is not installed, tones that no other call has."""
+    from tapeline.audio.speech import Speech
+    from tapeline.testing import Plan, spoken
+
+    speech = Speech(folder / "speech")
+    if speech.available:
+        return speech.say(CALLER_SAYS, language="en-GB", rate=rate)
+    return Plan.of(spoken(7, 5, each=0.25)).voice(rate=rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What the phone said and heard, to be compared with the recording."""
+
+    said: NDArray[np.int16]
+    heard: Path
+    rate: int
+
+
+async def _converse(server: DemoServer, watch: Watch, tell: Callable[[str, str], None], watched: asyncio.Future[None], follow: Any) -> Talk:
+    from tapeline.calls.phone import Phone, PhoneConfig, resolve
+
+    phone = Phone(PhoneConfig(user="caller", name="Demo caller"))
+    await phone.start()
+    try:
+        target = await resolve(server.target)
+        call = phone.call(target, watch=lambda seen: tell("call", seen.what) if seen.what in ("ringing", "talking", "ended") else None)
+        tell("call", "calling")
+        await asyncio.wait_for(call.answered(), ASK_S)
+        heard = server.folder / "heard-by-the-caller.wav"
+        call.save(heard, both=True)
+        follow(heard, call.rate)
+        said = await asyncio.to_thread(_voice, server.folder, call.rate)
+        await _until(lambda: _asked(watch, call), "the flow's question", ASK_S, watched)
+        await call.play(said)
+        await call.press("#")
+        await asyncio.wait_for(call.over(), ASK_S)
+        return Talk(said, heard, call.rate)
+    except TimeoutError:
+        raise Unavailable(f"the call did not go on within {ASK_S:.0f} s") from None
+    finally:
+        await phone.stop()
+
+
+def _asked(watch: Watch, call: PhoneCall) -> bool:
+    if call.state == "ended":
+        raise Unavailable("the call ended before the flow asked its question")
+    return bool(watch.call.get("action", {}).get("type") == "digits_receive")
+
+
+def _prove(row: RecordingRow, file: Path, talk: Talk) -> tuple[Heard, list[tuple[str, float]]]:
+    """Decode the stored file and find both voices in it. Raises Unavailable where anything is not as it was."""
+    import soundfile
+
+    from tapeline.audio.resample import resample
+    from tapeline.cli import listening, proof
+
+    heard = listening.decode(file, row)
+    if heard.problems:
+        raise Unavailable("the recording is not as it should be: " + "; ".join(heard.problems))
+    stored, rate = soundfile.read(str(file), dtype="int16", always_2d=True)
+    phone, _ = soundfile.read(str(talk.heard), dtype="int16", always_2d=True)
+    voices = [
+        ("caller, left", proof.likeness(resample(talk.said, talk.rate, rate), stored[:, 0], rate)[0]),
+        ("tapeline, right", proof.likeness(stored[:, 1], resample(phone[:, 0].copy(), talk.rate, rate), rate)[0]),
+    ]
+    for name, score in voices:
+        if score < ALIKE:
+            raise Unavailable(f"the recording does not hold what was said ({name}: likeness {score:.2f}, at least {ALIKE} wanted)")
+    return heard, voices
+
+
+async def _stored(server: DemoServer, recording_id: str) -> tuple[RecordingRow, Path]:
+    """The recording's row and the file of its audio."""
+    from tapeline.cli import opened
+    from tapeline.cli.options import settings_of
+
+    settings = settings_of(server.config)
+    async with opened.database(settings) as rows:
+        row = await rows.recordings.get(recording_id)
+    if row is None or not row.object_key:
+        raise Unavailable(f"recording {recording_id} has no stored file")
+    return row, Path(settings.server.objects_url) / row.object_key
+
+
+async def _show(server: DemoServer) -> None:
+    """The call, from the first ring to the recording that is available; raises what went wrong."""
+    from tapeline.cli.stage import Ears, Stage
+
+    loop = asyncio.get_running_loop()
+    with Stage(("tapeline", "caller"), began=loop.time()) as stage:
+        ears: list[tuple[Ears, float]] = []
+
+        def tell(what: str, state: str) -> None:
+            stage.tell(what, state, loop.time())
+
+        def redraw(*, to_end: bool = False) -> None:
+            for ear, since in ears:
+                stage.follow(ear, since, loop.time(), to_end=to_end)
+            stage.redraw(loop.time())
+
+        async def draw() -> None:
+            while True:
+                redraw()
+                await asyncio.sleep(0.1)
+
+        watch = Watch(server, tell, {}, {})
+        watched = asyncio.ensure_future(watch.run())
+        drawn = asyncio.ensure_future(draw())
+        try:
+            talk = await _converse(server, watch, tell, watched, lambda path, rate: ears.append((Ears(path, rate, 2), loop.time())))
+            recording = await _until(lambda: _done(watch), "the recording to be available", FINISH_S, watched)
+            redraw(to_end=True)
+        finally:
+            for task in (watched, drawn):
+                task.cancel()
+            await asyncio.gather(watched, drawn, return_exceptions=True)
+    row, file = await _stored(server, recording["id"])
+    heard, voices = await asyncio.to_thread(_prove, row, file, talk)
+    _conclude(file, heard, voices)
+
+
+def _done(watch: Watch) -> dict[str, Any] | None:
+    if watch.recording.get("status") == "failed":
+        raise Unavailable(f"the recording failed: {watch.recording['tapeline']['reason'] or 'no reason given'}")
+    return watch.recording if watch.recording.get("status") == "available" else None
+
+
+def _conclude(file: Path, heard: Heard, voices: list[tuple[str, float]]) -> None:
+    from tapeline.cli.recordings import draw
+
+    draw(heard.peaks, heard.duration, tuple(name for name, _ in voices))
+    terminal.emit()
+    likenesses = ", ".join(f"{name} {score:.2f}" for name, score in voices)
+    terminal.emit(f"recording  {file}")
+    terminal.emit(f"duration   {heard.duration:.3f} s, {heard.channels} channels, {heard.rate} Hz")
+    terminal.emit(f"verified   decoded to its end, and both voices are in it (likeness: {likenesses})")
+
+
+async def _run(keep: bool) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="tapeline-demo-"))
+    server = DemoServer(folder)
+    try:
+        terminal.emit("starting a server of its own ...")
+        await server.start()
+        terminal.emit(f"it is up: {server.target}, data in {folder}")
+        await _show(server)
+        if keep:
+            terminal.emit()
+            terminal.emit("the server goes on until Ctrl-C:")
+            terminal.emit(f"  dial   {server.target}")
+            terminal.emit(f"  page   http://{server.http}/docs")
+            terminal.emit(f"  token  {server.token}")
+            await server.wait()
+    except TapelineError as error:
+        if not error.hint:
+            error.hint = f"the server's log is {server.log}"
+        raise
+    finally:
+        await server.stop()
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server and its page running until Ctrl-C.")] = False,
+) -> None:
+    """One real recorded call on this machine, shown as it happens. Exit 1 if anything of it failed."""
+    asyncio.run(_run(keep))
