@@ -1,0 +1,114 @@
+"""Call flows: documents of several dialects are compiled to one program model, and one interpreter runs it, without I/O.
+
+    found = flow.compile(text)                     # every problem with line and column; found.program is None where one is an error
+    run = flow.Run(found.program, flow.Variables(), compile=flow.compile, wall=clock.wall)
+    commands = run.start(now)                      # carry out, then run.handle(event, now); run.tick(now) at run.next_deadline()
+
+This package sees no socket, file, clock or row. Commands and events are exported here under their own names.
+"""
+
+from __future__ import annotations
+
+from tapeline.flow.builtin import builtin_flow
+from tapeline.flow.commands import (
+    Answer,
+    Command,
+    Dial,
+    Echo,
+    Fetch,
+    Hangup,
+    JoinRoom,
+    LoadFlow,
+    Log,
+    Party,
+    PlaceCall,
+    Play,
+    Ring,
+    Say,
+    Send,
+    SendDigits,
+    StartRecording,
+    StopPlay,
+    StopRecording,
+    Tone,
+)
+from tapeline.flow.compiler import compile
+from tapeline.flow.diagnostics import Diagnostic, Place
+from tapeline.flow.errors import DialectUnknown, FlowError, RunMisused
+from tapeline.flow.events import (
+    Answered,
+    CallStatus,
+    DialEnded,
+    Digit,
+    DigitsSent,
+    Event,
+    Fetched,
+    FlowLoaded,
+    HungUp,
+    PlayEnded,
+    RecordingEnded,
+    RecordingRefused,
+    RecordingStarted,
+    RoomLeft,
+    Unsupported,
+)
+from tapeline.flow.interpreter import Limits, Run
+from tapeline.flow.mermaid import mermaid
+from tapeline.flow.program import DEFAULT, END, Compilation, Op, Program, Step
+from tapeline.flow.variables import DIGITS, Variables
+
+__all__ = [
+    "Answer",
+    "Answered",
+    "CallStatus",
+    "Command",
+    "Compilation",
+    "DEFAULT",
+    "DIGITS",
+    "Diagnostic",
+    "Dial",
+    "DialEnded",
+    "DialectUnknown",
+    "Digit",
+    "DigitsSent",
+    "END",
+    "Echo",
+    "Event",
+    "Fetch",
+    "Fetched",
+    "FlowError",
+    "FlowLoaded",
+    "Hangup",
+    "HungUp",
+    "JoinRoom",
+    "Limits",
+    "LoadFlow",
+    "Log",
+    "Op",
+    "Party",
+    "Place",
+    "PlaceCall",
+    "Play",
+    "PlayEnded",
+    "Program",
+    "RecordingEnded",
+    "RecordingRefused",
+    "RecordingStarted",
+    "Ring",
+    "RoomLeft",
+    "Run",
+    "RunMisused",
+    "Say",
+    "Send",
+    "SendDigits",
+    "StartRecording",
+    "Step",
+    "StopPlay",
+    "StopRecording",
+    "Tone",
+    "Unsupported",
+    "Variables",
+    "builtin_flow",
+    "compile",
+    "mermaid",
+]

@@ -5,10 +5,10 @@ follows the edge to the next. Between two waits it takes at most `Limits.burst` 
 spins. An event whose token does not belong to the step that now waits is stale and changes nothing. The interpreter knows no
 dialect: documents that come while it runs go through the `compile` function it was given.
 
-    state     start      event, tick      HungUp
-    ready     waiting    RunMisused       finished
-    waiting   RunMisused waiting          finished
-    finished  RunMisused (ignored)        (ignored)
+    state     start        event, tick    hung up
+    ready     begin        note           finish
+    waiting   (RunMisused) deliver        finish
+    finished  (RunMisused) ignore         ignore
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class _Frame:
 
 
 State = Literal["ready", "waiting", "finished"]
-Reaction = Literal["begin", "deliver", "finish", "ignore", "misuse"]
+Reaction = Literal["begin", "note", "deliver", "finish", "ignore", "misuse"]
 
 TRANSITIONS: Final[dict[tuple[State, str], Reaction]] = {
     ("ready", "start"): "begin",
-    ("ready", "event"): "misuse",
+    ("ready", "event"): "note",
     ("ready", "hungup"): "finish",
     ("waiting", "start"): "misuse",
     ("waiting", "event"): "deliver",
@@ -81,7 +81,7 @@ class Run:
         compile: Compile,
         wall: Callable[[], float],
         status: str = "ringing",
-        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        limits: Limits = Limits(),
     ) -> None:
         self.variables = variables
         self.status = status
@@ -131,7 +131,7 @@ class Run:
         if reaction == "finish":
             self.status = "hangup"
             self._finish()
-        elif self._noted(event):
+        elif self._noted(event) and reaction == "deliver":
             self._resume(event)
         return self._drain()
 
