@@ -1,0 +1,78 @@
+"""Settings: files, environment, overrides, and what is said when something is wrong."""
+
+import typing
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from tapeline.core.errors import InvalidInput
+from tapeline.core.settings import Settings, load
+
+DOCS = Path(__file__).parents[3] / "docs" / "settings.md"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "tapeline.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_defaults_are_those_of_the_interface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load()
+    assert settings.server.sip == ["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"]
+    assert settings.server.base_url == "http://127.0.0.1:8080"
+    assert settings.server.port_range == (10000, 20000)
+    assert settings.recording.default_format == "mp3"
+
+
+def test_the_environment_wins_over_the_file_and_overrides_over_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, '[server]\nhttp = "127.0.0.1:1"\nnode = "file"\ndrain_seconds = 3\n')
+    monkeypatch.setenv("TAPELINE_SERVER__NODE", "environment")
+    monkeypatch.setenv("TAPELINE_SERVER__SIP", '["udp:127.0.0.1:0"]')
+    settings = load(path, {"server": {"http": "127.0.0.1:2"}})
+    assert (settings.server.http, settings.server.node, settings.server.drain_seconds) == ("127.0.0.1:2", "environment", 3)
+    assert settings.server.sip == ["udp:127.0.0.1:0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[server]\npublic_ur = "x"\n', "server.public_ur is not a known setting; did you mean 'public_url'?"),
+        ("[recordings]\n", "[recordings] is not a known section; did you mean 'recording'?"),
+        ('[[numbers]]\nmach = "1"\n', "did you mean 'match'?"),
+        ("[server]\nrtp_threads = -1\n", "server.rtp_threads"),
+        ('[server]\nrtp_ports = "20000-10000"\n', "LOW-HIGH"),
+        ('[server]\nsip = ["sctp:0.0.0.0:5060"]\n', "udp:HOST:PORT"),
+        ('[server]\nhttp = "8080"\n', "HOST:PORT"),
+        ("[server\n", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_name(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        load(write(tmp_path, text))
+    assert said in str(caught.value)
+
+
+def test_an_unknown_variable_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TAPELINE_SERVER__DATTA", "/x")
+    with pytest.raises(InvalidInput, match="did you mean 'data'"):
+        load()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="cannot read .*none.toml"):
+        load(tmp_path / "none.toml")
+
+
+def test_every_setting_is_documented() -> None:
+    text = DOCS.read_text()
+    missing = []
+    for section, field in Settings.model_fields.items():
+        model = field.annotation
+        arguments = typing.get_args(model)
+        model = arguments[0] if arguments else model
+        assert isinstance(model, type) and issubclass(model, BaseModel)
+        missing += [f"{section}.{key}" for key in model.model_fields if f"`{section}.{key}`" not in text]
+    assert not missing, f"docs/settings.md does not tell of {missing}"
