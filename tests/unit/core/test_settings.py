@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+
 from tapeline.core.errors import InvalidInput
 from tapeline.core.settings import Settings, load
 
