@@ -1,0 +1,142 @@
+"""A real `tapeline serve` in a folder of its own, on free loopback ports: what a system test talks to.
+
+It writes the configuration and the flows, starts the command as a user would, waits until it says it is ready, and gives its addresses, its
+administrator's token and a client of its API. It can be stopped (SIGTERM), killed (SIGKILL) and started again on the same data and
+ports. Knows nothing of how the server is made.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tapeline.testing.api import Api
+from tapeline.testing.process import Child, free_port, free_port_range, until
+
+__all__ = ["Server"]
+
+Setting = str | int | float | bool | Sequence[str]
+Sections = Mapping[str, Mapping[str, Setting]]
+
+
+class Server:
+    """The server. `flows` are documents by the number that runs them; `settings` go into `tapeline.toml` over what a test needs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        flows: Mapping[str, Any] | None = None,
+        settings: Sections | None = None,
+        *,
+        data: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        rtp_ports: int = 2000,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.data = data or folder / "data"
+        self.sip = ("127.0.0.1", _sip_port())
+        self.http = ("127.0.0.1", free_port())
+        low, high = free_port_range(rtp_ports)
+        sections: dict[str, dict[str, Setting]] = {
+            "server": {"rtp_ports": f"{low}-{high}", "advertise": "127.0.0.1"},
+            "recording": {"min_free_mb": 1},
+            "delivery": {"allow_private_addresses": True},
+        }
+        for section, values in (settings or {}).items():
+            sections.setdefault(section, {}).update(values)
+        config = folder / "tapeline.toml"
+        config.write_text(_toml(sections) + self._numbers(flows or {}))
+        sip = f"{self.sip[0]}:{self.sip[1]}"
+        command = [
+            *(sys.executable, "-m", "tapeline", "serve", "--config", str(config), "--data", str(self.data)),
+            *("--http", f"{self.http[0]}:{self.http[1]}", "--sip", f"udp:{sip}", "--sip", f"tcp:{sip}"),
+        ]
+        self.child = Child("server", command, folder, environment)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.child.end()
+        if error is not None:
+            error.add_note(self.child.tail(80))
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{self.http[0]}:{self.http[1]}"
+
+    def uri(self, number: str = "1000") -> str:
+        return f"sip:{number}@{self.sip[0]}:{self.sip[1]}"
+
+    @property
+    def token(self) -> str:
+        """The administrator's token, as the server keeps it."""
+        return (self.data / "admin-token").read_text().strip()
+
+    @property
+    def api(self) -> Api:
+        return Api(*self.http, token=self.token)
+
+    def start(self, timeout_s: float = 30.0) -> None:
+        """Start, or start again, and wait until it is ready. Raises ChildFailed where it ends or takes longer."""
+        self.child.start()
+        until(self.ready, "the server to be ready", timeout_s)
+
+    def ready(self) -> bool:
+        """Whether it answers that it is ready."""
+        self.child.check()
+        try:
+            return Api(*self.http, timeout_s=2).get("/readyz").status == 200
+        except (OSError, HTTPException):
+            return False
+
+    def stop(self, timeout_s: float = 60.0) -> int:
+        """SIGTERM and wait; its exit status."""
+        return self.child.stop(timeout_s)
+
+    def begin_stop(self) -> None:
+        """SIGTERM, without waiting."""
+        self.child.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to the server's process alone, as `kill -9 PID` does; processes that it started must notice by themselves."""
+        self.child.send_signal(signal.SIGKILL)
+        self.child.wait(5)
+
+    def _numbers(self, flows: Mapping[str, Any]) -> str:
+        text = ""
+        for index, (number, document) in enumerate(flows.items()):
+            path = self.folder / f"flow-{index}.json"
+            path.write_text(json.dumps(document, indent=1))
+            text += f"\n[[numbers]]\nmatch = {json.dumps(number)}\nflow = {json.dumps(str(path.absolute()))}\n"
+        return text
+
+
+def _toml(sections: Sections) -> str:
+    """JSON's strings, numbers, booleans and lists are TOML's too."""
+    lines = []
+    for section, values in sections.items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _sip_port() -> int:
+    """A port that is free for UDP and for TCP."""
+    while True:
+        port = free_port(socket.SOCK_STREAM)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
