@@ -18,11 +18,11 @@ import ipaddress
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 
@@ -169,6 +169,7 @@ class GuardedClient:
         self, method: str, target: httpx2.URL, address: str, body: bytes | Path, headers: Headers, max_bytes: int, stage: list[str]
     ) -> Response:
         size, content = await _content(body)
+        progress = _Progress(stage)
         sent = [("Host", target.netloc.decode("ascii")), ("Accept-Encoding", "gzip"), ("User-Agent", "tapeline")]
         if size or method in {"POST", "PUT", "PATCH"}:
             sent.append(("Content-Length", str(size)))
@@ -182,27 +183,40 @@ class GuardedClient:
                 target.copy_with(host=address),
                 content=content,
                 headers=sent,
-                extensions={"sni_hostname": target.raw_host.decode("ascii"), "trace": _Progress(stage).trace},
+                extensions={"sni_hostname": target.raw_host.decode("ascii"), "trace": progress.trace},
             )
         except (TypeError, ValueError) as error:
             raise Refused(f"the request cannot be sent as given: {error}") from error
-        answer = await self._client.send(request, stream=True)
         try:
-            data = await _limited(answer, max_bytes)
+            answer = await self._client.send(request, stream=True)
+            try:
+                data = await _limited(answer, max_bytes)
+            finally:
+                await answer.aclose()
         finally:
-            await answer.aclose()
+            await progress.close()
         return Response(answer.status_code, tuple(answer.headers.multi_items()), data, str(target))
 
 
 class _Progress:
-    """Notes how far a request has come, for a timeout to say whose fault it is."""
+    """Notes how far a request has come, for a timeout to say whose fault it is, and holds its connection.
+
+    The client forgets a connection whose TLS handshake is cut short by our time limit; `close` sees to it that it is closed even so.
+    """
 
     def __init__(self, stage: list[str]) -> None:
         self._stage = stage
+        self._stream: Any = None
 
-    async def trace(self, name: str, info: object) -> None:
+    async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         if name == "connection.connect_tcp.complete":
             self._stage[0] = "waiting for"
+            self._stream = info["return_value"]
+
+    async def close(self) -> None:
+        if self._stream is not None:
+            with suppress(OSError, httpx2.HTTPError):
+                await self._stream.aclose()
 
 
 def _default_port(target: httpx2.URL) -> int:
