@@ -15,6 +15,7 @@ import typer
 
 import tapeline
 from tapeline.cli import call, demo, doctor, flow, recordings, terminal, token
+from tapeline.cli.serve import serve
 from tapeline.core.errors import TapelineError
 
 __all__ = ["app", "main"]
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.add_typer(flow.app, name="flow")
 app.add_typer(recordings.app, name="recordings")
 app.add_typer(token.app, name="token")
+app.command()(serve)
 app.command()(call.call)
 app.command()(demo.demo)
 app.command()(doctor.doctor)

@@ -231,12 +231,12 @@ def _engine(settings: Settings) -> list[Finding]:
     return [_warning("media engine", "not compiled: works, for few calls at once", "install a C compiler, then tapeline anew")]
 
 
-def _numbers(settings: Settings) -> list[Finding]:
+def _numbers(settings: Settings, folder: Path) -> list[Finding]:
     """The flows of the dial plan, compiled as `serve` does."""
     from tapeline.calls.routing import Routes
 
     try:
-        Routes(settings.numbers, Path.cwd())
+        Routes(settings.numbers, folder)
     except TapelineError as error:
         return [_missing("numbers", error.message, "see [[numbers]]; `tapeline flow check FILE` tells more")]
     count = len(settings.numbers)
@@ -249,17 +249,17 @@ _CHECKS: tuple[Callable[[Settings], list[Finding]], ...] = (
     _disk,
     _database,
     _objects,
-    _numbers,
     _encoders,
     _speech,
     _engine,
 )
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """All findings, in the order of a server's start, each as soon as it is known."""
+def examine(settings: Settings, folder: Path) -> Iterator[Finding]:
+    """All findings, each as soon as it is known. `folder` is where relative paths of flows start."""
     for check in _CHECKS:
         yield from check(settings)
+    yield from _numbers(settings, folder)
 
 
 def _told(finding: Finding) -> Text:
@@ -271,7 +271,7 @@ def _told(finding: Finding) -> Text:
 def doctor(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Check that this machine and these settings can run a server. Exit 1 if something needed is missing."""
     findings = []
-    for finding in examine(settings_of(config, data)):
+    for finding in examine(settings_of(config, data), config.parent if config is not None else Path()):
         findings.append(finding)
         if not as_json:
             terminal.emit(_told(finding))
