@@ -4,6 +4,7 @@
 """
 
 from tapeline.sip.config import EndpointConfig, Flow, Outgoing, SipTimers
+from tapeline.sip.dtmf import info_digit
 from tapeline.sip.endpoint import Endpoint
 from tapeline.sip.errors import (
     ImpossibleInput,
@@ -59,6 +60,7 @@ __all__ = [
     "Session",
     "SipTimers",
     "Uri",
+    "info_digit",
     "parse_message",
     "parse_uri",
 ]

@@ -54,11 +54,11 @@ class SipTimers:
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
-    """`contact_host` is the address that others reach us by, "" where the flow's own local address is right. `contact_ports` gives
+    """`advertise` is the host that others reach us by, "" where the flow's own local address is right. `contact_ports` gives
     the port others see, by transport, where it differs from the bound one."""
 
     user_agent: str = "tapeline"
-    contact_host: str = ""
+    advertise: str = ""
     contact_ports: Mapping[str, int] = field(default_factory=dict)
     contact_user: str = ""
     timers: SipTimers = SipTimers()
@@ -74,6 +74,6 @@ class EndpointConfig:
     def address(self, flow: Flow) -> Address:
         """The host and port that we write into Via and Contact for messages on `flow`."""
         host = flow.local[0]
-        if self.contact_host and (":" in self.contact_host) == (":" in host):
-            host = self.contact_host
+        if self.advertise and (":" in self.advertise) == (":" in host):
+            host = self.advertise
         return host, self.contact_ports.get(flow.transport, flow.local[1])

@@ -1,0 +1,75 @@
+"""TCP connections on the event loop, each with its framing.
+
+A connection that we open takes messages at once and sends them when it is up. One whose peer does not read is cut off before it fills
+memory. This module knows nothing of what the messages say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+from tapeline.sip.config import Flow
+from tapeline.sip.framing import StreamFraming
+
+__all__ = ["Connection", "StreamOwner"]
+
+_MOST_UNSENT = 1 << 20
+
+
+class StreamOwner(Protocol):
+    """Who gets the messages, and is told of the end."""
+
+    def opened(self, connection: Connection, transport: asyncio.Transport) -> Flow | None: ...
+    def received(self, data: bytes, flow: Flow) -> None: ...
+    def closed(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One connection. `flow` is None until an accepted connection got its own."""
+
+    def __init__(self, owner: StreamOwner, flow: Flow | None = None) -> None:
+        self.flow = flow
+        self._owner = owner
+        self._framing = StreamFraming()
+        self._transport: asyncio.Transport | None = None
+        self._waiting: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        stream = cast(asyncio.Transport, transport)
+        self._transport = stream
+        self.flow = self._owner.opened(self, stream)
+        if self.flow is None:
+            stream.abort()
+            return
+        for data in self._waiting:
+            stream.write(data)
+        self._waiting.clear()
+
+    def data_received(self, data: bytes) -> None:
+        flow, framing = self.flow, self._framing
+        if flow is None:
+            return
+        for message in framing.feed(data):
+            self._owner.received(message, flow)
+        if framing.pings:
+            framing.pings = 0
+            self.send(b"\r\n")
+        if framing.broken:
+            self.close()
+
+    def send(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None:
+            self._waiting.append(data)
+        elif transport.get_write_buffer_size() > _MOST_UNSENT:
+            transport.abort()
+        else:
+            transport.write(data)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owner.closed(self)
