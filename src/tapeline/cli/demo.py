@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import sys
 import tempfile
@@ -60,7 +61,8 @@ Found = TypeVar("Found")
 
 
 class DemoServer:
-    """The server process: `await start()`, `await stop()`; its log is in its folder."""
+    """The server process: `await start()`, `await stop()`; its log is in its folder. Settings in the environment are kept from it:
+    they may name a database or a store that is no place for a demonstration."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -86,6 +88,7 @@ class DemoServer:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is ours: we stop it in our own time
+                env={name: value for name, value in os.environ.items() if not (name.startswith("TAPELINE_") and "__" in name)},
             )
         ready = asyncio.Event()
         self._reading = asyncio.ensure_future(self._read(ready))
@@ -253,15 +256,17 @@ def _prove(row: RecordingRow, file: Path, talk: Talk) -> tuple[Heard, list[tuple
 
 async def _stored(server: DemoServer, recording_id: str) -> tuple[RecordingRow, Path]:
     """The recording's row and the file of its audio."""
-    from tapeline.cli import opened
-    from tapeline.cli.options import settings_of
+    from tapeline.store import Database
 
-    settings = settings_of(server.config)
-    async with opened.database(settings) as rows:
+    rows = Database(f"sqlite:///{server.data / 'tapeline.sqlite'}")
+    await rows.open()
+    try:
         row = await rows.recordings.get(recording_id)
+    finally:
+        await rows.close()
     if row is None or not row.object_key:
         raise Unavailable(f"recording {recording_id} has no stored file")
-    return row, Path(settings.server.objects_url) / row.object_key
+    return row, server.data / "objects" / row.object_key
 
 
 async def _show(server: DemoServer) -> None:
