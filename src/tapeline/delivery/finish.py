@@ -223,9 +223,9 @@ class Finisher:
     async def _note(self, stage: str, recording_id: str, reason: str, whose: Fault) -> None:
         """Make a failed try visible. The database may be what failed: then the rows are written once it is back."""
         log.warning("finishing will be tried again: %s", reason, extra={"recording": recording_id, "stage": stage})
-        self._announce({"recording": recording_id, "state": "stopping", "stage": stage, "problem": reason, "fault": whose})
         self._unwritten.append({"ref": recording_id, "target": stage, "reason": reason, "fault": whose, "time": self._wall()})
         await self.write_attempts()
+        self._announce({"recording": recording_id, "state": "stopping", "stage": stage, "problem": reason, "fault": whose})
 
     async def write_attempts(self) -> None:
         """Write the rows of `attempts` that wait for the database."""
