@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapeline import __version__
-from tapeline.api import system, voipbin
+from tapeline.api import shapes, system, voipbin
 from tapeline.api.accesslog import RedactQuery
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import RouteNotFound, error_response
@@ -37,14 +37,24 @@ _SECURITY_SCHEMES = {
     "token": {"type": "apiKey", "in": "query", "name": "token"},
 }
 
+_ERROR = {
+    "description": "An error; its status says which",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorShape"}}},
+}
+
 
 class _Described(FastAPI):
-    """FastAPI with the two ways of giving a token in its description."""
+    """FastAPI whose description has our shapes and the two ways of giving a token."""
 
     def openapi(self) -> dict[str, Any]:
-        description = super().openapi()
-        description.setdefault("components", {})["securitySchemes"] = _SECURITY_SCHEMES
-        return description
+        if self.openapi_schema is None:
+            description = super().openapi()
+            description["components"] = {"securitySchemes": _SECURITY_SCHEMES, "schemas": shapes.schemas()}
+            for methods in description["paths"].values():
+                for operation in methods.values():
+                    operation["responses"].pop("422", None)  # FastAPI's own form of a refusal, which is never sent
+                    operation["responses"]["default"] = _ERROR
+        return super().openapi()
 
 
 def create_app(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 import secrets
+import traceback
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tapeline.api.accesslog import redact
 from tapeline.api.errors import error_response
 from tapeline.api.metrics import Metrics
 from tapeline.core.clock import Clock
@@ -98,8 +100,10 @@ class UnexpectedErrors:
             await self.app(scope, receive, send_noting)
         except ClientDisconnect:
             raise
-        except Exception:
-            log.exception("request failed", path=scope["path"], request_id=request_id_of(scope))
+        except Exception as error:
+            # As plain text, made here: a log renderer that shows local variables would show the caller's token.
+            trace = redact("".join(traceback.format_exception(error)))
+            log.error("request failed", path=scope["path"], request_id=request_id_of(scope), trace=trace)
             if started:
                 raise  # half an answer is out: only a broken connection tells the client so
             await error_response(TapelineError("unexpected"), request_id_of(scope))(scope, receive, send)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from pydantic import TypeAdapter
 from typing_extensions import TypedDict  # pydantic reads typing's own only from Python 3.12 on
 
 from tapeline.api.times import page_token, rfc3339
@@ -17,6 +18,7 @@ from tapeline.calls.views import Address, CallView, Page, RecordingView
 from tapeline.core.ids import ZERO_ID
 
 __all__ = [
+    "DESCRIBED",
     "ActionShape",
     "AddressShape",
     "CallShape",
@@ -30,6 +32,7 @@ __all__ = [
     "listing",
     "peaks",
     "recording",
+    "schemas",
     "timeline",
 ]
 
@@ -140,6 +143,31 @@ class PeaksShape(TypedDict):
     duration: float | None
     channels: int
     result: list[list[float]]
+
+
+class ErrorBody(TypedDict, total=False):
+    status: str
+    reason: str
+    message: str
+    request_id: str
+    details: list[dict[str, Any]]
+
+
+class ErrorShape(TypedDict):
+    error: ErrorBody
+
+
+DESCRIBED: tuple[type, ...] = (CallShape, CallsShape, RecordingShape, RecordingsShape, TimelineShape, PeaksShape, ErrorShape)
+
+
+def schemas() -> dict[str, Any]:
+    """JSON schemas of all shapes by name, as the API's description refers to them."""
+    adapters: list[tuple[type, Literal["serialization"], TypeAdapter[Any]]] = [
+        (shape, "serialization", TypeAdapter(shape)) for shape in DESCRIBED
+    ]
+    _, together = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")
+    found: dict[str, Any] = together["$defs"]
+    return found
 
 
 def call(view: CallView) -> dict[str, Any]:

@@ -1,0 +1,210 @@
+"""Every route, taken from the application itself: who may use it, and what bad input is answered with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+from api_world import World
+
+from tapeline.api.bodies import MAX_BODY
+from tapeline.api.voipbin import PREFIX, Face, Route
+from tapeline.core.errors import Exhausted, ProtocolError, Unavailable
+from tapeline.core.principal import ALL_SCOPES
+
+ROUTES = {f"{route.method} {route.path}": route for route in Face(World().service).routes()}
+WITH_ID = [name for name in ROUTES if "{id}" in name]
+WITH_BODY = [name for name, route in ROUTES.items() if route.body]
+LISTS = [name for name, route in ROUTES.items() if route.parameters]
+UNKNOWN = "6b7a7c1e-9a58-4f0e-8f0c-0d7a3c0b1a11"
+
+
+def prepared(world: World, route: Route, account: str = "") -> str:
+    """A path at which `route` answers 200 to who is allowed."""
+    account = account or world.account
+    live = route.path.endswith(("pause", "resume", "mask", "unmask"))
+    if route.path.startswith("/calls"):
+        made = world.service.call(account)
+        if route.path.endswith("recording_stop"):
+            recording_id = world.service.recording(account, "recording", call_id=made)
+            world.service.calls[made] = replace(world.service.calls[made], recording_id=recording_id, recording_ids=(recording_id,))
+    else:
+        made = world.service.recording(account, "recording" if live else "available")
+    return PREFIX + route.path.replace("{id}", made)
+
+
+def assert_envelope(answer: httpx2.Response, code: int, status: str, reason: str) -> dict[str, Any]:
+    body = answer.json()
+    assert answer.status_code == code, answer.text
+    assert list(body) == ["error"]
+    error: dict[str, Any] = body["error"]
+    assert set(error) - {"details"} == {"status", "reason", "message", "request_id"}
+    assert (error["status"], error["reason"]) == (status, reason)
+    assert error["message"] and error["request_id"] == answer.headers["x-request-id"]
+    assert all(isinstance(detail, dict) for detail in error.get("details", []))
+    assert "details" not in error or error["details"]
+    assert "Traceback" not in answer.text
+    return error
+
+
+def test_the_table_is_what_the_application_serves(world: World) -> None:
+    described = {
+        f"{method.upper()} {path.removeprefix(PREFIX)}"
+        for path, methods in world.app.openapi()["paths"].items()
+        for method in methods
+        if path.startswith(PREFIX)
+    }
+    assert described == set(ROUTES)
+    assert {route.scope for route in ROUTES.values()} == ALL_SCOPES - {"admin"}
+
+
+@pytest.mark.parametrize("name", ROUTES)
+async def test_with_exactly_its_scope_a_route_answers(world: World, name: str) -> None:
+    route = ROUTES[name]
+    async with world.client(world.tokens.issue(world.account, route.scope)) as client:
+        answer = await client.request(route.method, prepared(world, route))
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("name", ROUTES)
+async def test_without_a_token_nothing_is_told(world: World, name: str) -> None:
+    async with world.client("") as nobody:
+        answer = await nobody.request(ROUTES[name].method, prepared(world, ROUTES[name]))
+        assert_envelope(answer, 401, "UNAUTHENTICATED", "AUTHENTICATION_REQUIRED")
+        assert answer.headers["www-authenticate"] == "Bearer"
+        garbage = await nobody.request(ROUTES[name].method, prepared(world, ROUTES[name]), headers={"Authorization": "Bearer nonsense"})
+        assert_envelope(garbage, 401, "UNAUTHENTICATED", "INVALID_CREDENTIALS")
+
+
+@pytest.mark.parametrize("name", ROUTES)
+async def test_with_every_other_scope_a_route_is_forbidden(world: World, name: str) -> None:
+    route = ROUTES[name]
+    async with world.client(world.tokens.issue(world.account, *(ALL_SCOPES - {route.scope, "admin"}))) as client:
+        answer = await client.request(route.method, prepared(world, route))
+    error = assert_envelope(answer, 403, "PERMISSION_DENIED", "PERMISSION_DENIED")
+    assert route.scope in error["message"]
+
+
+@pytest.mark.parametrize("name", WITH_ID)
+async def test_another_account_is_forbidden(world: World, client: httpx2.AsyncClient, name: str) -> None:
+    answer = await client.request(ROUTES[name].method, prepared(world, ROUTES[name], world.other_account))
+    assert_envelope(answer, 403, "PERMISSION_DENIED", "PERMISSION_DENIED")
+
+
+@pytest.mark.parametrize(
+    "bad", ["x", "123", "%00", "%ff%fe", "..", "%F0%9F%93%9E", "{id}", UNKNOWN.replace("-", ""), UNKNOWN + "x", "%20", "a" * 5000]
+)
+@pytest.mark.parametrize("name", WITH_ID)
+async def test_an_id_that_is_none_is_refused(client: httpx2.AsyncClient, name: str, bad: str) -> None:
+    answer = await client.request(ROUTES[name].method, PREFIX + ROUTES[name].path.replace("{id}", bad))
+    if answer.status_code == 404:  # the client itself took ".." out of the path
+        assert bad == ".."
+        assert_envelope(answer, 404, "NOT_FOUND", "ROUTE_NOT_FOUND")
+    else:
+        assert_envelope(answer, 400, "INVALID_ARGUMENT", "INVALID_ID")
+
+
+@pytest.mark.parametrize("name", WITH_ID)
+async def test_an_unknown_id_is_not_found(client: httpx2.AsyncClient, name: str) -> None:
+    answer = await client.request(ROUTES[name].method, PREFIX + ROUTES[name].path.replace("{id}", UNKNOWN.upper()))
+    assert_envelope(answer, 404, "NOT_FOUND", "CALL_NOT_FOUND" if "/calls" in name else "RECORDING_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{", b"[]", b"1", b'"wav"', b"null", b"\xff\xfe", b"{'a': 1}", b'{"a": NaN}', b'{"a": Infinity}', b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b'{"mode": 1, "format": 1}', b'{"mode": [], "format": {}}', b'{"a": "\\ud800"}', b'{"a": ' + b"9" * 5000 + b"}", b"\x00",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", WITH_BODY)
+async def test_a_body_that_is_no_json_object_is_refused(world: World, client: httpx2.AsyncClient, name: str, body: bytes) -> None:
+    answer = await client.request(ROUTES[name].method, prepared(world, ROUTES[name]), content=body)
+    assert_envelope(answer, 400, "INVALID_ARGUMENT", "INVALID_JSON_BODY")
+    assert not world.service.specs
+
+
+@pytest.mark.parametrize("body", [b"", b"  \r\n", b"{}", b'{"mode": null, "format": null, "unknown": [1]}', b'\xef\xbb\xbf{"x": 1}'])
+@pytest.mark.parametrize("name", WITH_BODY)
+async def test_a_body_without_anything_known_means_the_defaults(
+    world: World, client: httpx2.AsyncClient, name: str, body: bytes
+) -> None:
+    answer = await client.request(ROUTES[name].method, prepared(world, ROUTES[name]), content=body, headers={"Content-Type": "text/x-odd"})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("name", WITH_BODY)
+async def test_a_body_over_the_limit_is_refused_whether_or_not_it_says_its_length(
+    world: World, client: httpx2.AsyncClient, name: str
+) -> None:
+    async def pieces() -> Any:
+        for _ in range(MAX_BODY // 50_000 + 1):
+            yield b" " * 50_000
+
+    for content in (b" " * (MAX_BODY + 1), pieces()):
+        answer = await client.request(ROUTES[name].method, prepared(world, ROUTES[name]), content=content)
+        assert_envelope(answer, 413, "INVALID_ARGUMENT", "BODY_TOO_LARGE")
+    fits = await client.request(ROUTES[name].method, prepared(world, ROUTES[name]), content=b"{}" + b" " * (MAX_BODY - 2))
+    assert fits.status_code == 200
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize(
+    "query",
+    ["page_size=abc", "page_size=1.5", "page_size=1e2", "page_size=%C2%B2", "page_token=yesterday", "page_token=1768469402",
+     "page_token=2026-02-31T00:00:00Z", "page_token=2026-01-15T25:00:00Z", "page_token=0001-01-01T00:00:00%2B99:99",
+     "page_token=2026-01-15T09:30:00.Z", "page_token=%00", "page_token=" + "9" * 5000],
+)  # fmt: skip
+async def test_paging_that_is_none_is_refused(client: httpx2.AsyncClient, name: str, query: str) -> None:
+    answer = await client.get(f"{PREFIX}{ROUTES[name].path}?{query}")
+    assert_envelope(answer, 400, "INVALID_ARGUMENT", "INVALID_REQUEST_PARAMETER")
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTES if name.startswith("GET")])
+async def test_every_get_answers_head(world: World, client: httpx2.AsyncClient, name: str) -> None:
+    path = prepared(world, ROUTES[name])
+    assert (await client.head(path)).status_code == 200
+    async with world.client("") as nobody:
+        assert (await nobody.head(path)).status_code == 401
+
+
+@pytest.mark.parametrize("name", ROUTES)
+async def test_another_method_is_a_route_that_is_not_there(world: World, client: httpx2.AsyncClient, name: str) -> None:
+    path = prepared(world, ROUTES[name])
+    known = {route.method for route in ROUTES.values() if route.path == ROUTES[name].path}
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} - known:
+        answer = await client.request(method, path)
+        assert_envelope(answer, 404, "NOT_FOUND", "ROUTE_NOT_FOUND")
+        assert "allow" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1.0", "/v1.0/", "/v1.0/calls/", "//", "/v1.0/calls/a/b/c", "/v1.0/calls/export", "/%00"])
+async def test_an_unknown_path_is_a_route_that_is_not_there(client: httpx2.AsyncClient, path: str) -> None:
+    answer = await client.request("POST", path)
+    assert_envelope(answer, 404, "NOT_FOUND", "ROUTE_NOT_FOUND")
+
+
+@pytest.mark.parametrize("name", ROUTES)
+async def test_a_defect_of_ours_is_told_without_anything_of_it(world: World, client: httpx2.AsyncClient, name: str) -> None:
+    path = prepared(world, ROUTES[name])
+    for defect in (RuntimeError("secret detail"), ProtocolError("secret detail"), KeyError("secret detail")):
+        world.service.broken = defect
+        answer = await client.request(ROUTES[name].method, path, headers={"Origin": "https://page.example"})
+        assert_envelope(answer, 500, "INTERNAL", "INTERNAL")
+        assert "secret detail" not in answer.text
+        assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("error", [Unavailable("database away", reason="DATABASE_UNAVAILABLE"), Exhausted("none", reason="NO_PORTS")])
+@pytest.mark.parametrize("name", ROUTES)
+async def test_what_may_work_later_is_a_503_with_retry_after(
+    world: World, client: httpx2.AsyncClient, name: str, error: Exception
+) -> None:
+    path = prepared(world, ROUTES[name])
+    world.service.broken = error
+    answer = await client.request(ROUTES[name].method, path)
+    assert_envelope(answer, 503, "UNAVAILABLE", error.reason)  # type: ignore[attr-defined]
+    assert int(answer.headers["retry-after"]) > 0
