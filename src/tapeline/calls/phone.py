@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 Samples = NDArray[np.int16]
 PORT = 5060
 KEY_MS, KEY_GAP_MS = 120, 80
+FAREWELL_S = 2.0  # how long a phone that stops waits for its peers, twice at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +132,21 @@ class Phone:
         self.engine.start(self._on_media, asyncio.get_running_loop())
 
     async def stop(self) -> None:
-        for call in list(self._calls.values()):
+        """Hang up whatever is up, give peers a moment to take note, and close. Raises OSError where a call's sound could not be saved."""
+        calls = list(self._calls.values())
+        for call in calls:
             call.hang_up()
-        for call in list(self._calls.values()):
-            await call.over()
-        await self._shell.close()
-        self.engine.stop()
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await asyncio.gather(*(call.over() for call in calls))
+        except TimeoutError:
+            log.warning("a call did not end in time", count=len(self._calls))
+        finally:
+            deadline = self.clock.now() + FAREWELL_S
+            while self._endpoint.sessions and self.clock.now() < deadline:  # a BYE that was lost is sent again
+                await asyncio.sleep(0.01)
+            await self._shell.close()
+            self.engine.stop()
 
     @property
     def uri(self) -> str:
@@ -152,8 +162,7 @@ class Phone:
         offer = offer_answer.make_offer(media)
         session = self._endpoint.invite(
             target.uri,
-            local=sip.Flow(target.transport, self.address, target.address),
-            remote=target.address,
+            local=self._shell.flow_to(target.transport, target.address),
             from_uri=from_uri or f"sip:{self.config.user}@{host_port(*self.address)}",
             from_name=self.config.name,
             body=offer,
