@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 5.0  # how often the spool is searched for what nobody told us of
 FORGET_S = 3600.0
+NICE = 5  # where the cores are short, live calls go first
 AHEAD = 2  # workflows begun beyond what can be worked on, so that no slot waits for DBOS
 
 
@@ -153,6 +154,7 @@ class Worker:
 
 
 def main() -> None:
+    os.nice(NICE)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s worker %(levelname)s %(message)s")
     asyncio.run(Worker(WorkerConfig.from_environment()).run())
     logging.shutdown()

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tapeline.store import tables
 from tapeline.store.paging import Ledger
-from tapeline.store.rows import CALL_RANKS, CallRow
-from tapeline.store.statements import forward
+from tapeline.store.rows import CallRow
+from tapeline.store.statements import forward, values
 
 if TYPE_CHECKING:
     from tapeline.store.database import Database
@@ -32,7 +32,7 @@ class Calls(Ledger[CallRow]):
 
     async def write(self, connection: AsyncConnection, rows: Sequence[CallRow]) -> None:
         """`upsert` within a transaction that the caller holds."""
-        await connection.execute(forward(self._database.dialect, tables.calls, "status", CALL_RANKS, rows))
+        await connection.execute(forward(self._database.dialect, tables.calls, "status"), [values(row) for row in rows])
 
     async def list(self, account: str | None = None, before: float | None = None, limit: int = 100) -> builtins.list[CallRow]:
         """A page, newest first; go on with `before` = the last row's `created`. `account` None: all of them."""

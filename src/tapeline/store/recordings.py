@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tapeline.store import tables
 from tapeline.store.paging import Ledger
-from tapeline.store.rows import RECORDING_RANKS, RecordingRow
-from tapeline.store.statements import forward
+from tapeline.store.rows import RecordingRow
+from tapeline.store.statements import forward, values
 
 if TYPE_CHECKING:
     from tapeline.store.database import Database
@@ -33,7 +33,7 @@ class Recordings(Ledger[RecordingRow]):
 
     async def write(self, connection: AsyncConnection, rows: Sequence[RecordingRow]) -> None:
         """`upsert` within a transaction that the caller holds."""
-        await connection.execute(forward(self._database.dialect, tables.recordings, "state", RECORDING_RANKS, rows))
+        await connection.execute(forward(self._database.dialect, tables.recordings, "state"), [values(row) for row in rows])
 
     async def list(
         self,

@@ -6,12 +6,15 @@ Knows nothing of connections: it builds statements and turns result rows into th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, Table, and_, case, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
+
+from tapeline.store.rows import CALL_RANKS, RECORDING_RANKS
 
 __all__ = ["build", "forward", "insert_for", "newest", "values"]
 
@@ -46,13 +49,15 @@ def build(kind: type[R], found: RowMapping) -> R:
     return kind(**arguments)
 
 
-def forward(dialect: str, table: Table, state: str, ranks: Mapping[str, int], rows: Sequence[Any]) -> Any:
-    """INSERT .. ON CONFLICT that only ever moves a row forward.
+@cache
+def forward(dialect: str, table: Table, state: str) -> Any:
+    """INSERT .. ON CONFLICT that only ever moves a row forward; execute it with a list of `values`.
 
     The new values win where their state ranks higher, or where it is the same state and they are not older. A tombstone and the
     time of creation stay. The comparison is part of the statement, so that it holds whichever process writes last.
     """
-    insert = insert_for(dialect, table).values([values(row) for row in rows])
+    ranks = {"calls": CALL_RANKS, "recordings": RECORDING_RANKS}[table.name]
+    insert = insert_for(dialect, table)
     new = insert.excluded
 
     def rank(column: ColumnElement[str]) -> ColumnElement[int]:

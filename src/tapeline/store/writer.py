@@ -23,7 +23,7 @@ __all__ = ["WriteBehind"]
 log = logging.getLogger(__name__)
 
 GATHER_S = 0.05  # rows that come within this time of each other share a transaction
-BATCH = 200  # rows; 30 columns each stay below SQLite's 32766 values for one statement
+BATCH = 200  # rows in one transaction: a few milliseconds in which no other process can write
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 Key = tuple[type, str]
