@@ -90,6 +90,16 @@ class Api:
         """The stored audio."""
         return self.get(f"/v1.0/recordings/{recording_id}/file").ok().body
 
+    def recordings_by_source(self) -> dict[str, Json]:
+        """Each recording, by the address of the one who called. Raises AssertionError where someone has two."""
+        callers = {call["id"]: call["source"]["target"] for call in self.calls()}
+        found: dict[str, Json] = {}
+        for recording in self.recordings():
+            caller = callers[recording["reference_id"]]
+            assert caller not in found, f"two recordings of {caller}: {found[caller]['id']} and {recording['id']}"
+            found[caller] = recording
+        return found
+
     def wait_for_recordings(self, count: int, status: str = "available", timeout_s: float = 30.0) -> list[Json]:
         """All recordings, once `count` of them have `status`. Raises ChildFailed that tells what states there are instead."""
         try:

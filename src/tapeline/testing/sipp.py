@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import socket
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from tapeline.testing.plan import Plan
 from tapeline.testing.process import Child, ChildFailed, free_port, free_port_range
 from tapeline.testing.rtpsource import RtpVoice, write_pcap
 
-__all__ = ["SippCallers", "SippResult", "sipp_missing"]
+__all__ = ["SippCallers", "SippResult", "caller_number", "sipp_missing"]
 
 Ends = Literal["caller", "callee"]
 
@@ -112,6 +113,14 @@ _STEPS_BEFORE_CHOICE = 6
 def sipp_missing() -> str:
     """Why SIPp cannot be used here, or nothing."""
     return "" if shutil.which("sipp") else "SIPp is not installed (Debian package sip-tester); run scripts/peers"
+
+
+def caller_number(uri: str) -> int:
+    """The n of a caller by its address, such as `sip:caller7@127.0.0.1`: whose plan it spoke. Raises ValueError for others."""
+    found = re.search(r"caller(\d+)", uri)
+    if found is None:
+        raise ValueError(f"{uri!r} is none of SIPp's callers")
+    return int(found[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,56 @@
+"""The server is killed in the middle of its work; nothing that was said before is lost."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tapeline.testing import Plan, Tolerance, assert_heard, decode, spoken
+from tapeline.testing.server import Server
+from tapeline.testing.sipp import SippCallers, caller_number, sipp_missing
+
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())]
+
+CALLS = 20
+LOST_AT_MOST_S = 1.5
+FLOW = {
+    "actions": [
+        {"type": "answer"},
+        {"type": "recording_start"},
+        {"type": "sleep", "option": {"duration": 60_000}},
+        {"type": "hangup"},
+    ]
+}
+
+
+def test_twenty_recordings_survive_kill_9(tmp_path: Path) -> None:
+    plans = [Plan.of(spoken(number, 12)) for number in range(CALLS)]
+    with Server(tmp_path / "server", {"1000": FLOW}) as server:
+        callers = SippCallers(tmp_path / "sipp", server.sip, plans, rate=20, seconds=20, ends="caller")
+        with callers.child:
+            server.api.wait_for_recordings(CALLS, "recording", timeout_s=10)
+            time.sleep(4.0)  # let them speak
+            before = {recording["id"]: recording for recording in server.api.recordings()}
+            server.kill()
+            killed = time.time()
+            server.start()
+            recordings = server.api.wait_for_recordings(CALLS, "available", timeout_s=40)
+        assert {recording["id"] for recording in recordings} == set(before)
+        sources = {caller_number(source): recording for source, recording in server.api.recordings_by_source().items()}
+        for number, recording in sources.items():
+            assert recording["tapeline"]["recovered"] is True
+            started = datetime.fromisoformat(before[recording["id"]]["tm_start"]).timestamp()
+            file = decode(server.api.file(recording["id"]))
+            lost = killed - started - file.seconds
+            assert -0.2 < lost <= LOST_AT_MOST_S, f"caller {number}: {lost:.2f} s are missing"
+            assert_heard(file, plans[number], Tolerance(start_s=0.3), seconds=file.seconds, name=f"the recording of caller {number}")
+            assert recording["tapeline"]["duration"] == pytest.approx(file.seconds, abs=0.001)
+        assert not list((server.data / "spool").iterdir()), "what is stored and verified leaves the spool"
+        # A second start finds nothing more to recover, and changes nothing.
+        finished = {recording["id"]: recording["tm_update"] for recording in server.api.recordings()}
+        assert server.stop() == 0
+        server.start()
+        assert {recording["id"]: recording["tm_update"] for recording in server.api.recordings()} == finished

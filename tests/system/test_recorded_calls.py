@@ -1,0 +1,112 @@
+"""Real telephones call, and what they say is what the recordings hold."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tapeline.testing import Heard, Plan, Tolerance, assert_heard, decode, spoken
+from tapeline.testing.baresip import Baresip, baresip_missing
+from tapeline.testing.receiver import Receiver
+from tapeline.testing.server import Server
+from tapeline.testing.sipp import SippCallers, caller_number, sipp_missing
+
+pytestmark = pytest.mark.peer
+
+UNCOMPILED = os.environ.get("TAPELINE_COMPILED") == "0"
+# The uncompiled engine is the same code at a fraction of the speed: it gets the same calls, fewer at a time.
+CALLS, RATE = (40, 4.0) if UNCOMPILED else (200, 20.0)
+RECORDED_S = 4.0
+# The caller begins to speak when it has the answer, which is a little after the recording began.
+FROM_THE_ANSWER = Tolerance(start_s=0.3)
+
+
+def flow(*actions: dict[str, object]) -> dict[str, object]:
+    return {"actions": list(actions)}
+
+
+@pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())
+def test_two_hundred_calls_are_recorded_as_they_were_spoken(tmp_path: Path) -> None:
+    document = flow(
+        {"type": "answer"},
+        {"type": "recording_start"},
+        {"type": "sleep", "option": {"duration": round(RECORDED_S * 1000)}},
+        {"type": "hangup"},
+    )
+    plans = [Plan.of(spoken(number, 5)) for number in range(CALLS)]
+    with Server(tmp_path / "server", {"1000": document}) as server:
+        callers = SippCallers(tmp_path / "sipp", server.sip, plans, rate=RATE, seconds=RECORDED_S + 10, ends="callee")
+        result = callers.run()
+        assert (result.successful, result.failed) == (CALLS, 0), result.errors
+        recordings = server.api.wait_for_recordings(CALLS, "available", timeout_s=60)
+        assert len(recordings) == CALLS
+        by_caller = {caller_number(source): recording for source, recording in server.api.recordings_by_source().items()}
+        assert sorted(by_caller) == list(range(CALLS))
+        for number, recording in by_caller.items():
+            file = server.api.file(recording["id"])
+            assert_heard(file, plans[number], FROM_THE_ANSWER, seconds=RECORDED_S, name=f"the recording of caller {number}")
+            assert recording["tapeline"]["duration"] == pytest.approx(RECORDED_S, abs=0.04)
+            assert recording["tapeline"]["duration"] == pytest.approx(decode(file).seconds, abs=0.001)
+        assert server.stop() == 0
+
+
+@pytest.mark.skipif(bool(baresip_missing()), reason=baresip_missing())
+def test_a_telephone_hears_the_prompt_presses_digits_and_is_recorded(tmp_path: Path) -> None:
+    prompt = Plan.of(spoken(501, 2))
+    voice = Plan.of(spoken(502, 8))
+    with Receiver() as receiver:
+        address = receiver.serve("/prompt.wav", prompt.write_wav(tmp_path / "prompt.wav").read_bytes(), "audio/wav")
+        document = flow(
+            {"type": "answer"},
+            {"type": "recording_start", "option": {"split": True}},
+            {"type": "play", "option": {"stream_urls": [address]}},
+            {"type": "digits_receive", "option": {"length": 3, "duration": 8000}},
+            {
+                "type": "webhook_send",
+                "option": {"uri": receiver.url + "/digits", "method": "POST", "data": '{"pressed": "${voipbin.call.digits}"}'},
+            },
+            {"type": "sleep", "option": {"duration": 1000}},
+            {"type": "hangup"},
+        )
+        with Server(tmp_path / "server", {"1000": document}) as server:
+            with Baresip(tmp_path / "phone", voice) as phone:
+                phone.dial(server.uri())
+                phone.listen_for(2.5)
+                phone.press("4#7")
+                phone.wait_for("CALL_CLOSED", timeout_s=10)
+                heard = phone.heard()
+            (recording,) = server.api.wait_for_recordings(1)
+            recorded = decode(server.api.file(recording["id"]))
+        (told,) = receiver.received("/digits")
+    assert json.loads(told.body) == {"pressed": "4#7"}
+    # A call's audio is paced by two clocks and played at once: baresip's file may begin a little before or after the prompt.
+    lenient = Tolerance(start_s=0.5, duration_s=60, edge_s=0.045, holes_s=0.1)
+    assert_heard(heard, prompt, lenient, name="what the telephone heard")
+    assert recorded.channels == 2
+    said, played = (Heard(recorded.samples[:, [number]], recorded.rate) for number in (0, 1))
+    assert_heard(said, voice, Tolerance(start_s=0.5, duration_s=60), name="the caller's channel")
+    assert_heard(played, prompt, Tolerance(start_s=0.8, duration_s=60), name="the other channel")
+    assert recorded.seconds > 4.0
+
+
+@pytest.mark.skipif(bool(baresip_missing()), reason=baresip_missing())
+def test_a_telephone_hears_speech(tmp_path: Path) -> None:
+    document = flow(
+        {"type": "answer"},
+        {"type": "talk", "option": {"text": "This call is recorded.", "language": "en-US"}},
+        {"type": "sleep", "option": {"duration": 500}},
+        {"type": "hangup"},
+    )
+    with Server(tmp_path / "server", {"1000": document}) as server, Baresip(tmp_path / "phone") as phone:
+        phone.dial(server.uri())
+        phone.wait_for("CALL_CLOSED", timeout_s=20)
+        heard = phone.heard()
+    loud = np.abs(heard.samples[:, 0]) > 0.02
+    spoken_s = np.flatnonzero(loud)[-1] / heard.rate - np.flatnonzero(loud)[0] / heard.rate
+    assert 0.8 < spoken_s < 4.0
+    # Then half a second of nothing, as planned: the voice has an end.
+    assert heard.seconds - np.flatnonzero(loud)[-1] / heard.rate > 0.3
