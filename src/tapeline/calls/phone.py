@@ -142,9 +142,10 @@ class Phone:
         except TimeoutError:
             log.warning("a call did not end in time", count=len(self._calls))
         finally:
-            deadline = self.clock.now() + FAREWELL_S
-            while self._endpoint.sessions and self.clock.now() < deadline:  # a BYE that was lost is sent again
-                await asyncio.sleep(0.01)
+            for _ in range(round(FAREWELL_S / 0.01)):
+                if not self._endpoint.sessions:
+                    break
+                await asyncio.sleep(0.01)  # a BYE that was lost is sent again
             await self._shell.close()
             self.engine.stop()
 

@@ -99,6 +99,7 @@ def list_(
                     raise NotFound(f"no account is named {account!r}", hint="accounts are: " + " ".join(sorted(owners.values())))
                 owner = found.id
             recordings = await rows.recordings.list(owner, None, limit, states=tuple(state) if state else None)
+            del recordings[limit:]  # a page does not part rows of one moment, so it may be longer
         if as_json:
             terminal.emit_json([_facts(row, owners.get(row.account, row.account)) for row in recordings])
         else:
@@ -107,25 +108,19 @@ def list_(
     asyncio.run(show())
 
 
+_WIDE = 140  # columns of a terminal on which a row of the list fits with all it has
+
+
 def _print_list(recordings: list[RecordingRow], owners: Mapping[str, str]) -> None:
-    terminal.table(
-        ("ID", "STATE", "MADE", "LENGTH", "SIZE", "SOUND", "ACCOUNT", "CALL"),
-        (
-            (
-                row.id,
-                row.state + (f": {row.reason}" if row.state == "failed" and row.reason else "") + (" (recovered)" if row.recovered else ""),
-                terminal.stamp(row.created),
-                terminal.clock(row.duration),
-                terminal.size(row.size),
-                f"{row.format} {row.rate} Hz x{row.channels}",
-                owners.get(row.account, row.account),
-                row.call_id,
-            )
-            for row in recordings
-        ),
-        right=("LENGTH", "SIZE"),
-        keep=("ID", "MADE"),
-    )
+    wide = terminal.console().width >= _WIDE
+    rows = []
+    for row in recordings:
+        state = row.state + (f": {row.reason}" if row.state == "failed" and row.reason else "") + (" (recovered)" if row.recovered else "")
+        cells = [row.id, state, terminal.stamp(row.created), terminal.clock(row.duration), terminal.size(row.size)]
+        rest = [f"{row.format} {row.rate} Hz x{row.channels}", owners.get(row.account, row.account), row.call_id]
+        rows.append(cells + rest if wide else cells)
+    columns = ("ID", "STATE", "MADE", "LENGTH", "SIZE") + (("SOUND", "ACCOUNT", "CALL") if wide else ())
+    terminal.table(columns, rows, right=("LENGTH", "SIZE"), keep=("ID", "MADE"))
 
 
 @app.command()
