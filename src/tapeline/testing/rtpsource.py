@@ -37,7 +37,7 @@ class RtpVoice:
     def packets(self, voice: Samples, start: float = 0.0) -> Iterator[TimedPacket]:
         """(time, RTP packet) for all of `voice`, the first at `start`."""
         step = 8000 * self.ptime_ms // 1000
-        encode = _ENCODERS[self.payload_type]
+        encoded = _ENCODERS[self.payload_type](voice)
         sequence, timestamp, ssrc = self.first_sequence, self.first_timestamp, self.ssrc
         changes = list(self.new_ssrc_at)
         marker = True
@@ -51,7 +51,7 @@ class RtpVoice:
             else:
                 kind = (0x80 if marker else 0) | self.payload_type
                 head = struct.pack("!BBHII", 0x80, kind, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc)
-                yield start + at / (1 + self.drift_ppm / 1e6), head + encode(voice[first : first + step])
+                yield start + at / (1 + self.drift_ppm / 1e6), head + encoded[first : first + step]
                 sequence += 1
                 marker = False
             timestamp += step
