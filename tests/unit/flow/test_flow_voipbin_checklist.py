@@ -212,8 +212,7 @@ def test_44_unknown_type_is_refused(actions):
     assert (problem.line, problem.column) == (1, 43)
 
 
-OTHERS = """ai_summary ai_talk ai_task amd block case_create conversation_send email_send external_media_start external_media_stop message_send mute
- queue_join transcribe_start transcribe_stop transcribe_recording""".split()
+OTHERS = ["ai_summary", "ai_talk", "ai_task", "amd", "block", "case_create", "conversation_send", "email_send", "external_media_start", "external_media_stop", "message_send", "mute", "queue_join", "transcribe_start", "transcribe_stop", "transcribe_recording"]
 
 
 @pytest.mark.parametrize("kind", OTHERS)

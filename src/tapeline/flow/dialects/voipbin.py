@@ -183,7 +183,7 @@ def _branch(action: _Action) -> Op:
         elif not isinstance(node.value, str):
             option.problems.error(node.place, f"must be an action's id, not {node.type}")
     action.target(DEFAULT, "default_target_id")
-    if not action.targets:
+    if not action.targets and "target_ids" not in option:
         action.warn("a branch without targets goes to the next action")
     return Branch(option.text("variable") or "voipbin.call.digits", clear=True)
 
@@ -330,7 +330,7 @@ def _confbridge_join(action: _Action) -> Op:
 def _needed(action: _Action, name: str) -> str:
     value = action.option.text(name).strip()
     if value in ("", ZERO_ID):
-        action.fail(f"{action.type} needs a {name}", name)
+        action.fail(f"{action.type} needs {name}", name)
     return value
 
 
