@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tapeline.testing import (
@@ -198,3 +200,21 @@ def test_the_report_is_raised_with_the_name_of_the_recording() -> None:
 def test_silence_is_not_taken_for_a_plan() -> None:
     report = judged(np.zeros((40000, 2)))
     assert len([problem for problem in report.problems if "is missing" in problem.what]) == 10
+
+
+@given(seed=st.integers(0, 10_000), rate=st.sampled_from([8000, 16000, 48000]), each=st.sampled_from([0.5, 1.0]))
+def test_whatever_is_planned_is_heard_when_rendered(seed: int, rate: int, each: float) -> None:
+    plan = Plan.of(spoken(seed, 3, each=each), [quiet(0.4), *spoken(seed + 1, 2), quiet(0.6)])
+    report = listen(Heard(plan.render(rate) / 32768, rate), plan)
+    assert report.ok, report
+
+
+@given(seed=st.integers(0, 10_000), at=st.integers(800, 20_000), length=st.integers(200, 4000), repeat=st.booleans())
+def test_whatever_is_cut_out_or_said_twice_is_found(seed: int, at: int, length: int, repeat: bool) -> None:
+    plan = Plan.of(spoken(seed, 3))
+    samples = sound(plan)
+    if repeat:
+        wrong = np.concatenate([samples[: at + length], samples[at:]])[: len(samples)]
+    else:
+        wrong = np.concatenate([samples[:at], samples[at + length :], samples[-length:]])
+    assert not listen(Heard(wrong, RATE), plan, Tolerance(start_s=0.005)).ok
