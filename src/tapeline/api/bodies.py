@@ -119,13 +119,13 @@ def record_spec(body: Mapping[str, Any]) -> RecordSpec:
     min_s = fields.number("min_seconds")
     if min_s > max_s:
         fields.problem(f"min_seconds must not exceed the longest duration, {max_s:g} s")
-    rate = int(fields.number("rate")) or RATES[0]
+    rate = fields.number("rate") or RATES[0]
     if rate not in RATES:
         fields.problem(f"rate must be one of {', '.join(map(str, RATES))}")
     spec = RecordSpec(
         channels=2 if fields.flag("split") else 1,
         format=next(item for item in get_args(Format) if item == chosen),
-        rate=rate,
+        rate=int(rate),
         max_s=max_s,
         min_s=min_s,
         silence=SilenceRule(initial_s=silence_s, final_s=silence_s) if silence_s else None,
