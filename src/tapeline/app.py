@@ -1,0 +1,321 @@
+"""The composition root: makes every part, hands each what it needs, starts them in order and stops them in the other.
+
+The only module that imports everything. Order of a start: data folder, rows, recovery of the spool, worker process, media
+engine, signalling, HTTP. Order of a stop: no new calls, calls end, recordings reach the spool, the worker finishes them, rows
+are written, HTTP closes. Nothing here decides anything about a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import shutil
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+
+from tapeline import __version__, rtp, sip
+from tapeline.api.app import create_app
+from tapeline.audio.speech import Speech
+from tapeline.calls.equipment import Equipment
+from tapeline.calls.prompts import MAX_PROMPT_BYTES, Prompts
+from tapeline.calls.routing import Routes
+from tapeline.calls.rows import recovered_row
+from tapeline.calls.service import Service
+from tapeline.calls.switch import Switch
+from tapeline.calls.views import RecordingView
+from tapeline.core.clock import SystemClock
+from tapeline.core.errors import NotFound, TapelineError, Unavailable
+from tapeline.core.principal import ALL_SCOPES
+from tapeline.core.settings import Settings
+from tapeline.delivery.config import WorkerConfig
+from tapeline.delivery.http import GuardedClient
+from tapeline.delivery.process import WorkerProcess
+from tapeline.recording.spool import Spool
+from tapeline.sip.transports.shell import Shell
+from tapeline.store import Database
+from tapeline.store.objects import ObjectStore
+from tapeline.store.writer import WriteBehind
+
+__all__ = ["Server", "Started"]
+
+log = structlog.get_logger(__name__)
+
+FINISH_S = 20.0  # how long a stopping server waits for its worker to finish what is in the spool
+DATABASE_RETRY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a user wants to know of a server that has come up."""
+
+    http: str
+    sip: tuple[str, ...]
+    admin_token: str  # "" unless it was made at this start
+    recovered: int
+    compiled: bool
+
+
+class _Http(uvicorn.Server):
+    """uvicorn without its own signal handling: this process has one place for signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Server:
+    """`await start()`, then `await stop(drain_s)`. One for a process."""
+
+    def __init__(self, settings: Settings, config_folder: Path) -> None:
+        self._settings = settings
+        self._data = settings.server.data.absolute()
+        self._clock = SystemClock()
+        self._routes = Routes(settings.numbers, config_folder)
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="tapeline")
+        self._stack = contextlib.AsyncExitStack()
+        self._service: Service
+        self._switch: Switch
+        self._equipment: Equipment
+        self._worker: WorkerProcess | None = None
+
+    # -- start ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> Started:
+        """Raises InvalidInput or WorldError, naming the setting to change; whatever had been started is stopped again."""
+        try:
+            return await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def _start(self) -> Started:
+        server = self._settings.server
+        make_data_folder(self._data)
+        database = Database(server.database_url)
+        await self._open(database)
+        self._stack.push_async_callback(database.close)
+        objects = ObjectStore(server.objects_url)
+        accounts = {name: (await database.accounts.ensure(name)).id for name in sorted(self._routes.accounts)}
+        token = await self._admin_token(database, accounts["default"])
+
+        writer = WriteBehind(database)
+        writer.start()
+        self._stack.push_async_callback(writer.close, 5.0)
+        spool = Spool(self._data / "spool")
+        http = GuardedClient(allow_private_addresses=self._settings.delivery.allow_private_addresses)
+        self._stack.push_async_callback(http.close)
+        engine = self._engine()
+        speech = Speech(self._data / "cache" / "speech")
+        self._equipment = Equipment(
+            settings=self._settings,
+            clock=self._clock,
+            engine=engine,
+            spool=spool,
+            prompts=Prompts(self._data / "prompts", speech, spool, stored_audio(database, objects), http, self._pool),
+            writer=writer,
+            http=http,
+            pool=self._pool,
+            node=server.node_name,
+            finished=self._recording_complete,
+            load_flow=stored_flow(database),
+        )
+        endpoint = sip.Endpoint(
+            sip.EndpointConfig(user_agent=f"tapeline/{__version__}", max_pending=server.max_pending_calls, advertise=self._advertise()), os.urandom
+        )
+        shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event))
+        self._switch = Switch(self._equipment, endpoint, shell, self._routes, accounts, self._advertise())
+        self._service = Service(self._switch, database, objects, self._equipment)
+
+        recovered = await self._recover(database, spool)
+        self._start_worker()
+        self._watch_disk()
+        engine.start(lambda event: self._switch.on_media(event), asyncio.get_running_loop())
+        self._stack.callback(engine.stop)
+        listeners = []
+        if "media" in server.roles:
+            self._stack.push_async_callback(shell.close)
+            listeners = [await self._listen(shell, address) for address in server.sip]
+        address = await self._serve_http(database) if "api" in server.roles else ""
+        # What exists now lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        return Started(address, tuple(listeners), token, recovered, rtp.COMPILED)
+
+    async def _open(self, database: Database) -> None:
+        """Open and migrate the rows. A database that is away is waited for: the spool still holds what it must be told."""
+        while True:
+            try:
+                return await database.open()
+            except Unavailable as error:
+                log.warning("the database is away; trying again", error=str(error))
+                await asyncio.sleep(DATABASE_RETRY_S)
+
+    async def _admin_token(self, database: Database, account: str) -> str:
+        """Make the administrator's token at the first start; '' where it exists."""
+        path = self._data / "admin-token"
+        if path.exists() and await database.tokens.find(path.read_text().strip()) is not None:
+            return ""
+        _, secret = await database.tokens.add(account, "administrator", sorted(ALL_SCOPES))
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        path.write_text(secret + "\n")
+        return secret
+
+    def _engine(self) -> rtp.Engine:
+        server = self._settings.server
+        threads = server.rtp_threads or os.cpu_count() or 1
+        families = {address.partition(":")[2].rpartition(":")[0] for address in server.sip}
+        bind = next(iter(families)) if len(families) == 1 else "0.0.0.0"
+        return rtp.Engine(rtp.EngineConfig(bind=bind.strip("[]"), ports=server.port_range, threads=threads))
+
+    def _advertise(self) -> str:
+        value = self._settings.server.advertise
+        return "" if value == "auto" else value
+
+    async def _recover(self, database: Database, spool: Spool) -> int:
+        """Take up what a crash left: recordings are completed, calls that were up are marked ended."""
+        loop = asyncio.get_running_loop()
+        manifests = await loop.run_in_executor(self._pool, spool.recover, self._clock.wall())
+        for manifest in manifests:
+            log.warning("recording recovered", recording_id=manifest.id, seconds=round(manifest.frames / manifest.rate, 2))
+            self._equipment.writer.put(recovered_row(manifest))
+        now = self._clock.wall()
+        for call in await database.calls.unfinished(self._equipment.node):
+            ended = replace(call, status="hangup", hungup=now, updated=now, recording_id="", hangup_by="local", hangup_reason="failed")
+            self._equipment.writer.put(replace(ended, hangup_cause="the server stopped while the call was up"))
+        return len(manifests)
+
+    def _start_worker(self) -> None:
+        if "worker" not in self._settings.server.roles:
+            return
+        self._worker = WorkerProcess(WorkerConfig.of(self._settings), self._told_by_worker)
+        self._worker.start()
+        self._stack.push_async_callback(self._worker.stop)
+
+    def _watch_disk(self) -> None:
+        async def watch() -> None:
+            while True:
+                usage = await asyncio.get_running_loop().run_in_executor(self._pool, shutil.disk_usage, self._data)
+                self._equipment.free_bytes = usage.free
+                await asyncio.sleep(1.0)
+
+        self._equipment.free_bytes = shutil.disk_usage(self._data).free
+        task = asyncio.create_task(watch())
+        self._stack.callback(task.cancel)
+
+    async def _listen(self, shell: Shell, address: str) -> str:
+        try:
+            host, port = await shell.listen(address)
+        except OSError as error:
+            raise Unavailable(f"cannot listen on {address}: {error.strerror or error}", hint="change server.sip, or stop what uses that port") from error
+        return f"{address.partition(':')[0]}:{host}:{port}"
+
+    async def _serve_http(self, database: Database) -> str:
+        server = self._settings.server
+        host, _, port = server.http.rpartition(":")
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            listener.close()
+            raise Unavailable(f"cannot serve HTTP on {server.http}: {error.strerror}", hint="change server.http, or stop what uses that port") from error
+        app = create_app(self._service, database.tokens, self._settings)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ssl_certfile=server.tls_cert or None,
+            ssl_keyfile=server.tls_key or None,
+            timeout_graceful_shutdown=5,
+        )
+        http = _Http(config)
+        task = asyncio.create_task(http.serve(sockets=[listener]))
+        while not http.started:
+            if task.done():
+                task.result()
+                raise Unavailable("the HTTP server did not start")
+            await asyncio.sleep(0.005)
+
+        async def close() -> None:
+            http.should_exit = True
+            await task
+
+        self._stack.push_async_callback(close)
+        bound = listener.getsockname()
+        return f"{bound[0]}:{bound[1]}"
+
+    # -- between media and worker --------------------------------------------------------------------------------------
+
+    def _recording_complete(self, view: RecordingView) -> None:
+        self._service.finishing(view)
+        if self._worker is not None:
+            self._worker.finish(view.id)
+
+    def _told_by_worker(self, news: Mapping[str, Any]) -> None:
+        if "recording" in news:
+            log.info("recording", recording_id=news["recording"], state=news.get("state"))
+            if news.get("state") in ("available", "failed"):
+                self._service.finished(news["recording"])
+
+    # -- stop ----------------------------------------------------------------------------------------------------------
+
+    async def stop(self, drain_s: float, hurry: asyncio.Event | None = None) -> None:
+        """Stop taking calls; let those that are up go on for `drain_s` (or until `hurry` is set), then hang them up; finish every
+        recording; close."""
+        self._service.accepting = False
+        await self._switch.drain(drain_s, hurry or asyncio.Event())
+        deadline = self._clock.now() + FINISH_S
+        while self._worker is not None and self._service.unfinished and self._clock.now() < deadline:
+            await asyncio.sleep(0.05)
+        if self._service.unfinished:
+            log.warning("recordings stay in the spool and are finished after the next start", count=self._service.unfinished)
+        while self._equipment.tasks:
+            await asyncio.wait(self._equipment.tasks, timeout=FINISH_S)
+        await self._stack.aclose()
+        self._pool.shutdown()
+
+
+def stored_flow(database: Database) -> Callable[[str, str], Awaitable[str]]:
+    """How a running flow gets at another one of its own account."""
+
+    async def load(flow_id: str, account: str) -> str:
+        row = await database.flows.get(flow_id)
+        if row is None or row.account != account or row.deleted is not None:
+            raise NotFound(f"no flow has the id {flow_id}", reason="FLOW_NOT_FOUND")
+        return row.document
+
+    return load
+
+
+def stored_audio(database: Database, objects: ObjectStore) -> Callable[[str], Awaitable[bytes]]:
+    """How a call gets at a recording of its own that has left the spool."""
+
+    async def load(recording_id: str) -> bytes:
+        row = await database.recordings.get(recording_id)
+        if row is None or not row.object_key or row.size is None or row.size > MAX_PROMPT_BYTES:
+            raise NotFound(f"the recording {recording_id} cannot be played")
+        return b"".join([chunk async for chunk in objects.read(row.object_key, 0, row.size)])
+
+    return load
+
+
+def make_data_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise TapelineError(f"the data folder {path} cannot be used: {error.strerror}", hint="change server.data or --data") from error
+

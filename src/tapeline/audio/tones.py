@@ -1,0 +1,76 @@
+"""Tones that telephones know, as arrays of 16-bit samples.
+
+A tone is a sum of sines with short ramps at both ends, so that it neither clicks nor clips. Levels are dB below full scale,
+for the whole tone and not for each of its frequencies. The call progress tones are the European ones of ITU-T E.180.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["beep", "busy", "congestion", "dial", "digit", "ringback", "silence", "tone"]
+
+Samples = NDArray[np.int16]
+
+_ROWS = (697.0, 770.0, 852.0, 941.0)
+_COLUMNS = (1209.0, 1336.0, 1477.0, 1633.0)
+_KEYS = ("123A", "456B", "789C", "*0#D")
+_RAMP_S = 0.005
+
+
+def tone(frequencies: float | Sequence[float], seconds: float, rate: int, level_db: float = -12.0) -> Samples:
+    """`seconds` of all `frequencies` (hertz) together, peaking at most `level_db` below full scale."""
+    wanted = [float(frequencies)] if isinstance(frequencies, (int, float)) else [float(each) for each in frequencies]
+    count = max(0, round(seconds * rate))
+    if not wanted or not count:
+        return np.zeros(count, np.int16)
+    moments = np.arange(count) / rate
+    wave = np.sum([np.sin(2 * np.pi * each * moments) for each in wanted], axis=0) / len(wanted)
+    ramp = min(round(_RAMP_S * rate), count // 2)
+    if ramp:
+        rise = np.linspace(0.0, 1.0, ramp, endpoint=False)
+        wave[:ramp] *= rise
+        wave[count - ramp :] *= rise[::-1]
+    return np.round(wave * (32767.0 * 10 ** (min(level_db, 0.0) / 20))).astype(np.int16)
+
+
+def silence(seconds: float, rate: int) -> Samples:
+    """`seconds` of digital silence."""
+    return np.zeros(max(0, round(seconds * rate)), np.int16)
+
+
+def beep(rate: int) -> Samples:
+    """The short tone that tells both parties that a recording begins: 0.4 s of 1000 Hz."""
+    return tone(1000.0, 0.4, rate, -10.0)
+
+
+def ringback(rate: int) -> Samples:
+    """One period of "it rings over there": 1 s of 425 Hz, 4 s of silence. Play it in a loop."""
+    return np.concatenate([tone(425.0, 1.0, rate), silence(4.0, rate)])
+
+
+def busy(rate: int) -> Samples:
+    """One period of "engaged": 0.48 s of 425 Hz, 0.48 s of silence. Play it in a loop."""
+    return np.concatenate([tone(425.0, 0.48, rate), silence(0.48, rate)])
+
+
+def congestion(rate: int) -> Samples:
+    """One period of "no way through": 0.24 s of 425 Hz, 0.24 s of silence. Play it in a loop."""
+    return np.concatenate([tone(425.0, 0.24, rate), silence(0.24, rate)])
+
+
+def dial(rate: int) -> Samples:
+    """One second of dial tone, 425 Hz, whole periods and no ramps: it loops without a seam."""
+    moments = np.arange(rate) / rate
+    return np.round(np.sin(2 * np.pi * 425.0 * moments) * (32767.0 * 10 ** (-12 / 20))).astype(np.int16)
+
+
+def digit(key: str, seconds: float, rate: int, level_db: float = -9.0) -> Samples:
+    """The two tones of a telephone key (ITU-T Q.23). Raises ValueError for what is no key."""
+    for row, keys in enumerate(_KEYS):
+        if len(key) == 1 and key.upper() in keys:
+            return tone((_ROWS[row], _COLUMNS[keys.index(key.upper())]), seconds, rate, level_db)
+    raise ValueError(f"{key!r} is not a telephone key")

@@ -1,0 +1,73 @@
+"""What every call on this node works with, in one place: clock, engine, spool, prompts, writer, threads.
+
+Made once by the composition root and handed down; nothing here is global.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import structlog
+
+from tapeline.calls.ports import HttpClient
+from tapeline.calls.prompts import Prompts
+from tapeline.calls.views import RecordingView
+from tapeline.core.clock import Clock
+from tapeline.core.settings import Settings
+from tapeline.recording.spool import Spool
+from tapeline.rtp import Engine, Player
+from tapeline.store.writer import WriteBehind
+
+if TYPE_CHECKING:
+    from tapeline.calls.recorder import Recorder
+
+__all__ = ["Equipment"]
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Equipment:
+    settings: Settings
+    clock: Clock
+    engine: Engine
+    spool: Spool
+    prompts: Prompts
+    writer: WriteBehind
+    http: HttpClient
+    pool: Executor
+    node: str
+    finished: Callable[[RecordingView], None]  # a recording's file is complete in the spool
+    load_flow: Callable[[str, str], Awaitable[str]]  # a stored flow's document, by its id and the account; raises NotFound
+    free_bytes: int = 1 << 62  # where the spool is; looked up once a second
+    taps: dict[int, Recorder] = field(default_factory=dict)  # by the tap's id
+    players: dict[int, Callable[[bool], None]] = field(default_factory=dict)  # by the player's id: told whether it was stopped
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run `work` on the loop; it is kept until it ends, and what it raises is logged, never lost."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of a call failed", error=repr(error), exc_info=error)
+
+    async def thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking `work` in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, lambda: work(*args, **kwargs))
+
+    def on_player_ended(self, player: Player, stopped: bool) -> None:
+        told = self.players.pop(player.id, None)
+        if told is not None:
+            told(stopped)

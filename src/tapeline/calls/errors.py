@@ -1,0 +1,61 @@
+"""What can go wrong in a call, as the service tells it.
+
+    UsageError
+    ├── NotFound       CALL_NOT_FOUND, RECORDING_NOT_FOUND
+    ├── Forbidden      PERMISSION_DENIED
+    └── InvalidState   CALL_STATE_INVALID, CALL_ALREADY_HANGUP, RECORDING_ALREADY_ACTIVE, RECORDING_NOT_ACTIVE
+    WorldError
+    └── Exhausted      DISK_FULL (the watermark), NO_PORTS
+
+The classes are those of `tapeline.core.errors`; what differs is the reason, so the reasons are made here, in one place.
+"""
+
+from __future__ import annotations
+
+from tapeline.core.errors import Exhausted, Forbidden, InvalidState, NotFound
+
+__all__ = [
+    "already_recording",
+    "call_not_found",
+    "disk_full",
+    "not_progressing",
+    "not_recording",
+    "not_yours",
+    "recording_not_found",
+]
+
+
+def call_not_found(call_id: str) -> NotFound:
+    return NotFound(f"no call has the id {call_id}", reason="CALL_NOT_FOUND")
+
+
+def recording_not_found(recording_id: str) -> NotFound:
+    return NotFound(f"no recording has the id {recording_id}", reason="RECORDING_NOT_FOUND")
+
+
+def not_yours(what: str) -> Forbidden:
+    return Forbidden(f"this {what} belongs to another account")
+
+
+def not_progressing(status: str) -> InvalidState:
+    return InvalidState(
+        f"the call is {status}, not progressing", reason="CALL_STATE_INVALID", hint="start a recording once the call has been answered"
+    )
+
+
+def already_recording(recording_id: str) -> InvalidState:
+    return InvalidState(
+        f"recording {recording_id} is active on this call", reason="RECORDING_ALREADY_ACTIVE", hint="stop it before starting another"
+    )
+
+
+def not_recording() -> InvalidState:
+    return InvalidState("nothing is being recorded on this call", reason="RECORDING_NOT_ACTIVE")
+
+
+def disk_full(free_mb: int, wanted_mb: int) -> Exhausted:
+    return Exhausted(
+        f"only {free_mb} MB are free where recordings are kept, {wanted_mb} MB must stay free",
+        reason="DISK_FULL",
+        hint="free space, or lower recording.min_free_mb",
+    )

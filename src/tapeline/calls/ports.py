@@ -1,0 +1,35 @@
+"""What `calls` needs from the world beyond its own packages, handed in by the composition root.
+
+`calls` may not import `delivery`, yet a flow fetches documents and a finished recording must be handed on. These
+protocols are the whole of that border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+__all__ = ["HttpClient", "HttpResponse"]
+
+
+class HttpResponse(Protocol):
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+
+class HttpClient(Protocol):
+    """The guarded client: refuses private addresses, follows and re-checks redirects, keeps to its limits."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes = b"",
+        headers: Sequence[tuple[str, str]] = (),
+        timeout_s: float = 10.0,
+        max_bytes: int = 1_000_000,
+    ) -> HttpResponse: ...

@@ -1,0 +1,62 @@
+"""Between views and rows: the same facts, as the service tells them and as the store keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any, cast
+
+from tapeline.calls.views import Address, CallView, RecordingView
+from tapeline.recording.manifest import Manifest
+from tapeline.store import CallRow, RecordingRow
+
+__all__ = ["call_row", "call_view", "recording_row", "recording_view", "recovered_row"]
+
+_CALL_FIELDS = {field.name for field in fields(CallView)} - {"source", "destination"}
+_RECORDING_FIELDS = {field.name for field in fields(RecordingView)}
+
+
+def call_row(view: CallView, node: str) -> CallRow:
+    same: dict[str, Any] = {name: getattr(view, name) for name in _CALL_FIELDS}
+    return CallRow(**same, source=asdict(view.source), destination=asdict(view.destination), node=node)
+
+
+def call_view(row: CallRow) -> CallView:
+    same: dict[str, Any] = {name: getattr(row, name) for name in _CALL_FIELDS}
+    return CallView(**same, source=Address(**row.source), destination=Address(**row.destination))
+
+
+def recording_row(view: RecordingView, node: str) -> RecordingRow:
+    same: dict[str, Any] = {name: getattr(view, name) for name in _RECORDING_FIELDS}
+    return RecordingRow(**same, node=node)
+
+
+def recording_view(row: RecordingRow) -> RecordingView:
+    same: dict[str, Any] = {name: getattr(row, name) for name in _RECORDING_FIELDS}
+    return RecordingView(**same)
+
+
+def recovered_row(manifest: Manifest) -> RecordingRow:
+    """The row of a recording that a crash cut off, now complete in the spool."""
+    spec = cast("dict[str, Any]", manifest.spec)
+    return RecordingRow(
+        id=manifest.id,
+        account=manifest.account,
+        state="stopping",
+        created=manifest.created,
+        call_id=manifest.call_id,
+        activeflow_id=manifest.activeflow_id,
+        reference=manifest.reference,
+        node=manifest.node,
+        reason=manifest.reason,
+        recovered=True,
+        format=spec.get("format", "wav"),
+        channels=manifest.channels,
+        rate=manifest.rate,
+        duration=manifest.frames / manifest.rate if manifest.rate else 0.0,
+        on_end_flow_id=spec.get("on_end_flow_id", ""),
+        label=spec.get("label", ""),
+        origin=spec.get("origin", ""),
+        started=manifest.started,
+        ended=manifest.ended,
+        timeline=tuple(manifest.timeline),
+    )

@@ -1,0 +1,253 @@
+"""Runs a flow's program on a call: commands become deeds, what happens becomes events.
+
+The interpreter (`tapeline.flow.Run`) decides and waits; this module carries out and never decides. A command that carries a
+token is answered with one event of the same token, also when it failed: a flow must never hang.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from tapeline import flow
+from tapeline.calls.alarm import Alarm
+from tapeline.calls.equipment import Equipment
+from tapeline.calls.recorder import Recorder
+from tapeline.calls.session import Call
+from tapeline.core.errors import TapelineError
+from tapeline.rtp import Player
+
+__all__ = ["Script"]
+
+log = structlog.get_logger(__name__)
+
+class Script:
+    """One run of a program, following one call."""
+
+    def __init__(self, program: flow.Program, variables: flow.Variables, call: Call, equipment: Equipment) -> None:
+        self._call = call
+        self._kit = equipment
+        self._run = flow.Run(program, variables, compile=flow.compile, wall=equipment.clock.wall)
+        self._alarm = Alarm(equipment.clock, self._tick)
+        self._players: dict[int, Player] = {}  # by the token of the command that plays
+        self._stopped: set[int] = set()  # tokens told to stop before their sound was ready
+        self._recordings: dict[int, Recorder] = {}  # by the token of the step that started it
+        self._answering: list[int] = []
+        self._queue: list[flow.Command] = []
+        self._running = False
+
+    def start(self) -> None:
+        self._perform(self._run.start(self._kit.clock.now()))
+
+    @property
+    def action(self) -> dict[str, Any]:
+        return dict(self._run.current.action) if self._run.current is not None else {}
+
+    # -- what happens to the call --------------------------------------------------------------------------------------
+
+    def established(self) -> None:
+        tokens, self._answering = self._answering, []
+        self._tell(flow.CallStatus("progressing"))
+        for token in tokens:
+            self._tell(flow.Answered(token))
+
+    def digit(self, digit: str) -> None:
+        self._tell(flow.Digit(digit))
+
+    def hung_up(self, cause: str, by: str) -> None:
+        self._tell(flow.HungUp(cause, by))
+        self._alarm.set(None)
+
+    def _tick(self) -> None:
+        self._perform(self._run.tick(self._kit.clock.now()))
+
+    def _tell(self, event: flow.Event) -> None:
+        self._perform(self._run.handle(event, self._kit.clock.now()))
+
+    # -- what the flow wants -------------------------------------------------------------------------------------------
+
+    def _perform(self, commands: list[flow.Command]) -> None:
+        """Carry out commands in order; those that arise meanwhile queue up behind them."""
+        self._queue += commands
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._queue:
+                command = self._queue.pop(0)
+                self._deeds[type(command)](self, command)
+        finally:
+            self._running = False
+        self._alarm.set(None if self._run.finished else self._run.next_deadline())
+
+    def _answer(self, command: flow.Answer) -> None:
+        if self._call.status == "progressing":
+            self._tell(flow.Answered(command.token))
+        else:
+            self._answering.append(command.token)
+            self._call.answer()
+
+    def _ring(self, command: flow.Ring) -> None:
+        self._call.ring()
+
+    def _say(self, command: flow.Say) -> None:
+        self._kit.spawn(self._sound(command.token, [lambda: self._kit.prompts.say(command.text, command.language, self._call.leg.rate)]))
+
+    def _play(self, command: flow.Play) -> None:
+        rate = self._call.leg.rate
+        own = {f"recording:{recorder.id}" for recorder in self._call.recorders}
+        allowed = [url for url in command.urls if url in own or not url.startswith("recording:")]
+        self._kit.spawn(self._sound(command.token, [lambda url=url: self._kit.prompts.load(url, rate) for url in allowed]))
+
+    def _tone(self, command: flow.Tone) -> None:
+        self._begin(command.token, self._kit.prompts.beep(self._call.leg.rate), lambda stopped: self._played(command.token, stopped))
+
+    async def _sound(self, token: int, makers: list[Callable[[], Any]]) -> None:
+        """Play one sound after another. One that cannot be had is reported and skipped: the flow goes on."""
+
+        interrupted = False
+        for make in makers:
+            try:
+                samples = await make()
+            except (TapelineError, OSError) as error:
+                log.warning("a prompt cannot be played", call_id=self._call.facts.id, error=str(error))
+                continue
+            if token in self._stopped or self._call.status == "hangup":
+                interrupted = True
+                break
+            ended = asyncio.get_running_loop().create_future()
+            self._begin(token, samples, lambda stopped, ended=ended: ended.done() or ended.set_result(stopped))
+            interrupted = await ended
+            if interrupted:
+                break
+        self._played(token, interrupted)
+
+    def _begin(self, token: int, samples: Any, then: Callable[[bool], None]) -> None:
+        self._players[token] = self._call.play(samples, then)
+
+    def _played(self, token: int, interrupted: bool) -> None:
+        self._players.pop(token, None)
+        self._stopped.discard(token)
+        self._tell(flow.PlayEnded(token, interrupted))
+
+    def _stop_play(self, command: flow.StopPlay) -> None:
+        player = self._players.get(command.token)
+        if player is not None:
+            player.stop()
+        else:
+            self._stopped.add(command.token)
+
+    def _echo(self, command: flow.Echo) -> None:
+        self._call.leg.echo(command.on)
+
+    def _start_recording(self, command: flow.StartRecording) -> None:
+        try:
+            recorder = self._call.start_recording(command.spec)
+        except TapelineError as error:
+            log.warning("the flow's recording was refused", call_id=self._call.facts.id, error=str(error))
+            self._tell(flow.RecordingRefused(command.token, error.reason))
+            return
+        self._recordings[command.token] = recorder
+        self._kit.spawn(self._recorded(command.token, recorder))
+        self._tell(flow.RecordingStarted(command.token, recorder.id, recorder.variables()))
+
+    async def _recorded(self, token: int, recorder: Recorder) -> None:
+        await recorder.done.wait()
+        del self._recordings[token]
+        self._tell(flow.RecordingEnded(token, recorder.reason))
+
+    def _stop_recording(self, command: flow.StopRecording) -> None:
+        try:
+            if isinstance(command.which, int):
+                recorder = self._recordings.get(command.which)
+                if recorder is not None:
+                    recorder.stop("stopped")
+            else:
+                self._call.stop_recording()
+        except TapelineError as error:
+            log.info("the flow's stop found no recording", call_id=self._call.facts.id, error=str(error))
+
+    def _send_digits(self, command: flow.SendDigits) -> None:
+        self._call.leg.send_digits(command.digits, duration_ms=command.duration_ms, gap_ms=command.gap_ms)
+        self._kit.spawn(self._digits_sent(command))
+
+    async def _digits_sent(self, command: flow.SendDigits) -> None:
+
+        await asyncio.sleep(len(command.digits) * (command.duration_ms + command.gap_ms) / 1000)
+        self._tell(flow.DigitsSent(command.token))
+
+    def _fetch(self, command: flow.Fetch) -> None:
+        self._kit.spawn(self._fetched(command))
+
+    async def _fetched(self, command: flow.Fetch) -> None:
+        headers = [("Content-Type", command.content_type)] if command.body else []
+        try:
+            response = await self._kit.http.request(
+                command.method, command.url, body=command.body, headers=headers, timeout_s=command.timeout_s
+            )
+        except TapelineError as error:
+            log.warning("the flow's request failed", call_id=self._call.facts.id, url=command.url, error=str(error))
+            self._tell(flow.Fetched(command.token, 0, b"", str(error)))
+        else:
+            self._tell(flow.Fetched(command.token, response.status, response.body, ""))
+
+    def _send(self, command: flow.Send) -> None:
+        self._kit.spawn(self._sent(command))
+
+    async def _sent(self, command: flow.Send) -> None:
+        headers = [("Content-Type", command.content_type)]
+        status, body, failure = 0, b"", ""
+        try:
+            response = await self._kit.http.request(command.method, command.url, body=command.body, headers=headers, timeout_s=10.0)
+            status, body = response.status, response.body
+        except TapelineError as error:
+            failure = str(error)
+            log.warning("the flow's webhook failed", call_id=self._call.facts.id, url=command.url, error=failure)
+        if command.token is not None:
+            self._tell(flow.Fetched(command.token, status, body, failure))
+
+    def _load_flow(self, command: flow.LoadFlow) -> None:
+        self._kit.spawn(self._flow_loaded(command))
+
+    async def _flow_loaded(self, command: flow.LoadFlow) -> None:
+        try:
+            document = await self._kit.load_flow(command.flow_id, self._call.facts.account)
+        except TapelineError as error:
+            log.warning("a stored flow cannot be had", call_id=self._call.facts.id, flow_id=command.flow_id, error=str(error))
+            self._tell(flow.FlowLoaded(command.token, None, str(error)))
+        else:
+            self._tell(flow.FlowLoaded(command.token, document))
+
+    def _hangup(self, command: flow.Hangup) -> None:
+        self._call.hang_up(command.cause)
+
+    def _log(self, command: flow.Log) -> None:
+        getattr(log, command.level)(command.message, call_id=self._call.facts.id, **command.fields)
+
+    def _unsupported(self, command: Any) -> None:
+        log.warning("the flow asks for what this release does not do; going on", call_id=self._call.facts.id, command=type(command).__name__)
+        self._tell(flow.Unsupported(command.token))
+
+    _deeds: dict[type, Callable[[Script, Any], None]] = {
+        flow.Answer: _answer,
+        flow.Ring: _ring,
+        flow.Say: _say,
+        flow.Play: _play,
+        flow.Tone: _tone,
+        flow.StopPlay: _stop_play,
+        flow.Echo: _echo,
+        flow.StartRecording: _start_recording,
+        flow.StopRecording: _stop_recording,
+        flow.SendDigits: _send_digits,
+        flow.Fetch: _fetch,
+        flow.Send: _send,
+        flow.Hangup: _hangup,
+        flow.Log: _log,
+        flow.Dial: _unsupported,
+        flow.JoinRoom: _unsupported,
+        flow.LoadFlow: _load_flow,
+        flow.PlaceCall: _unsupported,
+    }

@@ -1,0 +1,268 @@
+"""The one service that every face uses: calls and recordings, live and past, with the rules on who may do what.
+
+Live ones are told from memory, past ones from the rows; where both know a recording, the one whose state is further on is
+right, since states only move forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from tapeline.calls.equipment import Equipment
+from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
+from tapeline.calls.recorder import Recorder
+from tapeline.calls.rows import call_view, recording_view
+from tapeline.calls.switch import Switch
+from tapeline.calls.views import CallView, Page, RecordingFile, RecordingView
+from tapeline.core.errors import InvalidState, NotFound
+from tapeline.core.principal import Principal
+from tapeline.core.recordspec import MaskMode, RecordSpec
+from tapeline.recording.table import order
+from tapeline.store import Database
+from tapeline.store.objects import ObjectStore
+
+__all__ = ["Service"]
+
+log = structlog.get_logger(__name__)
+
+
+class Service:
+    def __init__(self, switch: Switch, database: Database, objects: ObjectStore, equipment: Equipment) -> None:
+        self._switch = switch
+        self._database = database
+        self._objects = objects
+        self._kit = equipment
+        self._finishing: dict[str, RecordingView] = {}  # complete in the spool, not yet known to be available
+        self.accepting = True
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
+
+    async def list_calls(self, principal: Principal, before: float | None, limit: int) -> Page:
+        principal.require("calls:read")
+        account = None if principal.admin else principal.account
+        rows = await self._database.calls.list(account, before=before, limit=limit)
+        views = [self._live_call(row.id) or call_view(row) for row in rows]
+        return Page(tuple(views), views[-1].created if views else None)
+
+    async def get_call(self, call_id: str, principal: Principal) -> CallView:
+        principal.require("calls:read")
+        return await self._call_view(call_id, principal)
+
+    async def _call_view(self, call_id: str, principal: Principal) -> CallView:
+        view = self._live_call(call_id)
+        if view is None:
+            row = await self._database.calls.get(call_id)
+            if row is None:
+                raise call_not_found(call_id)
+            view = call_view(row)
+        if not principal.may_see(view.account):
+            raise not_yours("call")
+        if view.deleted is not None:
+            raise InvalidState("the call has been deleted")
+        return view
+
+    def _live_call(self, call_id: str) -> CallView | None:
+        call = self._switch.call(call_id)
+        return call.view() if call is not None else self._switch.ended_view(call_id)
+
+    async def hangup(self, call_id: str, principal: Principal) -> CallView:
+        principal.require("calls:write")
+        view = await self._call_view(call_id, principal)
+        call = self._switch.call(call_id)
+        if call is None or call.status == "hangup":
+            raise InvalidState("the call has ended already", reason="CALL_ALREADY_HANGUP")
+        call.hang_up("normal", f"hung up over the API, was {view.status}")
+        return call.view()
+
+    async def delete_call(self, call_id: str, principal: Principal) -> CallView:
+        """Hang it up if it is alive, and mark its row deleted."""
+        principal.require("calls:write")
+        view = await self._call_view(call_id, principal)
+        call = self._switch.call(call_id)
+        if call is not None:
+            call.hang_up("normal", "deleted over the API")
+            await call.ended.wait()
+            view = call.view()
+        await self._kit.writer.drain(5.0)
+        deleted = self._kit.clock.wall()
+        await self._database.calls.delete(call_id, deleted)
+        return replace(view, deleted=deleted)
+
+    # -- recording a live call -----------------------------------------------------------------------------------------
+
+    async def start_recording(self, call_id: str, spec: RecordSpec, principal: Principal) -> CallView:
+        principal.require("recordings:write")
+        view = await self._call_view(call_id, principal)
+        call = self._switch.call(call_id)
+        if call is None:
+            raise InvalidState(f"the call is {view.status}, not progressing", reason="CALL_STATE_INVALID")
+        longest = min(spec.max_s or self._kit.settings.recording.max_seconds, self._kit.settings.recording.max_seconds)
+        call.start_recording(replace(spec, max_s=longest))
+        return call.view()
+
+    async def stop_recording(self, call_id: str, principal: Principal) -> CallView:
+        principal.require("recordings:write")
+        view = await self._call_view(call_id, principal)
+        call = self._switch.call(call_id)
+        if call is None:
+            raise InvalidState(f"the call is {view.status}, nothing is being recorded", reason="RECORDING_NOT_ACTIVE")
+        call.stop_recording()
+        return call.view()
+
+    async def mask_recording(self, recording_id: str, mode: MaskMode, principal: Principal) -> RecordingView:
+        recorder = await self._active(recording_id, principal)
+        recorder.mask(mode)
+        return recorder.view()
+
+    async def unmask_recording(self, recording_id: str, principal: Principal) -> RecordingView:
+        recorder = await self._active(recording_id, principal)
+        recorder.unmask()
+        return recorder.view()
+
+    async def _active(self, recording_id: str, principal: Principal) -> Recorder:
+        principal.require("recordings:write")
+        view = await self._recording_view(recording_id, principal)
+        recorder = self._live_recorder(recording_id)
+        if recorder is None or not recorder.active:
+            raise InvalidState(f"the recording is {view.state}", reason="RECORDING_NOT_ACTIVE")
+        return recorder
+
+    def _live_recorder(self, recording_id: str) -> Recorder | None:
+        for call in self._switch.calls:
+            for recorder in call.recorders:
+                if recorder.id == recording_id:
+                    return recorder
+        return None
+
+    # -- recordings ----------------------------------------------------------------------------------------------------
+
+    async def list_recordings(self, principal: Principal, before: float | None, limit: int) -> Page:
+        principal.require("recordings:read")
+        account = None if principal.admin else principal.account
+        rows = await self._database.recordings.list(account, before=before, limit=limit)
+        views = [self._further(recording_view(row)) for row in rows]
+        return Page(tuple(views), views[-1].created if views else None)
+
+    async def get_recording(self, recording_id: str, principal: Principal) -> RecordingView:
+        principal.require("recordings:read")
+        return await self._recording_view(recording_id, principal)
+
+    async def _recording_view(self, recording_id: str, principal: Principal) -> RecordingView:
+        row = await self._database.recordings.get(recording_id)
+        if row is not None:
+            view = self._further(recording_view(row))
+        else:
+            live = self._in_memory(recording_id)
+            if live is None:
+                raise recording_not_found(recording_id)
+            view = live
+        if not principal.may_see(view.account):
+            raise not_yours("recording")
+        if view.deleted is not None:
+            raise NotFound("the recording has been deleted")
+        return view
+
+    def _in_memory(self, recording_id: str) -> RecordingView | None:
+        recorder = self._live_recorder(recording_id)
+        return recorder.view() if recorder is not None else self._finishing.get(recording_id)
+
+    def _further(self, stored: RecordingView) -> RecordingView:
+        """The stored view or the one in memory, whichever is further on."""
+        live = self._in_memory(stored.id)
+        if live is not None and order(live.state) >= order(stored.state) and stored.state not in ("available", "failed"):
+            return live
+        self._finishing.pop(stored.id, None)
+        return stored
+
+    async def delete_recording(self, recording_id: str, principal: Principal) -> RecordingView:
+        """Remove the audio and leave a tombstone. One that is still being made is refused: stop it first."""
+        principal.require("recordings:delete")
+        view = await self._recording_view(recording_id, principal)
+        if view.state not in ("available", "failed"):
+            raise InvalidState(f"the recording is {view.state}", hint="delete it once it is available")
+        row = await self._database.recordings.get(recording_id)
+        deleted = self._kit.clock.wall()
+        await self._database.recordings.delete(recording_id, deleted)
+        if row is not None and row.object_key:
+            await self._objects.delete(row.object_key)
+        return replace(view, deleted=deleted)
+
+    async def recording_file(self, recording_id: str, principal: Principal) -> RecordingFile:
+        """The stored file. Raises NotFound before `available`."""
+        principal.require("recordings:listen")
+        view = await self._recording_view(recording_id, principal)
+        row = await self._database.recordings.get(recording_id)
+        if row is None or view.state != "available" or not row.object_key:
+            raise NotFound(f"the recording is {view.state}; its file comes with the state available", reason="RECORDING_NOT_FOUND")
+        key = row.object_key
+        found = await self._objects.stat(key)
+
+        def read(start: int, end: int) -> AsyncIterator[bytes]:
+            return self._objects.read(key, start, end)
+
+        return RecordingFile(
+            size=found.size,
+            content_type=row.content_type,
+            etag=row.sha256,
+            filename=f"{recording_id}.{row.format}",
+            modified=view.ended or view.created,
+            read=read,
+        )
+
+    async def verify_recording(self, recording_id: str, principal: Principal) -> Mapping[str, Any]:
+        """Read the stored file whole and compare its checksum with the one taken when it was made."""
+        principal.require("recordings:read")
+        view = await self._recording_view(recording_id, principal)
+        row = await self._database.recordings.get(recording_id)
+        if row is None or view.state != "available" or not row.object_key:
+            raise InvalidState(f"the recording is {view.state}; only an available one can be verified")
+        found = await self._objects.sha256(row.object_key)
+        return {"id": recording_id, "ok": found == row.sha256, "sha256": found, "expected": row.sha256}
+
+    # -- finishing -----------------------------------------------------------------------------------------------------
+
+    def finishing(self, view: RecordingView) -> None:
+        """A recording is complete in the spool; its rest is the worker's."""
+        self._finishing[view.id] = view
+
+    def finished(self, recording_id: str) -> None:
+        """The worker says that the row tells everything now."""
+        self._finishing.pop(recording_id, None)
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._finishing)
+
+    # -- how we are ----------------------------------------------------------------------------------------------------
+
+    async def health(self) -> Mapping[str, str]:
+        """Each part's name, and `ok` or what is wrong with it."""
+        kit = self._kit
+        checks = {"calls": "ok" if self.accepting else "draining"}
+        try:
+            await self._database.check()
+            checks["database"] = "ok" if kit.writer.healthy else "rows wait to be written"
+        except Exception as error:  # noqa: BLE001 - whatever it is, readiness must say it and not fail itself
+            checks["database"] = f"away: {error}"
+        wanted = kit.settings.recording.min_free_mb * 1_000_000
+        checks["disk"] = "ok" if kit.free_bytes >= wanted else f"{kit.free_bytes // 1_000_000} MB free, below recording.min_free_mb"
+        return checks
+
+    def stats(self) -> Mapping[str, float]:
+        """Gauges and totals for /metrics."""
+        calls = self._switch.calls
+        recording = sum(recorder.active for call in calls for recorder in call.recorders)
+        engine = self._kit.engine.counters()
+        return {
+            "calls": len(calls),
+            "recordings_active": recording,
+            "recordings_finishing": len(self._finishing),
+            "rows_waiting": self._kit.writer.pending,
+            "disk_free_bytes": self._kit.free_bytes,
+            **{key: float(value) for key, value in self._switch.totals.items()},
+            **{f"rtp_{key}": float(value) for key, value in engine.as_dict().items()},
+        }

@@ -1,0 +1,197 @@
+"""The switch: takes calls in, gives each its leg and its script, and passes on what signalling and media tell.
+
+It knows which calls are up on this node, and nothing of what any of them does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+
+import structlog
+
+from tapeline import flow, rtp, sip
+from tapeline.calls.equipment import Equipment
+from tapeline.calls.routing import Routes
+from tapeline.calls.script import Script
+from tapeline.calls.session import Call, Facts
+from tapeline.calls.views import Address, CallView
+from tapeline.core.errors import Exhausted
+from tapeline.core.ids import new_id
+from tapeline.sip import offer_answer
+from tapeline.sip.transports.shell import Shell
+
+__all__ = ["Switch"]
+
+log = structlog.get_logger(__name__)
+
+REMEMBER_S = 5.0  # an ended call is still told of from memory until its row is surely written
+
+
+class Switch:
+    """All calls of this node."""
+
+    def __init__(self, equipment: Equipment, endpoint: sip.Endpoint, shell: Shell, routes: Routes, accounts: dict[str, str], advertise: str) -> None:
+        self._kit = equipment
+        self._endpoint = endpoint
+        self._shell = shell
+        self._routes = routes
+        self._accounts = accounts  # name -> id
+        self._advertise = advertise
+        self._calls: dict[str, Call] = {}
+        self._by_session: dict[str, Call] = {}
+        self._by_leg: dict[int, Call] = {}
+        self._ended: OrderedDict[str, tuple[float, CallView]] = OrderedDict()
+        self.totals = {"calls_total": 0, "calls_refused_total": 0, "recordings_total": 0}
+
+    # -- who is here ---------------------------------------------------------------------------------------------------
+
+    def call(self, call_id: str) -> Call | None:
+        return self._calls.get(call_id)
+
+    @property
+    def calls(self) -> list[Call]:
+        return list(self._calls.values())
+
+    def ended_view(self, call_id: str) -> CallView | None:
+        """What a call that ended a moment ago was like."""
+        self._forget()
+        found = self._ended.get(call_id)
+        return found[1] if found else None
+
+    def _forget(self) -> None:
+        old = self._kit.clock.now() - REMEMBER_S
+        while self._ended and next(iter(self._ended.values()))[0] < old:
+            self._ended.popitem(last=False)
+
+    # -- signalling ----------------------------------------------------------------------------------------------------
+
+    def on_signal(self, event: sip.Event) -> None:
+        if isinstance(event, sip.Incoming):
+            self._incoming(event)
+            return
+        call = self._by_session.get(event.session.id)
+        if call is not None:
+            call.on_signal(event)
+
+    def _incoming(self, event: sip.Incoming) -> None:
+        session = event.session
+        now = self._kit.clock.now()
+        number = user_of(session.request_uri)
+        route = self._routes.find(number)
+        if route is None:
+            log.info("call refused: no flow for the number", number=number)
+            self._refuse(session, 404)
+            return
+        local = self._local_address(session)
+        try:
+            leg = self._kit.engine.open_leg("::" if ":" in local else None)
+        except Exhausted as error:
+            log.error("call refused: no media port", error=str(error))
+            self._refuse(session, 503)
+            return
+        facts = Facts(
+            id=new_id(),
+            account=self._accounts[route.account],
+            activeflow_id=new_id(),
+            source=_party(session.remote_uri, session.remote_name),
+            destination=_party(session.request_uri, ""),
+            created=self._kit.clock.wall(),
+        )
+        media = offer_answer.LocalMedia(address=local, port=leg.port, codecs=self._codecs())
+        call = Call(facts, session, leg, media, self._kit, self._shell.pump, self._released)
+        self._calls[facts.id] = self._by_session[session.id] = self._by_leg[leg.id] = call
+        self.totals["calls_total"] += 1
+        log.info("call", call_id=facts.id, sip_call_id=session.call_id, flow=route.source)
+        script = Script(route.program, flow.Variables(_variables(facts)), call, self._kit)
+        call.follow(script)
+        if call.offered(event.body):
+            session.ring(now)
+            script.start()
+
+    def _refuse(self, session: sip.Session, status: int) -> None:
+        self.totals["calls_refused_total"] += 1
+        headers = [("Retry-After", "10")] if status == 503 else []
+        session.reject(status, self._kit.clock.now(), headers=headers)
+        self._shell.pump()
+
+    def _codecs(self) -> list[str]:
+        able = set(rtp.CODECS)
+        return [name for name in self._kit.settings.server.codecs if name in able]
+
+    def _local_address(self, session: sip.Session) -> str:
+        """The address that the peer can send media to: the setting, or the one its INVITE arrived at."""
+        return self._advertise or session.dialog.flow.local[0]
+
+    # -- media ---------------------------------------------------------------------------------------------------------
+
+    def on_media(self, event: rtp.Event) -> None:
+        match event:
+            case rtp.PlayerEnded(player=player, stopped=stopped):
+                self._kit.on_player_ended(player, stopped)
+            case rtp.TapProgress(tap=tap):
+                if (recorder := self._kit.taps.get(tap.id)) is not None:
+                    recorder.on_progress(event)
+            case rtp.TapEnded(tap=tap):
+                if (recorder := self._kit.taps.get(tap.id)) is not None:
+                    recorder.on_tap_ended(event)
+            case _:
+                if (call := self._by_leg.get(event.leg.id)) is not None:
+                    call.on_media(event)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _released(self, call: Call) -> None:
+        self._calls.pop(call.facts.id, None)
+        self._by_session = {key: value for key, value in self._by_session.items() if value is not call}
+        self._by_leg.pop(call.leg.id, None)
+        self._forget()
+        self._ended[call.facts.id] = (self._kit.clock.now(), call.view())
+
+    async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
+        """Take no more calls; let those that are up go on for `seconds` or until `hurry` is set, then hang them up, and wait
+        until all their recordings are on disk."""
+        self._endpoint.accepting = False
+        log.info("draining", calls=len(self._calls), seconds=seconds)
+        deadline = self._kit.clock.now() + seconds
+        while self._calls and self._kit.clock.now() < deadline and not hurry.is_set():
+            await asyncio.sleep(0.05)
+        for call in self.calls:
+            call.hang_up("normal", "server shutting down")
+        while self._calls:
+            await asyncio.sleep(0.02)
+
+
+def user_of(uri: str) -> str:
+    """The user part of a SIP URI, the number of a tel URI, "" where there is none."""
+    try:
+        return sip.parse_uri(uri).plain_user
+    except sip.MalformedUri:
+        return ""
+
+
+def _party(uri: str, name: str) -> Address:
+    user = user_of(uri)
+    if user.startswith("+") and user[1:].isdigit():
+        return Address("tel", user, name)
+    return Address("sip", uri.removeprefix("sip:").removeprefix("sips:").partition(";")[0], name)
+
+
+def _variables(facts: Facts) -> dict[str, str]:
+    """The call's own variables, under VoIPBIN's names (spec of the dialect, section "Variables")."""
+    values = {
+        "voipbin.call.id": facts.id,
+        "voipbin.call.direction": "incoming",
+        "voipbin.call.master_call_id": "",
+        "voipbin.call.digits": "",
+        "voipbin.activeflow.id": facts.activeflow_id,
+        "voipbin.activeflow.reference_type": "call",
+        "voipbin.activeflow.reference_id": facts.id,
+    }
+    for side, address in (("source", facts.source), ("destination", facts.destination)):
+        values[f"voipbin.call.{side}.type"] = address.kind
+        values[f"voipbin.call.{side}.target"] = address.target
+        values[f"voipbin.call.{side}.target_name"] = address.name
+        values[f"voipbin.call.{side}.name"] = address.name
+        values[f"voipbin.call.{side}.detail"] = ""
+    return values
