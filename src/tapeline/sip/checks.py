@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tapeline.sip.config import EndpointConfig
 from tapeline.sip.message import Field, Request
+from tapeline.sip.uri import parse_uri
 
 __all__ = ["Refusal", "check_request"]
 
@@ -48,12 +49,11 @@ def check_request(request: Request, config: EndpointConfig) -> Refusal | None:
         return Refusal(405 if request.method in _KNOWN else 501, allow)
     if request.uri.scheme not in _SCHEMES:
         return Refusal(416)
-    if request.method == "INVITE":
-        contact = request.contact
-        if contact is not None and contact.uri.is_sip and contact.uri.headers:
-            contact = None  # RFC 3261 section 19.1.1 forbids headers in a Contact of a dialog; they are ignored
+    contact = request.contact if request.method == "INVITE" else None
+    if contact is not None:
+        parse_uri(contact.uri_text)  # one that cannot be read could not be called back
     if "require" in request._indexed():
-        unknown = [tag for tag in request.tokens("require") if tag not in config.supported]
+        unknown = [tag for tag in request.items("require") if tag.lower() not in config.supported]
         if unknown:
             return Refusal(420, (("Unsupported", ", ".join(unknown)),))
     return _check_body(request, config)

@@ -92,6 +92,14 @@ class Dialog:
         if theirs is not None and theirs.uri.is_sip:
             self.target = theirs.uri_text
 
+    def in_order(self, request: Request) -> bool:
+        """Whether the peer's request is not older than one before it (section 12.2.2)."""
+        seq = request.cseq[0]
+        if seq < self.remote_seq:
+            return False
+        self.remote_seq = seq
+        return True
+
     def request(self, method: str, fields: Sequence[Field] = (), body: bytes = b"", seq: int | None = None) -> Request:
         """A request within the dialog, without its Via. `seq` for ACK and CANCEL, which have that of their INVITE."""
         if seq is None:

@@ -284,7 +284,7 @@ class Endpoint:
             return
         if self.config.trace:
             session.trace.append((now, "in", data))
-        refusal = check_request(request, self.config)
+        refusal = check_request(request, self.config) if session.dialog.in_order(request) else Refusal(500)
         if refusal is not None:
             self._refuse(request, back, now, refusal)
             return

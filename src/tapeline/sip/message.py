@@ -69,6 +69,7 @@ class Leniency(StrEnum):
     NO_MAX_FORWARDS = "a request without Max-Forwards (as RFC 2543 allows)"
     NO_COOKIE = "a branch that does not begin with z9hG4bK, or is nothing but that (as RFC 2543 allows)"
     NO_FROM_TAG = "a From without tag (as RFC 2543 allows)"
+    NO_CONTACT = "an INVITE without Contact (as RFC 2543 allows); its From is where the caller is"
     REPEATED_LENGTH = "Content-Length more than once, with the same number each time"
 
 
@@ -263,11 +264,10 @@ def parse_message(data: bytes) -> Request | Response:
     Raises MalformedMessage; its `partial` is the request to answer with its `status`, where there is one.
     """
     leniencies: list[Leniency] = []
-    head, blank, body = data.partition(b"\r\n\r\n")
-    if b"\r" in head[:2] or b"\n" in head[:2]:
+    if data[:1] in (b"\r", b"\n"):
         leniencies.append(Leniency.LEADING_BLANK_LINES)
         data = data.lstrip(b"\r\n")
-        head, blank, body = data.partition(b"\r\n\r\n")
+    head, blank, body = data.partition(b"\r\n\r\n")
     if head.count(b"\n") != head.count(b"\r\n") or (not blank and b"\n\n" in data):
         leniencies.append(Leniency.BARE_LINE_FEEDS)
         head, blank, body = _split_loosely(data)
@@ -389,6 +389,8 @@ def _check_typed(message: Request | Response, index: dict[str, list[str]], lenie
         return
     if method != message.method:
         raise MalformedMessage(f"CSeq names {method}, the request line {message.method}")
+    if method == "INVITE" and "contact" not in index:
+        leniencies.append(Leniency.NO_CONTACT)
     hops = index.get("max-forwards")
     if not hops:
         leniencies.append(Leniency.NO_MAX_FORWARDS)

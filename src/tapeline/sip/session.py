@@ -264,12 +264,6 @@ class Session:
     # ---- requests of the peer within the dialog; the endpoint has checked them
 
     def on_request(self, request: Request, transaction: ServerTransaction, now: float) -> None:
-        seq = request.cseq[0]
-        dialog = self.dialog
-        if seq < dialog.remote_seq:
-            self._reply(request, transaction, 500, now)  # RFC 3261 section 12.2.2: out of order
-            return
-        dialog.remote_seq = seq
         if request.method == "BYE":
             self._on_bye(request, transaction, now)
         elif request.method == "INVITE":

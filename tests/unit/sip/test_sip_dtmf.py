@@ -1,6 +1,7 @@
 """Digits in the bodies of INFO requests."""
 
 import pytest
+
 from tapeline.sip.dtmf import info_digit
 
 
