@@ -128,9 +128,10 @@ class Server:
             finished=self._recording_complete,
             load_flow=stored_flow(database),
         )
-        endpoint = sip.Endpoint(
-            sip.EndpointConfig(user_agent=f"tapeline/{__version__}", max_pending=server.max_pending_calls, advertise=self._advertise()), os.urandom
+        signalling = sip.EndpointConfig(
+            user_agent=f"tapeline/{__version__}", contact_host=self._advertise(), max_pending=server.max_pending_calls
         )
+        endpoint = sip.Endpoint(signalling, os.urandom)
         shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event))
         self._switch = Switch(self._equipment, endpoint, shell, self._routes, accounts, self._advertise())
         self._service = Service(self._switch, database, objects, self._equipment)
@@ -216,7 +217,8 @@ class Server:
         try:
             host, port = await shell.listen(address)
         except OSError as error:
-            raise Unavailable(f"cannot listen on {address}: {error.strerror or error}", hint="change server.sip, or stop what uses that port") from error
+            said = f"cannot listen on {address}: {error.strerror or error}"
+            raise Unavailable(said, hint="change server.sip, or stop what uses that port") from error
         return f"{address.partition(':')[0]}:{host}:{port}"
 
     async def _serve_http(self, database: Database) -> str:
@@ -228,7 +230,8 @@ class Server:
             listener.bind((host.strip("[]"), int(port)))
         except OSError as error:
             listener.close()
-            raise Unavailable(f"cannot serve HTTP on {server.http}: {error.strerror}", hint="change server.http, or stop what uses that port") from error
+            said = f"cannot serve HTTP on {server.http}: {error.strerror}"
+            raise Unavailable(said, hint="change server.http, or stop what uses that port") from error
         app = create_app(self._service, database.tokens, self._settings)
         config = uvicorn.Config(
             app,

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapeline.audio import tones, wav
+from tapeline.audio.errors import DamagedWave
 from tapeline.audio.resample import resample
 
 try:
@@ -122,7 +123,7 @@ class Speech:
         path = self._cache / key[:2] / f"{key}.wav"
         try:
             return wav.read(path)[0][:, 0]
-        except (OSError, wav.DamagedWave, IndexError):
+        except (OSError, DamagedWave, IndexError):
             pass  # not said before, or a file that is no use any more
         with _lock:
             machine = _machine()

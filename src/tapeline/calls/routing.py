@@ -40,7 +40,8 @@ class Routes:
             except InvalidInput as error:
                 problems += error.problems or [error.message]
         if problems:
-            raise InvalidInput("the dial plan cannot be used:\n  " + "\n  ".join(problems), problems=problems, hint="see [[numbers]] in the settings")
+            said = "the dial plan cannot be used:\n  " + "\n  ".join(problems)
+            raise InvalidInput(said, problems=problems, hint="see [[numbers]] in the settings")
         if not numbers:
             self._rules.append((re.compile(""), Route(builtin_flow(), "default", "built-in")))
 

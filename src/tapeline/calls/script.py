@@ -7,7 +7,8 @@ token is answered with one event of the same token, also when it failed: a flow 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from tapeline.rtp import Player
 __all__ = ["Script"]
 
 log = structlog.get_logger(__name__)
+
 
 class Script:
     """One run of a program, following one call."""
@@ -94,18 +96,18 @@ class Script:
         self._call.ring()
 
     def _say(self, command: flow.Say) -> None:
-        self._kit.spawn(self._sound(command.token, [lambda: self._kit.prompts.say(command.text, command.language, self._call.leg.rate)]))
+        self._kit.spawn(self._sound(command.token, [partial(self._kit.prompts.say, command.text, command.language, self._call.leg.rate)]))
 
     def _play(self, command: flow.Play) -> None:
         rate = self._call.leg.rate
         own = {f"recording:{recorder.id}" for recorder in self._call.recorders}
         allowed = [url for url in command.urls if url in own or not url.startswith("recording:")]
-        self._kit.spawn(self._sound(command.token, [lambda url=url: self._kit.prompts.load(url, rate) for url in allowed]))
+        self._kit.spawn(self._sound(command.token, [partial(self._kit.prompts.load, url, rate) for url in allowed]))
 
     def _tone(self, command: flow.Tone) -> None:
         self._begin(command.token, self._kit.prompts.beep(self._call.leg.rate), lambda stopped: self._played(command.token, stopped))
 
-    async def _sound(self, token: int, makers: list[Callable[[], Any]]) -> None:
+    async def _sound(self, token: int, makers: list[Callable[[], Awaitable[Any]]]) -> None:
         """Play one sound after another. One that cannot be had is reported and skipped: the flow goes on."""
 
         interrupted = False
@@ -118,8 +120,8 @@ class Script:
             if token in self._stopped or self._call.status == "hangup":
                 interrupted = True
                 break
-            ended = asyncio.get_running_loop().create_future()
-            self._begin(token, samples, lambda stopped, ended=ended: ended.done() or ended.set_result(stopped))
+            ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            self._begin(token, samples, ended.set_result)
             interrupted = await ended
             if interrupted:
                 break
@@ -228,7 +230,7 @@ class Script:
         getattr(log, command.level)(command.message, call_id=self._call.facts.id, **command.fields)
 
     def _unsupported(self, command: Any) -> None:
-        log.warning("the flow asks for what this release does not do; going on", call_id=self._call.facts.id, command=type(command).__name__)
+        log.warning("passed over: not in this release", call_id=self._call.facts.id, command=type(command).__name__)
         self._tell(flow.Unsupported(command.token))
 
     _deeds: dict[type, Callable[[Script, Any], None]] = {

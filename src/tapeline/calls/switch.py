@@ -31,7 +31,15 @@ REMEMBER_S = 5.0  # an ended call is still told of from memory until its row is 
 class Switch:
     """All calls of this node."""
 
-    def __init__(self, equipment: Equipment, endpoint: sip.Endpoint, shell: Shell, routes: Routes, accounts: dict[str, str], advertise: str) -> None:
+    def __init__(
+        self,
+        equipment: Equipment,
+        endpoint: sip.Endpoint,
+        shell: Shell,
+        routes: Routes,
+        accounts: dict[str, str],
+        advertise: str,
+    ) -> None:
         self._kit = equipment
         self._endpoint = endpoint
         self._shell = shell
