@@ -93,16 +93,32 @@ def test_an_event_of_a_step_gone_by_is_ignored(phone, actions):
 
 def test_an_event_of_a_token_never_given_is_ignored(phone):
     call = phone(flow.Program.chain(Say("x")), open=[flow.Say]).start()
-    for event in (flow.PlayEnded(99), flow.Answered(99), flow.RecordingStarted(99, "r"), flow.RecordingEnded(99, "x"), flow.Unsupported(99)):
+    for event in (
+        flow.PlayEnded(99),
+        flow.Answered(99),
+        flow.RecordingStarted(99, "r"),
+        flow.RecordingEnded(99, "x"),
+        flow.Unsupported(99),
+    ):
         call.tell(event)
     assert not call.run.finished and "tapeline.recording.id" not in call.run.variables
 
 
 def test_an_unsupported_command_goes_on_to_the_next_step(phone, actions):
-    document = actions("answer", ("talk", {"text": "a"}), "beep", ("play", {"stream_urls": ["u"]}), ("digits_send", {"digits": "1"}),
-                       "recording_start", ("recording_start", {"wait": True}), ("connect", {"destinations": [{"type": "tel", "target": "1"}]}),
-                       ("confbridge_join", {"confbridge_id": "c"}), ("fetch", {"event_url": "http://x"}), ("fetch_flow", {"flow_id": "f"}),
-                       ("webhook_send", {"uri": "http://x", "sync": True}))  # fmt: skip
+    document = actions(
+        "answer",
+        ("talk", {"text": "a"}),
+        "beep",
+        ("play", {"stream_urls": ["u"]}),
+        ("digits_send", {"digits": "1"}),
+        "recording_start",
+        ("recording_start", {"wait": True}),
+        ("connect", {"destinations": [{"type": "tel", "target": "1"}]}),
+        ("confbridge_join", {"confbridge_id": "c"}),
+        ("fetch", {"event_url": "http://x"}),
+        ("fetch_flow", {"flow_id": "f"}),
+        ("webhook_send", {"uri": "http://x", "sync": True}),
+    )
     found = flow.compile(document).program
     names = ("Answer", "Say", "Play", "Tone", "SendDigits", "StartRecording", "Dial", "JoinRoom", "Fetch", "LoadFlow", "Send")
     none = {getattr(flow, name): lambda command: flow.Unsupported(command.token) for name in names}
@@ -160,7 +176,9 @@ def test_time_does_not_run_back(phone):
 
 
 def test_a_pushed_list_counts_its_jumps_anew(phone, actions):
-    body = json.dumps([{"id": "in", "type": "talk", "option": {"text": "x"}}, {"type": "goto", "option": {"target_id": "in", "loop_count": 1}}])
+    body = json.dumps(
+        [{"id": "in", "type": "talk", "option": {"text": "x"}}, {"type": "goto", "option": {"target_id": "in", "loop_count": 1}}]
+    )
     document = actions({"id": "get", "type": "fetch", "option": {"event_url": "http://x"}}, ("goto", {"target_id": "get", "loop_count": 1}))
     call = phone(document, replies={flow.Fetch: lambda command: flow.Fetched(command.token, 200, body.encode())}).start()
     assert call.said == ["x"] * 4

@@ -1,4 +1,4 @@
-"""The model carries what the other two platforms need: results as edges, blocking and running-on records, programs that replace themselves."""
+"""The model carries the other two platforms: results as edges, blocking and running-on records, programs that replace themselves."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_blocking_record_ends_with_a_result(phone, reason, heard):
 
 
 def test_blocking_record_that_is_refused_goes_on(phone):
-    call = phone(program("rec", ("rec", Record(VOICEMAIL), {"refused": "no"}), ("no", Say("sorry"), {})), open=[flow.StartRecording]).start()
+    call = phone(
+        program("rec", ("rec", Record(VOICEMAIL), {"refused": "no"}), ("no", Say("sorry"), {})), open=[flow.StartRecording]
+    ).start()
     call.tell(flow.RecordingRefused(call.last(flow.StartRecording).token, "disk"))
     assert call.said == ["sorry"]
 
@@ -76,7 +78,11 @@ def menu():
     return program(
         "ask",
         ("ask", Play(("greeting",), answers=True, stop_keys="0123456789*#"), {"_": "keys"}),
-        ("keys", Gather(max_digits=4, end_keys="#", first_s=10, between_s=3, keep_end_key=False), {"1": "sales", "42": "secret", "_": "again"}),
+        (
+            "keys",
+            Gather(max_digits=4, end_keys="#", first_s=10, between_s=3, keep_end_key=False),
+            {"1": "sales", "42": "secret", "_": "again"},
+        ),
         ("again", Jump(2), {"again": "invalid", "_": "exit"}),
         ("invalid", Play(("invalid",)), {"_": "clear"}),
         ("clear", Gather(fresh=True, total_s=0), {"_": "ask"}),

@@ -68,7 +68,9 @@ def test_play_nothing_goes_on(phone, actions):
 
 
 def test_play_that_may_be_cut_and_that_runs_along(phone):
-    call = phone(flow.Program.chain(Play(("u",), wait=False), Play(("v",), stop_keys="#", answers=True), Say("x")), open=[flow.Play]).start()
+    call = phone(
+        flow.Program.chain(Play(("u",), wait=False), Play(("v",), stop_keys="#", answers=True), Say("x")), open=[flow.Play]
+    ).start()
     call.press("1")
     assert call.said == []
     call.press("#")
@@ -213,7 +215,11 @@ def test_recording_start_wait_holds_the_flow(phone, actions):
 
 
 def test_recording_variables_are_renamed_to_the_systems_own(phone, actions):
-    reply = {flow.StartRecording: lambda c: flow.RecordingStarted(c.token, "r1", {"voipbin.recording.recording_name": "n", "reference_type": "call"})}
+    reply = {
+        flow.StartRecording: lambda c: flow.RecordingStarted(
+            c.token, "r1", {"voipbin.recording.recording_name": "n", "reference_type": "call"}
+        )
+    }
     call = phone(actions("recording_start", ("sleep", {"duration": 1})), replies=reply).start()
     get = call.run.variables.get
     found = (get("voipbin.recording.id"), get("voipbin.recording.recording_name"), get("voipbin.recording.reference_type"))
@@ -307,7 +313,9 @@ def test_branch_on_a_variable(phone, actions, value, said):
 
 
 def test_variable_set(phone, actions):
-    document = actions(("variable_set", {"key": "a", "value": "x${b}"}), ("variable_set", {"key": "a", "value": "${a}${a}"}), ("talk", {"text": "${a}"}))
+    document = actions(
+        ("variable_set", {"key": "a", "value": "x${b}"}), ("variable_set", {"key": "a", "value": "${a}${a}"}), ("talk", {"text": "${a}"})
+    )
     assert phone(document, variables={"b": "y"}).start().said == ["xyxy"]
 
 
@@ -423,9 +431,12 @@ def test_webhook_send_takes_an_object_as_its_json(phone, actions):
 
 def test_connect_words(phone, actions):
     option = {
-        "source": {"type": "tel", "target": "+1"}, "destinations": [{"type": "tel", "target": "${to}"}, {"type": "sip", "target": "a@b", "name": "A"}],
-        "early_media": "true", "relay_reason": True, "anonymous": "yes",
-    }  # fmt: skip
+        "source": {"type": "tel", "target": "+1"},
+        "destinations": [{"type": "tel", "target": "${to}"}, {"type": "sip", "target": "a@b", "name": "A"}],
+        "early_media": "true",
+        "relay_reason": True,
+        "anonymous": "yes",
+    }
     command = phone(actions(("connect", option)), variables={"to": "+2"}).start().last(flow.Dial)
     assert command.source == flow.Party("tel", "+1")
     assert command.destinations == (flow.Party("tel", "+2"), flow.Party("sip", "a@b", "A"))

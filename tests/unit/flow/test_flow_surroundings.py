@@ -132,23 +132,35 @@ def test_public_names_are_there():
 
 def test_the_error_tree_is_as_drawn():
     drawn = [line.strip(" ├└─") for line in errors.__doc__.splitlines() if "──" in line or line.startswith("    Flow")]
-    real = [f"{cls.__name__}({', '.join(base.__name__ for base in cls.__bases__)})" for cls in (errors.FlowError, errors.RunMisused, errors.DialectUnknown)]
+    real = [
+        f"{cls.__name__}({', '.join(base.__name__ for base in cls.__bases__)})"
+        for cls in (errors.FlowError, errors.RunMisused, errors.DialectUnknown)
+    ]
     assert [line.split("  ")[0] for line in drawn] == real
 
 
 def test_every_voipbin_type_is_known():
-    listed = """ai_summary ai_talk ai_task amd answer beep block branch call case_create condition_call_digits condition_call_status condition_datetime
-    condition_variable confbridge_join conference_join connect conversation_send digits_receive digits_send echo email_send external_media_start
-    external_media_stop fetch fetch_flow goto hangup message_send mute play queue_join recording_start recording_stop sleep stop stream_echo talk
-    transcribe_start transcribe_stop transcribe_recording variable_set webhook_send"""
+    listed = """
+    ai_summary ai_talk ai_task amd answer beep block branch call case_create condition_call_digits
+    condition_call_status condition_datetime condition_variable confbridge_join conference_join connect
+    conversation_send digits_receive digits_send echo email_send external_media_start external_media_stop
+    fetch fetch_flow goto hangup message_send mute play queue_join recording_start recording_stop sleep stop
+    stream_echo talk transcribe_start transcribe_stop transcribe_recording variable_set webhook_send
+    """
     assert set(TYPES) == set(listed.split())
 
 
 def test_the_package_does_no_io():
     banned = {"asyncio", "socket", "threading", "time", "random", "secrets", "os", "selectors", "ssl"}
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for name in names:
-                assert name.split(".")[0] not in banned, path
-                assert not name.startswith("tapeline.") or name.startswith(("tapeline.flow", "tapeline.core")), path
+        for name in imports(path):
+            assert name.split(".")[0] not in banned, path
+            assert not name.startswith("tapeline.") or name.startswith(("tapeline.flow", "tapeline.core")), path
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""

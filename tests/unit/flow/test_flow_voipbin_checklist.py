@@ -74,7 +74,9 @@ def test_34_conference_is_joined_and_left(phone, actions):
 
 
 def test_35_stop_sensitive_part_start(phone, actions):
-    document = actions("answer", "recording_start", "recording_stop", ("digits_receive", {"length": 4, "duration": 9000}), "recording_start", "stop")
+    document = actions(
+        "answer", "recording_start", "recording_stop", ("digits_receive", {"length": 4, "duration": 9000}), "recording_start", "stop"
+    )
     call = phone(document).start()
     assert call.names == ["Answer", "StartRecording", "StopRecording"]
     call.press("1234")
@@ -167,7 +169,9 @@ def test_40_stop_within_a_pushed_list_ends_everything(phone, actions):
 
 
 def test_41_a_key_overwrites_outside_and_appends_inside(phone, actions):
-    call = phone(actions(("sleep", {"duration": 1000}), ("digits_receive", {"length": 3, "duration": 9000}), ("sleep", {"duration": 1000}))).start()
+    call = phone(
+        actions(("sleep", {"duration": 1000}), ("digits_receive", {"length": 3, "duration": 9000}), ("sleep", {"duration": 1000}))
+    ).start()
     call.press("12")
     assert call.run.variables.get("voipbin.call.digits") == "2"
     call.wait(1)
@@ -179,7 +183,9 @@ def test_41_a_key_overwrites_outside_and_appends_inside(phone, actions):
 
 def test_41_a_key_pressed_in_the_prompt_counts(phone, actions):
     call = phone(
-        actions(("talk", {"text": "p"}), ("digits_receive", {"length": 1, "duration": 5000}), ("talk", {"text": "got ${voipbin.call.digits}"})),
+        actions(
+            ("talk", {"text": "p"}), ("digits_receive", {"length": 1, "duration": 5000}), ("talk", {"text": "got ${voipbin.call.digits}"})
+        ),
         open=[flow.Say],
     ).start()
     call.press("7")
@@ -195,7 +201,9 @@ def test_41_branch_clears(phone, actions):
 
 
 def test_42_variables_and_those_of_the_recording(phone, actions):
-    document = actions("recording_start", ("talk", {"text": "${voipbin.call.source.target} ${voipbin.recording.id} ${voipbin.recording.format}${no}"}))
+    document = actions(
+        "recording_start", ("talk", {"text": "${voipbin.call.source.target} ${voipbin.recording.id} ${voipbin.recording.format}${no}"})
+    )
     call = phone(document, variables={"voipbin.call.source.target": "+1555"}).start()
     assert call.said == [f"+1555 rec-{call.last(flow.StartRecording).token} wav"]
 
@@ -212,7 +220,10 @@ def test_44_unknown_type_is_refused(actions):
     assert (problem.line, problem.column) == (1, 43)
 
 
-OTHERS = ["ai_summary", "ai_talk", "ai_task", "amd", "block", "case_create", "conversation_send", "email_send", "external_media_start", "external_media_stop", "message_send", "mute", "queue_join", "transcribe_start", "transcribe_stop", "transcribe_recording"]
+OTHERS = (
+    "ai_summary", "ai_talk", "ai_task", "amd", "block", "case_create", "conversation_send", "email_send", "external_media_start",
+    "external_media_stop", "message_send", "mute", "queue_join", "transcribe_start", "transcribe_stop", "transcribe_recording",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", OTHERS)
