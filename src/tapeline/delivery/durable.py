@@ -196,7 +196,7 @@ class Jobs:
         config: DBOSConfig = {
             "name": name,
             "system_database_url": self._url.render_as_string(hide_password=False),
-            "application_version": VERSION,
+            "application_version": f"{name}-{VERSION}",  # must be the application's own in a shared database
             "executor_id": "local" if sqlite else name,
             "log_level": "ERROR",
             "enable_otlp": False,

@@ -18,7 +18,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,11 +27,13 @@ from tapeline.audio.errors import DamagedWave, UnsuitableFormat
 from tapeline.audio.measure import measure, sha256_file
 from tapeline.audio.render import CONTENT_TYPES, render
 from tapeline.core.errors import TapelineError
+from tapeline.core.ids import ZERO_ID, is_id
 from tapeline.core.recordspec import Format
 from tapeline.delivery.errors import Fault, NotVerified
 from tapeline.delivery.seam import fault
+from tapeline.recording.errors import UnknownRecording
 from tapeline.recording.manifest import Manifest
-from tapeline.recording.spool import Spool
+from tapeline.recording.spool import AUDIO, Spool
 from tapeline.store import Database, DatabaseUnavailable, ObjectStore, RecordingRow, object_key
 
 __all__ = ["STAGES", "Finisher", "Outcome", "pause_after"]
@@ -109,7 +111,7 @@ class Finisher:
         manifest = await self._manifest(recording_id)
         if manifest is None:
             return "gone"
-        if manifest.state != "failed":
+        if manifest.state != "failed" and not await self._delivered(manifest):
             fault("render")
             await asyncio.to_thread(self._make, manifest)
             fault("render.done")
@@ -119,7 +121,7 @@ class Finisher:
         manifest = await self._manifest(recording_id)
         if manifest is None:
             return "gone"
-        if manifest.state == "failed":
+        if manifest.state == "failed" or await self._delivered(manifest):
             return "ok"
         rendered = await asyncio.to_thread(self._rendered, manifest)
         key = _key(manifest, rendered)
@@ -135,6 +137,8 @@ class Finisher:
         manifest = await self._manifest(recording_id)
         if manifest is None:
             return "gone"
+        if await self._delivered(manifest):
+            return "ok"
         rendered = None if manifest.state == "failed" else await asyncio.to_thread(self._rendered, manifest)
         fault("available")
         await self._database.recordings.upsert(row_of(manifest, rendered, self._wall()))
@@ -154,9 +158,18 @@ class Finisher:
         return "ok"
 
     async def _manifest(self, recording_id: str) -> Manifest | None:
-        if not await asyncio.to_thread(self._folder(recording_id).is_dir):
+        """None where the spool does not hold the recording (any more)."""
+        try:
+            return await asyncio.to_thread(self._spool.read, recording_id)
+        except UnknownRecording:
             return None
-        return await asyncio.to_thread(self._spool.read, recording_id)
+
+    async def _delivered(self, manifest: Manifest) -> bool:
+        """Whether `release` was under way when a power cut took what DBOS knew of it: the spool's audio is gone, the row is final."""
+        if manifest.frames == 0 or await asyncio.to_thread((self._folder(manifest.id) / AUDIO).exists):
+            return False
+        row = await self._database.recordings.get(manifest.id)
+        return row is not None and row.state in {"available", "failed"}
 
     def _folder(self, recording_id: str) -> Path:
         return self._spool.path(recording_id)
@@ -164,7 +177,9 @@ class Finisher:
     def _make(self, manifest: Manifest) -> Rendered:
         """Make the rendition and measure. Runs in a thread."""
         folder = self._folder(manifest.id)
-        master = folder / "audio.wav"
+        master = folder / AUDIO
+        if manifest.frames == 0 and not master.exists():
+            master.write_bytes(wav.header(manifest.rate, manifest.channels, 0))
         try:
             found = wav.info(master)
         except DamagedWave:
@@ -246,46 +261,50 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _key(manifest: Manifest, rendered: Rendered) -> str:
-    return object_key(manifest.account, manifest.id, rendered.format)
+    # A recording whose account is not known for sure is kept all the same.
+    account = manifest.account if is_id(manifest.account) else ZERO_ID
+    return object_key(account, manifest.id, rendered.format)
 
 
 def row_of(manifest: Manifest, rendered: Rendered | None, now: float) -> RecordingRow:
     """The final row, from the manifest alone: whoever captured may never have written one. `rendered` None: it failed."""
     spec = manifest.record_spec
-    row = {
-        "id": manifest.id,
-        "account": manifest.account,
-        "state": "failed" if rendered is None else "available",
-        "created": manifest.created,
-        "call_id": manifest.call_id,
-        "activeflow_id": manifest.activeflow_id,
-        "reference": manifest.reference,
-        "node": manifest.node,
-        "reason": manifest.reason,
-        "recovered": manifest.recovered,
-        "format": spec.format,
-        "channels": manifest.channels,
-        "rate": manifest.rate,
-        "on_end_flow_id": spec.on_end_flow_id,
-        "label": spec.label,
-        "origin": spec.origin,
-        "started": manifest.started,
-        "ended": manifest.ended,
-        "updated": now,
-        "timeline": tuple(manifest.timeline),
-        "custom": dict(manifest.custom),
-    }
-    if rendered is not None:
-        row |= {
-            "format": rendered.format,
-            "channels": rendered.channels,
-            "rate": rendered.rate,
-            "duration": rendered.duration_s,
-            "size": rendered.size,
-            "sha256": rendered.sha256,
-            "object_key": _key(manifest, rendered),
-            "content_type": rendered.content_type,
-            "measures": dict(rendered.measures),
-            "peaks": rendered.peaks,
-        }
-    return RecordingRow(**row)
+    failed = RecordingRow(
+        id=manifest.id,
+        account=manifest.account,
+        state="failed",
+        created=manifest.created,
+        call_id=manifest.call_id,
+        activeflow_id=manifest.activeflow_id,
+        reference=manifest.reference,
+        node=manifest.node,
+        reason=manifest.reason,
+        recovered=manifest.recovered,
+        format=spec.format,
+        channels=manifest.channels,
+        rate=manifest.rate,
+        on_end_flow_id=spec.on_end_flow_id,
+        label=spec.label,
+        origin=spec.origin,
+        started=manifest.started,
+        ended=manifest.ended,
+        updated=now,
+        timeline=tuple(manifest.timeline),
+        custom=dict(manifest.custom),
+    )
+    if rendered is None:
+        return failed
+    return replace(
+        failed,
+        state="available",
+        format=rendered.format,
+        channels=rendered.channels,
+        rate=rendered.rate,
+        duration=rendered.duration_s,
+        size=rendered.size,
+        sha256=rendered.sha256,
+        object_key=_key(manifest, rendered),
+        content_type=rendered.content_type,
+        measures=dict(rendered.measures),
+        peaks=rendered.peaks,
+    )

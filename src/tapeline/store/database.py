@@ -88,6 +88,7 @@ class Database:
 
     async def open(self) -> None:
         """Create the database where there is none, bring its schema up to date, and make sure of the `default` account."""
+        await self.close()
         if self.dialect == "sqlite" and self.url.database:
             await asyncio.to_thread(Path(self.url.database).parent.mkdir, parents=True, exist_ok=True)
         try:

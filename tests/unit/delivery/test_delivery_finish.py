@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tapeline.audio import wav
-from tapeline.core.ids import new_id
+from tapeline.core.ids import ZERO_ID, new_id
 from tapeline.delivery.finish import STAGES, Finisher, pause_after
 from tapeline.recording.manifest import Manifest
 from tapeline.recording.spool import Spool
@@ -34,7 +34,7 @@ class Bench:
     def record(self, frames: int = 8000, *, channels: int = 1, **fields: Any) -> Manifest:
         spec = {"format": "wav", "channels": channels, "rate": 8000} | fields.pop("spec", {})
         known: dict[str, Any] = {"created": 10.0, "started": 11.0, "ended": 12.0, "reason": "hangup", "state": "stopped"}
-        manifest = Manifest(id=new_id(), account=ACCOUNT, spec=spec, rate=8000, channels=channels, **(known | fields))
+        manifest = Manifest(id=new_id(), spec=spec, rate=8000, channels=channels, **({"account": ACCOUNT} | known | fields))
         path = self.spool.create(replace(manifest, state="recording"))
         with path.open("ab") as file:
             file.write(np.full((frames, channels), 1000, np.int16).tobytes())
@@ -137,6 +137,32 @@ async def test_a_ruined_header_loses_no_audio(bench: Bench) -> None:
         file.write(bytes(wav.HEADER_SIZE))
     assert await bench.finish(manifest.id) == ["ok"] * 4
     assert (await bench.row(manifest.id)).duration == 1.0
+
+
+async def test_a_release_cut_short_is_completed_even_if_all_begins_anew(bench: Bench) -> None:
+    manifest = bench.record()
+    assert [await bench.finisher.run(stage, manifest.id) for stage in STAGES[:3]] == ["ok"] * 3
+    row = await bench.row(manifest.id)
+    for path in bench.spool.path(manifest.id).iterdir():
+        if path.name != "manifest.json":
+            path.unlink()
+    assert await bench.finish(manifest.id) == ["ok"] * 4
+    assert await bench.row(manifest.id) == row
+    assert await bench.objects.sha256(row.object_key) == row.sha256
+    assert not bench.spool.path(manifest.id).exists()
+
+
+async def test_a_recording_that_never_had_a_file_is_an_empty_one(bench: Bench) -> None:
+    manifest = bench.record(0)
+    (bench.spool.path(manifest.id) / "audio.wav").unlink()
+    assert await bench.finish(manifest.id) == ["ok"] * 4
+    assert (await bench.row(manifest.id)).duration == 0.0
+
+
+async def test_an_account_that_is_no_id_holds_nothing_up(bench: Bench) -> None:
+    manifest = bench.record(account="../../default")
+    assert await bench.finish(manifest.id) == ["ok"] * 4
+    assert (await bench.row(manifest.id)).object_key == f"{ZERO_ID}/{manifest.id}.wav"
 
 
 async def test_a_recording_that_is_gone_is_no_failure(bench: Bench) -> None:

@@ -1,0 +1,190 @@
+# ruff: noqa: ASYNC110 - a test may block its own event loop, and looks from outside
+"""The same rows and jobs in PostgreSQL, started here for the test: schema, forward-only rows, a server that goes away and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from tapeline.core.ids import new_id
+from tapeline.delivery.config import VARIABLE, WorkerConfig
+from tapeline.recording.manifest import Manifest
+from tapeline.recording.spool import Spool
+from tapeline.store import CallRow, Database, DatabaseUnavailable, RecordingRow, WriteBehind
+from tapeline.store.tables import metadata
+
+ACCOUNT = new_id()
+pytestmark = pytest.mark.peer
+
+
+class Server:
+    """A PostgreSQL server of our own, in a folder of its own, on a free port."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs, self._folder = programs, folder
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self._run("initdb", "-A", "trust", "-U", "postgres", "-N")
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        self._run("pg_ctl", "-w", "-l", str(self._folder / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+        subprocess.run(
+            [self._programs / program, "-D", self._folder / "data", *arguments],
+            user=user,
+            cwd=self._folder,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("PostgreSQL is not installed (Debian package: postgresql)")
+    if os.geteuid() == 0 and "postgres" not in {user.pw_name for user in pwd.getpwall()}:
+        pytest.skip("there is no user postgres, and the server refuses to run as root")
+    folder = Path(tempfile.mkdtemp(prefix="tapeline-pg-", dir="/tmp"))  # pytest's own folders are closed to other users
+    folder.chmod(0o777)
+    started = Server(found[-1].parent, folder)
+    started.start()
+    yield started
+    started.stop()
+    shutil.rmtree(folder)
+
+
+async def test_rows_move_forward_only_and_come_back_as_written(server: Server) -> None:
+    database = Database(server.url)
+    await database.open()
+    await database.open()
+    row = RecordingRow(
+        new_id(), ACCOUNT, "stopping", 1.0, updated=1.0, size=6_000_000_000, peaks=((0.5, 1.0),), timeline=({"at": 1.5, "event": "x"},)
+    )
+    await database.recordings.upsert(row)
+    await database.recordings.upsert(replace(row, state="recording", updated=5.0))
+    assert await database.recordings.get(row.id) == row
+    done = replace(row, state="available", updated=0.5, sha256="00")
+    await database.recordings.upsert(done)
+    await database.recordings.upsert(replace(row, state="failed", updated=9.0))
+    assert await database.recordings.get(row.id) == done
+    await database.recordings.delete(row.id, 7.0)
+    await database.recordings.upsert(replace(done, updated=9.0))
+    found = await database.recordings.get(row.id)
+    assert found is not None and found.deleted == 7.0
+    token, secret = await database.tokens.add(ACCOUNT, "ci", {"admin"})
+    assert await database.tokens.find(secret) == token
+    await database.close()
+
+
+async def test_the_migrated_schema_is_the_one_the_code_knows(server: Server) -> None:
+    database = Database(server.url)
+    await database.open()
+    await database.close()
+    engine = create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        ours = {"include_object": lambda thing, name, kind, *_: kind != "table" or name in metadata.tables, "compare_type": True}
+        assert compare_metadata(MigrationContext.configure(connection, opts=ours), metadata) == []
+    engine.dispose()
+
+
+async def test_rows_wait_for_a_server_that_is_away(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapeline.store.writer.FIRST_PAUSE_S", 0.05)
+    database = Database(server.url)
+    await database.open()
+    writer = WriteBehind(database)
+    writer.start()
+    calls = [CallRow(new_id(), ACCOUNT, "incoming", "ringing", float(at)) for at in range(300)]
+    writer.put(calls[0])
+    assert await writer.drain(10.0)
+    await asyncio.to_thread(server.stop)
+    for call in calls[1:]:
+        writer.put(call)
+    assert not await writer.drain(0.5)
+    with pytest.raises(DatabaseUnavailable):
+        await database.check()
+    assert not writer.healthy
+    await asyncio.to_thread(server.start)
+    assert await writer.drain(20.0)
+    assert writer.healthy and len(await database.calls.list(ACCOUNT, None, 1000)) == 300
+    await writer.close()
+    await database.close()
+
+
+class Node:
+    """A worker with a spool of its own on the shared database."""
+
+    def __init__(self, name: str, root: Path, url: str) -> None:
+        self.spool = Spool(root / name / "spool")
+        self.config = WorkerConfig(str(root / name), url, str(root / "objects"), url, name, slots=2)
+
+    def record(self) -> str:
+        known = {"created": 1.0, "started": 1.0, "ended": 2.0, "reason": "stopped"}
+        spec = {"format": "wav", "channels": 1, "rate": 8000}
+        manifest = Manifest(id=new_id(), account=ACCOUNT, spec=spec, rate=8000, channels=1, state="recording", **known)
+        with self.spool.create(manifest).open("ab") as file:
+            file.write(bytes(16000))
+        self.spool.finish(replace(manifest, state="stopped"))
+        return manifest.id
+
+    async def work(self, *, fault: str = "", until: str = "") -> int:
+        """Run the worker until it dies, or until the recording `until` has left the spool."""
+        environment = os.environ | {VARIABLE: self.config.to_json(), "TAPELINE_FAULT": fault}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tapeline.delivery.worker", stdin=PIPE, stdout=DEVNULL, env=environment
+        )
+        try:
+            async with asyncio.timeout(30):
+                while until and self.spool.path(until).exists():
+                    await asyncio.sleep(0.05)
+                if until:
+                    process.terminate()
+                return await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+async def test_nodes_that_share_a_database_leave_each_others_jobs_alone(server: Server, tmp_path: Path) -> None:
+    first, second = Node("first", tmp_path, server.url), Node("second", tmp_path, server.url)
+    left = first.record()
+    assert await first.work(fault="kill:available") == -signal.SIGKILL
+    own = second.record()
+    assert await second.work(until=own) == 0
+    database = Database(server.url)
+    await database.open()
+    assert await database.recordings.get(left) is None
+    assert first.spool.path(left).exists()
+    assert await first.work(until=left) == 0
+    for recording in (left, own):
+        row = await database.recordings.get(recording)
+        assert row is not None and (row.state, row.duration) == ("available", 1.0)
+    await database.close()
