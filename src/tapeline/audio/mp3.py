@@ -66,7 +66,7 @@ class Mp3Writer:
 
     def feed(self, block: NDArray[np.int16]) -> None:
         self._frames += len(block)
-        self._emit(self._encoder.encode(memoryview(np.ascontiguousarray(block)).cast("B")))
+        self._emit(self._encoder.encode(block.tobytes()))
 
     def finish(self) -> None:
         """Write what LAME still holds, then the tag. Call once."""
