@@ -72,6 +72,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # FastAPI's own tracing would put the query, and so the token, into spans wherever a tracer is set up.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         servers=[{"url": settings.server.base_url}],
         middleware=[
             Middleware(RequestFrame, metrics=metrics, clock=clock),

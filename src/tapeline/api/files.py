@@ -7,8 +7,7 @@ a broken file.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, MutableMapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -21,18 +20,25 @@ __all__ = ["file_response", "safe_name"]
 
 
 class _Audio(StreamingResponse):
-    """Closes its source whatever happens, so that a client that leaves keeps no file or connection open."""
+    """Streams `first` and then the rest of `source`, and closes `source` whatever happens: a client that leaves keeps no file open."""
+
+    def __init__(self, first: bytes, source: AsyncIterator[bytes], status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(_joined(first, source), status, headers)
+        self._source = source
 
     async def stream_response(self, send: Send) -> None:
-        async with aclosing(self.body_iterator):  # type: ignore[type-var]  # it is _from's generator
+        try:
             await super().stream_response(send)
+        finally:
+            if isinstance(self._source, AsyncGenerator):
+                await self._source.aclose()
 
 
 async def file_response(file: RecordingFile, request: Request) -> Response:
     """Raises RangeNotSatisfiable, and what the store raises where nothing was sent yet."""
     asked = request.headers
     etag = quoted(file.etag)
-    headers: MutableMapping[str, str] = {
+    headers = {
         "Accept-Ranges": "bytes",
         "ETag": etag,
         "Last-Modified": http_date(file.modified),
@@ -54,7 +60,7 @@ async def file_response(file: RecordingFile, request: Request) -> Response:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
     source = file.read(start, end)
     first = await anext(source, b"")
-    return _Audio(_from(first, source), 206 if chosen else 200, headers)
+    return _Audio(first, source, 206 if chosen else 200, headers)
 
 
 def safe_name(name: str) -> str:
@@ -63,12 +69,7 @@ def safe_name(name: str) -> str:
     return plain.lstrip(".")[-120:] or "recording"
 
 
-async def _from(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    try:
-        yield first
-        async for piece in rest:
-            yield piece
-    finally:
-        close = getattr(rest, "aclose", None)
-        if close is not None:
-            await close()
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece

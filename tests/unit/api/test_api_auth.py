@@ -108,6 +108,20 @@ async def test_no_secret_reaches_our_log_even_with_a_defect(world: World) -> Non
     assert (request["path"], request["status"], request["request_id"], request["account"]) == ("/v1.0/calls", 500, "one", world.account)
 
 
+async def test_no_tracer_is_given_the_query(world: World, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = pytest.importorskip("opentelemetry.trace")
+    asked: list[str] = []
+
+    class Recording(trace.TracerProvider):  # type: ignore[misc, name-defined]
+        def get_tracer(self, name: str, *args: object, **kwargs: object) -> object:
+            asked.append(name)
+            return trace.NoOpTracer()
+
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", Recording())
+    assert await status(client) == 200
+    assert asked == []
+
+
 async def test_uvicorns_access_log_is_redacted(world: World, caplog: pytest.LogCaptureFixture) -> None:
     assert sum(isinstance(one, RedactQuery) for one in logging.getLogger("uvicorn.access").filters) == 1  # however many apps were made
     with caplog.at_level(logging.INFO, logger="uvicorn.access"):
