@@ -123,6 +123,8 @@ def read(source: str | bytes, problems: Problems) -> Node | None:
     try:
         return reader.document()
     except _Wrong as wrong:
+        if text.startswith(("//", "/*", "#"), wrong.offset):
+            wrong = _Wrong(wrong.offset, "JSON has no comments", "remove the comment")
         problems.error(reader.place(wrong.offset), wrong.message, hint=wrong.hint, code="INVALID_JSON")
         return None
 
@@ -162,10 +164,7 @@ class _Reader:
 
     def _skip(self, at: int) -> int:
         match = _SPACE.match(self.text, at)
-        at = match.end() if match else at
-        if self.text.startswith(("//", "/*"), at) or self.text.startswith("#", at):
-            raise _Wrong(at, "JSON has no comments", "remove the comment")
-        return at
+        return match.end() if match else at
 
     def _tree(self, at: int) -> tuple[int, Node]:
         """A value and all that is in it, from its first character on."""

@@ -15,7 +15,7 @@ __all__ = ["DIGITS", "MAX_TEXT", "MAX_TOTAL", "MAX_VALUE", "Variables"]
 DIGITS = "tapeline.call.digits"  # the keys that the caller pressed
 MAX_VALUE = 65_536  # characters of one value
 MAX_TOTAL = 4_194_304  # characters of all names and values
-MAX_TEXT = 1_048_576  # characters of a text after substitution
+MAX_TEXT = 65_536  # characters of a text after substitution, where it was not longer before
 
 _ALIASES = {"voipbin.": "tapeline."}
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
@@ -66,9 +66,13 @@ class Variables:
             self._total -= len(name) + len(self._values.pop(name))
 
     def substitute(self, text: str) -> str:
-        """`text` with every `${name}` replaced by its value (once: a value is not looked into), cut at MAX_TEXT characters."""
+        """`text` with every `${name}` replaced by its value (once: a value is not looked into).
+
+        The result is cut where it is longer than both `text` and MAX_TEXT, so that a document cannot grow itself.
+        """
         if "${" not in text:
-            return text[:MAX_TEXT]
+            return text
+        most = max(MAX_TEXT, len(text))
         parts: list[str] = []
         size = end = 0
         for match in _REFERENCE.finditer(text):
@@ -76,11 +80,11 @@ class Variables:
                 parts.append(part)
                 size += len(part)
             end = match.end()
-            if size >= MAX_TEXT:
+            if size >= most:
                 break
         else:
             parts.append(text[end:])
-        return "".join(parts)[:MAX_TEXT]
+        return "".join(parts)[:most]
 
     def as_dict(self) -> dict[str, str]:
         """A copy of all, by their own names."""

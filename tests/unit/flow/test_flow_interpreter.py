@@ -196,3 +196,13 @@ def test_ring(phone):
 def test_logs_name_the_step(phone):
     call = phone(flow.Program.chain(Say(" ")), status="progressing").start()
     assert call.logs == [flow.Log("warning", "nothing to say", {"step": "1", "op": "say"})]
+
+
+def test_waiting_for_one_answer_lets_all_else_pass(phone, actions):
+    call = phone(actions("answer", ("digits_send", {"digits": "1"}), ("talk", {"text": "x"})), open=[flow.SendDigits]).start()
+    call.press("1")
+    call.tell(flow.Answered(1))
+    call.tell(flow.CallStatus("progressing"))
+    assert call.said == []
+    call.tell(flow.DigitsSent(call.last(flow.SendDigits).token))
+    assert call.said == ["x"]

@@ -355,6 +355,7 @@ def test_operations_refuse_values_out_of_range(make):
     [
         (flow.Fetched(1, 404, b"[]"), "a request for a document failed"),
         (flow.Fetched(1, 0, b"", "refused"), "a request for a document failed"),
+        (flow.Fetched(1, 200, b" " * 1_048_577 + b"[]"), "the document that came is too large"),
         (flow.Fetched(1, 200, b""), "the document that came cannot run"),
         (flow.Fetched(1, 200, b'[{"type":"x"}]'), "the document that came cannot run"),
     ],

@@ -56,7 +56,8 @@ def test_the_store_is_bounded():
     variables.unset("a")
     assert variables.set("more", "x" * MAX_VALUE)
     assert len(variables.substitute("${more}" * 1000)) == MAX_TEXT
-    assert len(variables.substitute("y" * 2 * MAX_TEXT)) == MAX_TEXT
+    assert len(variables.substitute("y" * 2 * MAX_TEXT)) == 2 * MAX_TEXT
+    assert len(variables.substitute("${more}${more}" + "y" * MAX_TEXT)) == MAX_TEXT + 14
 
 
 def test_substitution_takes_time_in_proportion_only():
@@ -114,6 +115,12 @@ def test_mermaid(actions):
         '    s3 -->|"again"| s1',
         "    s3 --> s4",
     ]
+
+
+def test_mermaid_of_an_operation_without_an_action_names_its_kind():
+    long = flow.compile([{"type": "talk", "option": {"text": "x" * 100}}]).program
+    assert '["talk: ' + "x" * 53 + '…"]' in flow.mermaid(long)
+    assert '["hangup"]' in flow.mermaid(flow.Program.chain(Hangup()))
 
 
 def test_mermaid_draws_the_end():

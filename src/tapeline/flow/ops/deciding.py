@@ -6,6 +6,7 @@ them decide at once and none of them waits. The date and time are the run's wall
 
 from __future__ import annotations
 
+import abc
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,8 +38,9 @@ class _Decision(Op):
         yield from ()
         return self.decide(context)
 
+    @abc.abstractmethod
     def decide(self, context: Context) -> Outcome:
-        return DEFAULT
+        """The way on."""
 
 
 def _checked(comparison: str) -> None:

@@ -20,6 +20,7 @@ from tapeline.flow.program import DEFAULT, Context, Enter, Fail, Op, Outcome, Pe
 
 __all__ = ["FetchProgram", "LoadProgram", "Notify"]
 
+MAX_FETCHED = 1_048_576  # bytes of a document that comes during a call: compiling it holds up whoever drives the run
 PATIENCE_S = 30.0  # beyond the request's own limit: the caller's guard failed to answer
 
 
@@ -67,6 +68,8 @@ class FetchProgram(Op):
             return _failed(context, self.required, "no answer to a request for a document")
         if event.error or not 200 <= event.status < 300:
             return _failed(context, self.required, "a request for a document failed", status=event.status, error=event.error)
+        if len(event.body) > MAX_FETCHED:
+            return _failed(context, self.required, "the document that came is too large", size=len(event.body))
         if self.empty_continues and not event.body.strip():
             return DEFAULT
         return _enter(context, event.body, self.mode, self.required)
