@@ -117,7 +117,7 @@ class Message:
         return [item for line in self.all(name) for item in split_list(line) if item]
 
     def tokens(self, name: str) -> list[str]:
-        """A list header's values in lower case, parameters left off: option tags, methods (in upper case by RFC) and the like."""
+        """A list header's values in lower case, parameters left off: option tags, media ranges and the like."""
         return [item.partition(";")[0].strip().lower() for item in self.items(name)]
 
     @property
