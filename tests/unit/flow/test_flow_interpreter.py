@@ -206,3 +206,8 @@ def test_waiting_for_one_answer_lets_all_else_pass(phone, actions):
     assert call.said == []
     call.tell(flow.DigitsSent(call.last(flow.SendDigits).token))
     assert call.said == ["x"]
+
+
+def test_a_run_without_any_budget_ends_before_its_first_step(phone):
+    call = phone(flow.Program.chain(Hold()), limits=flow.Limits(total=0)).start()
+    assert call.run.finished and call.run.current is None and call.logs[-1].fields == {"steps": 0}

@@ -10,7 +10,7 @@ import pytest
 from tapeline import flow
 from tapeline.core.recordspec import RecordSpec, SilenceRule
 from tapeline.flow.ops.connecting import Dial
-from tapeline.flow.ops.deciding import Compare, CompareTime
+from tapeline.flow.ops.deciding import Branch, Compare, CompareTime
 from tapeline.flow.ops.fetching import FetchProgram
 from tapeline.flow.ops.keys import Gather, SendDigits
 from tapeline.flow.ops.sounding import ALL_KEYS, Echo, Play, Say
@@ -467,3 +467,43 @@ def test_hangup(phone, actions, option, command):
 def test_stop_hangs_up(phone, actions):
     call = phone(actions("stop", SAYS_YES)).start()
     assert call.issued == [flow.Hangup("normal")] and call.run.finished
+
+
+def test_sleep_of_no_time_goes_on_at_once(phone, actions):
+    assert phone(actions("sleep", SAYS_YES)).start().said == ["yes"]
+
+
+def test_play_without_files_is_a_warning():
+    assert [problem.message for problem in op_of(("play", {}))[1]] == ["there is nothing to play"]
+
+
+def test_branch_to_no_target_goes_on(phone, actions):
+    targets = {"": "00000000-0000-0000-0000-000000000000", "1": " "}
+    assert phone(actions(("branch", {"target_ids": targets}), SAYS_YES)).start().said == ["yes"]
+
+
+def test_branch_that_keeps_its_variable(phone):
+    call = phone(flow.Program.chain(Branch("x")), variables={"x": "1"}).start()
+    assert call.run.variables.get("x") == "1"
+
+
+def test_gather_is_not_disturbed_by_other_events(phone):
+    call = phone(flow.Program.chain(Gather(max_digits=1, total_s=5), Say("x"))).start()
+    call.tell(flow.CallStatus("progressing"))
+    call.wait(4.9)
+    assert call.said == []
+    call.wait(0.2)
+    assert call.said == ["x"]
+
+
+def test_playing_is_not_disturbed_by_other_events(phone):
+    call = phone(flow.Program.chain(Say("x"), Say("y")), open=[flow.Say], status="progressing").start()
+    call.tell(flow.CallStatus("progressing"))
+    call.press("1")
+    assert call.said == ["x"]
+    call.tell(flow.Unsupported(call.last(flow.Say).token))
+    assert call.said == ["x", "y"]
+
+
+def test_speech_into_a_call_that_is_not_answered(phone):
+    assert phone(flow.Program.chain(Say("x", answers=False))).start().names == ["Say", "Hangup"]
