@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import shutil
@@ -24,17 +23,8 @@ from tapeline.store import ObjectMissing, ObjectStore, ObjectsUnavailable, objec
 
 pytestmark = pytest.mark.peer
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _runtime() -> None:
-    """obstore starts its runtime once in a process, at its first use, and keeps it: not a leak of any one test."""
-    store = obstore.store.MemoryStore()
-    obstore.put(store, "x", b"")
-
-    async def once() -> None:
-        await obstore.head_async(store, "x")
-
-    asyncio.run(once())
+# obstore starts its runtime at its first use and keeps it as long as the process lives: no leak of whichever test comes first.
+obstore.put(obstore.store.MemoryStore(), "x", b"")
 
 
 @pytest.fixture(scope="module")

@@ -166,7 +166,10 @@ class Jobs:
             on_rest()
 
     async def _revive(self, recording_id: str) -> None:
-        """DBOS knows this recording's workflow and does not run it, yet its folder is in the spool: find out why."""
+        """DBOS knows this recording's workflow and does not run it. Where its folder is still in the spool, find out why."""
+        assert self._finisher is not None
+        if not await self._finisher.holds(recording_id):
+            return  # it was finished between the look into the spool and now
         status = await DBOS.get_workflow_status_async(recording_id)
         if status is not None and status.status in {"PENDING", "ENQUEUED", "DELAYED"}:
             # After a restart DBOS takes up what this process's forerunner left within a second or two. Another version of us, or a

@@ -107,6 +107,10 @@ class Finisher:
             await self._note(stage, recording_id, f"{type(error).__name__}: {error}", "us")
         return "again"
 
+    async def holds(self, recording_id: str) -> bool:
+        """Whether the spool has this recording."""
+        return await self._manifest(recording_id) is not None
+
     async def render(self, recording_id: str) -> Outcome:
         manifest = await self._manifest(recording_id)
         if manifest is None:
