@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from tapeline import __version__
 from tapeline.api import shapes, system, voipbin
 from tapeline.api.accesslog import RedactQuery
 from tapeline.api.auth import Authenticator
-from tapeline.api.errors import RouteNotFound, error_response
+from tapeline.api.errors import STATUSES, RouteNotFound, envelope, error_response
 from tapeline.api.metrics import Metrics
 from tapeline.api.middleware import RequestFrame, UnexpectedErrors, request_id_of
 from tapeline.api.ports import Service, Tokens
@@ -104,6 +104,8 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     """The router's own refusals. The platform never answers 405: a wrong method is a path that is not there."""
     assert isinstance(error, HTTPException)
+    request_id = request_id_of(request.scope)
     if error.status_code in {404, 405}:
-        return error_response(RouteNotFound("nothing answers at this path with this method"), request_id_of(request.scope))
-    return error_response(InvalidInput(str(error.detail)), request_id_of(request.scope))
+        return error_response(RouteNotFound("nothing answers at this path with this method"), request_id)
+    word = next((word for code, word in STATUSES.values() if code == error.status_code), "INVALID_ARGUMENT")
+    return JSONResponse(envelope(word, word, str(error.detail), request_id, []), error.status_code, error.headers)

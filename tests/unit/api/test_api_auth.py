@@ -129,8 +129,10 @@ async def test_uvicorns_access_log_is_redacted(world: World, caplog: pytest.LogC
             '%s - "%s %s HTTP/%s" %d', "127.0.0.1:5", "GET", f"/v1.0/calls?page_size=2&token={world.secret}", "1.1", 200
         )
         logging.getLogger("uvicorn.access").info(f"/?accesskey={world.secret}")
-        logging.getLogger("uvicorn.access").info("plain")
+        logging.getLogger("uvicorn.access").info({"what": "is no text"})
+        logging.getLogger("uvicorn.access").info("%(kept)s", {"kept": "named arguments"})
     assert world.secret not in caplog.text
+    assert "is no text" in caplog.text and "named arguments" in caplog.text
     assert '"GET /v1.0/calls?page_size=2&token=*** HTTP/1.1" 200' in caplog.text
 
 
