@@ -1,0 +1,51 @@
+"""RTP: legs, buses, players and taps, run by an engine whose threads do not hold Python's lock. See README.md."""
+
+from tapeline.rtp.engine.build import COMPILED
+from tapeline.rtp.engine.engine import Engine, EngineCounters
+from tapeline.rtp.engine.parts import Bus, Leg, LegCounters, Player, Source, Tap
+from tapeline.rtp.errors import Closed, MalformedPacket, NoPorts, TooManyLegs, UnknownCodec
+from tapeline.rtp.events import (
+    Digit,
+    Event,
+    MediaResumed,
+    MediaStarted,
+    MediaTimeout,
+    PlayerEnded,
+    SourceChanged,
+    TapEnded,
+    TapProgress,
+    Voice,
+)
+from tapeline.rtp.spec import Address, Direction, EngineConfig, MaskMode, StreamSpec
+
+__all__ = [
+    "COMPILED",
+    "Address",
+    "Bus",
+    "Closed",
+    "Digit",
+    "Direction",
+    "Engine",
+    "EngineConfig",
+    "EngineCounters",
+    "Event",
+    "Leg",
+    "LegCounters",
+    "MalformedPacket",
+    "MaskMode",
+    "MediaResumed",
+    "MediaStarted",
+    "MediaTimeout",
+    "NoPorts",
+    "Player",
+    "PlayerEnded",
+    "Source",
+    "SourceChanged",
+    "StreamSpec",
+    "Tap",
+    "TapEnded",
+    "TapProgress",
+    "TooManyLegs",
+    "UnknownCodec",
+    "Voice",
+]

@@ -1,0 +1,317 @@
+"""From a datagram to a stream: source and SSRC lock, unwrapping, digits, reports, and what was agreed about a leg.
+
+Place in the chain: after the socket, before the ring. One verb, `receive`; calls for one leg must not overlap. Memory: the leg's own,
+no more. Every packet ends in exactly one counter of its leg (`placed`, `late`, `duplicate`, `foreign`, `malformed`, ...). Knows
+nothing of sockets: addresses are numbers, and the time of arrival is given.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+try:
+    import cython
+except ImportError:
+    from tapeline.rtp.engine import nocython as cython
+
+if not cython.compiled:
+    from tapeline.rtp.engine.constants import (
+        DIGIT,
+        L16,
+        LAG,
+        MEDIA_RESUMED,
+        MEDIA_STARTED,
+        MIX,
+        PACKET,
+        PAUSE,
+        RING,
+        SEEN,
+        SOURCE_CHANGED,
+    )
+    from tapeline.rtp.engine.samples import clear
+    from tapeline.rtp.engine.state import position, push
+    from tapeline.rtp.engine.taps import write_until
+    from tapeline.rtp.engine.timing import place
+    from tapeline.rtp.engine.wire import get16, parse, parse_reports
+
+if TYPE_CHECKING:
+    from tapeline.rtp.engine import state
+
+
+def receive(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high: int, low: int, port: int, at: int) -> None:
+    """Take one datagram of `n` bytes that came to the leg's RTP port at `at` ns from address (`high`, `low`) and `port`."""
+    leg.packets += 1
+    header = shard.header
+    if n > PACKET or not parse(header, buf, n):
+        leg.malformed += 1
+        return
+    if buf[1] >= 192 and buf[1] <= 223:  # RFC 5761 section 4: no payload type looks like this
+        leg.reports += 1
+        receive_reports(shard, leg, buf, n, high, low, at)
+        return
+    if not leg.configured:
+        leg.early += 1
+        return
+    kind = header.payload_type
+    if kind != leg.payload_type and kind != leg.dtmf_type and kind != leg.noise_type:
+        leg.wrong_payload += 1
+        return
+    if not lock_source(shard, leg, high, low, port, at):
+        leg.foreign += 1
+        return
+    if not leg.receives:
+        leg.last_at = at
+        leg.unwanted += 1
+        return
+    if not lock_stream(shard, leg, at):
+        leg.unsettled += 1
+        return
+    awaken(shard, leg, at)
+    sequence = leg.highest + (((header.sequence - leg.highest + 32768) & 0xFFFF) - 32768)
+    if leg.seen[sequence & (SEEN - 1)] == sequence & 0x7FFFFFFF:
+        leg.duplicate += 1
+        return
+    leg.seen[sequence & (SEEN - 1)] = sequence & 0x7FFFFFFF
+    leg.received += 1
+    in_order = sequence > leg.highest
+    stamp = leg.stamp + (((header.timestamp - leg.stamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000)
+    if in_order:
+        leg.highest = sequence
+        leg.stamp = stamp
+    if kind == leg.dtmf_type:
+        leg.dtmf += 1
+        take_digit(shard, leg, buf, header.offset, header.size, stamp, at)
+    elif kind == leg.payload_type:
+        size = header.size // leg.sample_size
+        if size == 0:
+            leg.empty += 1
+            return
+        place(shard, leg, buf, header.offset, size, stamp, in_order, at)
+    else:
+        leg.comfort_noise += 1  # RFC 3389: the sender is silent; so is the recording
+
+
+def awaken(shard: state.Shard, leg: state.Leg, at: int) -> None:
+    """Media is there: say so if it was not."""
+    leg.last_at = at
+    if not leg.started:
+        leg.started = 1
+        push(shard, MEDIA_STARTED, leg.id, at, 0, 0, 0)
+    if leg.timed_out:
+        leg.timed_out = 0
+        push(shard, MEDIA_RESUMED, leg.id, at, 0, 0, 0)
+
+
+def lock_source(shard: state.Shard, leg: state.Leg, high: int, low: int, port: int, at: int) -> int:
+    """Symmetric RTP: the first valid packet tells where the peer is; whoever else sends is foreign.
+
+    The address of the SDP wins over another one that came first. A source that has been silent may be replaced: a phone behind a
+    NAT that was bound anew.
+    """
+    if leg.locked and leg.source_low == low and leg.source_port == port and leg.source_high == high:
+        return 1
+    expected = leg.expected_port == port and leg.expected_low == low and leg.expected_high == high
+    if leg.locked and not (expected and not leg.as_expected):
+        patience = 1000 if leg.ssrc == shard.header.ssrc else PAUSE
+        if at - leg.last_at < patience * 1000000:
+            return 0
+    if leg.locked:
+        leg.streaming = 0
+        leg.changes += 1
+    leg.locked = 1
+    leg.as_expected = expected
+    leg.source_high = high
+    leg.source_low = low
+    leg.source_port = port
+    leg.to_high = high
+    leg.to_low = low
+    leg.to_port = port
+    return 1
+
+
+def lock_stream(shard: state.Shard, leg: state.Leg, at: int) -> int:
+    """One SSRC at a time. Another takes over at once, but not twice in five seconds unless it sends two packets in a row."""
+    header = shard.header
+    if not leg.streaming:
+        begin_stream(shard, leg, at)
+    elif header.ssrc != leg.ssrc:
+        leg.candidates = leg.candidates + 1 if header.ssrc == leg.candidate else 1
+        leg.candidate = header.ssrc
+        if at < leg.free_at and leg.candidates < 2 and not leg.bye:
+            return 0
+        leg.changes += 1
+        leg.free_at = at + 5000000000
+        begin_stream(shard, leg, at)
+    else:
+        leg.candidates = 0
+        delta = ((header.sequence - leg.highest + 32768) & 0xFFFF) - 32768
+        if delta > 1000 or delta < -1000:  # RFC 3550 appendix A.1: the sender began anew when the next packet goes on from here
+            if header.sequence != leg.expected_sequence and at - leg.last_at < PAUSE * 1000000:
+                leg.expected_sequence = (header.sequence + 1) & 0xFFFF
+                return 0
+            begin_stream(shard, leg, at)
+    return 1
+
+
+def begin_stream(shard: state.Shard, leg: state.Leg, at: int) -> None:
+    header = shard.header
+    if leg.ssrc != header.ssrc and leg.started:
+        push(shard, SOURCE_CHANGED, leg.id, at, header.ssrc, 0, 0)
+    leg.streaming = 1
+    leg.ssrc = header.ssrc
+    leg.bye = 0
+    leg.candidates = 0
+    leg.expected_sequence = -1
+    leg.highest = header.sequence + 0x10000 - 1
+    leg.first = leg.highest + 1
+    leg.stamp = header.timestamp + 0x100000000
+    leg.received = 0
+    leg.expected_before = 0
+    leg.received_before = 0
+    leg.jitter = 0.0
+    leg.transit = 0.0
+    leg.anchored = 0
+    for i in range(SEEN):
+        leg.seen[i] = -1
+
+
+def take_digit(shard: state.Shard, leg: state.Leg, buf: state.Buffer, offset: int, size: int, stamp: int, at: int) -> None:
+    """RFC 4733 section 2.5: one digit for each event timestamp, whichever of its packets arrive."""
+    if size < 4 or buf[offset] > 15:
+        return
+    duration = get16(buf, offset + 2)
+    if leg.digit_open and stamp != leg.digit_stamp:
+        # Section 2.5.1.3: an event longer than its 16 bits goes on in a new segment.
+        if buf[offset] == leg.digit and stamp == leg.digit_stamp + 65535 and leg.digit_span >= 65000:
+            leg.digit_before += 65535
+            leg.digit_stamp = stamp
+            leg.digit_span = 0
+        elif stamp > leg.digit_stamp:
+            close_digit(shard, leg, at)
+    if not leg.digit_open:
+        if leg.digit_known and stamp <= leg.digit_stamp:
+            return
+        leg.digit_known = 1
+        leg.digit_open = 1
+        leg.digit = buf[offset]
+        leg.digit_stamp = stamp
+        leg.digit_span = 0
+        leg.digit_before = 0
+    if stamp != leg.digit_stamp:
+        return
+    leg.digit_at = at
+    if duration > leg.digit_span:
+        leg.digit_span = duration
+    if buf[offset + 1] & 128:
+        close_digit(shard, leg, at)
+
+
+def close_digit(shard: state.Shard, leg: state.Leg, at: int) -> None:
+    leg.digit_open = 0
+    push(shard, DIGIT, leg.id, at, leg.digit, (leg.digit_before + leg.digit_span) * 1000 // leg.dtmf_rate, 0)
+
+
+def receive_reports(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high: int, low: int, at: int) -> None:
+    """Take a compound RTCP packet, from whichever of the leg's ports."""
+    report = shard.report
+    report.about = leg.out_ssrc
+    leg.rtcp_packets += 1
+    if leg.locked and (leg.source_low != low or leg.source_high != high) and leg.expected_low != low:
+        leg.rtcp_foreign += 1
+        return
+    if n > PACKET or not parse_reports(report, buf, n):
+        leg.rtcp_malformed += 1
+        return
+    if report.has_sender:
+        leg.sender_report = ((report.ntp_high & 0xFFFF) << 16) | (report.ntp_low >> 16)
+        leg.sender_report_at = at
+    if report.has_block:
+        leg.remote_fraction = report.fraction
+        leg.remote_lost = report.lost
+        leg.remote_jitter = report.jitter
+        if report.last_report:  # RFC 3550 section 6.4.1: round trip in units of 1/65536 s
+            trip = (ntp_middle(shard, at) - report.last_report - report.delay) & 0xFFFFFFFF
+            if trip < 0x80000000:
+                leg.round_trip = trip
+    if report.bye and report.bye_source == leg.ssrc:
+        leg.bye = 1
+
+
+def ntp_middle(shard: state.Shard, at: int) -> int:
+    """The middle 32 bits of the NTP time of `at`."""
+    wall = at + shard.wall_offset
+    fraction = ((wall % 1000000000) << 16) // 1000000000
+    return (((wall // 1000000000 + 2208988800) & 0xFFFF) << 16) | fraction
+
+
+def configure(shard: state.Shard, leg: state.Leg, i: int) -> None:
+    """Take on what was agreed. A new address unlocks the source; a new rate begins the ring anew."""
+    rate = shard.commands[i].args[2]
+    if rate != leg.rate:
+        change_rate(shard, leg, rate)
+    codec = shard.commands[i].args[0]
+    if codec != leg.codec or shard.commands[i].args[1] != leg.payload_type:
+        leg.streaming = 0
+    leg.codec = codec
+    leg.sample_size = 2 if codec == L16 else 1
+    if codec != L16:
+        leg.expand = shard.expand[codec]
+        leg.compress = shard.compress[codec]
+        leg.quiet = leg.compress[0]
+    else:
+        leg.quiet = 0
+    leg.payload_type = shard.commands[i].args[1]
+    leg.ptime = shard.commands[i].args[3]
+    leg.ptime_ns = leg.ptime * 1000000
+    leg.dtmf_type = shard.commands[i].args[4]
+    leg.dtmf_rate = shard.commands[i].args[5]
+    leg.noise_type = shard.commands[i].args[6]
+    if not leg.configured or (shard.commands[i].args[7] and not leg.receives):
+        leg.last_at = shard.now
+        leg.timed_out = 0
+    leg.receives = shard.commands[i].args[7]
+    leg.sends = shard.commands[i].args[8]
+    leg.timeout_ns = shard.commands[i].args[9] * 1000000
+    set_addresses(shard, leg, i)
+    if not leg.configured:
+        leg.next_send = shard.next_tick
+        leg.mark = 1
+        leg.next_report = shard.now + 1000000000 + (leg.out_ssrc & 0x7FFFFFFF)
+    leg.configured = 1
+
+
+def set_addresses(shard: state.Shard, leg: state.Leg, i: int) -> None:
+    high = shard.commands[i].args[10]
+    low = shard.commands[i].args[11]
+    port = shard.commands[i].args[12]
+    if port != leg.expected_port or low != leg.expected_low or high != leg.expected_high:
+        leg.locked = 0
+        leg.expected_high = high
+        leg.expected_low = low
+        leg.expected_port = port
+        leg.to_high = high
+        leg.to_low = low
+        leg.to_port = port
+    leg.muxed = shard.commands[i].size
+    leg.reports_high = shard.commands[i].args[13]
+    leg.reports_low = shard.commands[i].args[14]
+    leg.reports_port = shard.commands[i].args[15]
+
+
+def change_rate(shard: state.Shard, leg: state.Leg, rate: int) -> None:
+    """Begin the rings anew at another rate; taps take what the old one held."""
+    for i in range(shard.n_taps):
+        for j in range(shard.taps[i].n_sources):
+            if shard.taps[i].sources[j].kind != MIX and shard.taps[i].sources[j].leg.id == leg.id:
+                write_until(shard, shard.taps[i], position(shard.now, shard.taps[i].rate))
+    leg.rate = rate
+    leg.rate_ms = rate // 1000
+    leg.mask = RING // 2 - 1 if rate <= 8000 else RING - 1
+    clear(leg.ring, leg.mask, 0, leg.mask + 1)
+    clear(leg.out_ring, leg.mask, 0, leg.mask + 1)
+    leg.horizon = position(shard.now, rate)
+    leg.out_horizon = leg.horizon
+    leg.consumed = leg.horizon if leg.tapped else leg.horizon - LAG * leg.rate_ms
+    leg.anchored = 0
+    leg.streaming = 0
+    leg.delay = 0

@@ -1,0 +1,340 @@
+"""The engine's thread: waits, reads sockets, ticks, obeys commands. One `run` for each shard, for as long as it lives.
+
+A tick reads what came, sends what is due, lets taps write, and looks after what has timed out, in this order for all legs. Legs that
+somebody hears live are asked at each tick, those that are only recorded less often (the kernel notes the time of arrival), and those
+that are silent not at all: they are waited for. Knows nothing of asyncio or Python objects: commands come and events go by pipes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+try:
+    import cython
+except ImportError:
+    from tapeline.rtp.engine import nocython as cython
+
+if not cython.compiled:
+    from tapeline.rtp.engine.constants import (
+        ADD_BUS,
+        ADD_LEG,
+        ADD_PLAYER,
+        ADD_TAP,
+        BATCH,
+        BUS_CLOSED,
+        CLOSE_BUS,
+        CLOSE_LEG,
+        CONFIGURE,
+        IDLE,
+        JOIN,
+        LEAVE,
+        LEG_CLOSED,
+        MEDIA_TIMEOUT,
+        MIX,
+        QUIT,
+        SEND_DIGITS,
+        SET_ECHO,
+        SET_MASK,
+        STOP_PLAYER,
+        STOP_TAP,
+        VOICE,
+        WATCH_VOICE,
+    )
+    from tapeline.rtp.engine.inbound import close_digit, configure, receive, receive_reports
+    from tapeline.rtp.engine.outbound import (
+        close_bus,
+        dial,
+        join,
+        leave,
+        place_mix,
+        release_players,
+        send_due,
+        send_report,
+        set_live,
+        start_player,
+        stop_player,
+    )
+    from tapeline.rtp.engine.portable import (
+        clock,
+        close_sockets,
+        read_commands,
+        receive_batch,
+        unwatch,
+        wait,
+        wall_offset,
+        watch,
+        write_events,
+    )
+    from tapeline.rtp.engine.samples import loudness
+    from tapeline.rtp.engine.state import bus_of, leg_of, position, push, tap_of
+    from tapeline.rtp.engine.taps import add_tap, command_tap, due, forget_closed, hurry, serve_tap, stop_tap
+
+if TYPE_CHECKING:
+    from tapeline.rtp.engine import state
+
+
+def run(shard: state.Shard) -> None:
+    """Serve until told to quit."""
+    shard.now = clock()
+    shard.wall_offset = wall_offset()
+    shard.next_tick = shard.now + shard.tick_ns
+    shard.last_tick = shard.now
+    while shard.running:
+        ready = wait(shard, shard.next_tick - clock())
+        shard.now = clock()
+        for i in range(ready):
+            serve_ready(shard, i)
+        if shard.now >= shard.next_tick:
+            behind = (shard.now - shard.next_tick) // shard.tick_ns
+            shard.overruns += behind
+            shard.next_tick += behind * shard.tick_ns
+            tick(shard, shard.next_tick)
+            shard.next_tick += shard.tick_ns
+            shard.busy_ns += clock() - shard.now
+        write_events(shard)
+    close_all(shard)
+
+
+def serve_ready(shard: state.Shard, i: int) -> None:
+    """A descriptor has something: kind 0 the command pipe, 1 a leg's RTP socket, 2 its RTCP socket."""
+    if shard.ready_kind[i] == 0:
+        obey(shard)
+    elif shard.ready[i].closing == 0:
+        if shard.ready_kind[i] == 1:
+            unwatch(shard, shard.ready[i])
+            shard.ready[i].waiting = 0
+            read_leg(shard, shard.ready[i])
+        else:
+            read_reports(shard, shard.ready[i])
+
+
+def obey(shard: state.Shard) -> None:
+    """Carry out the commands that have come."""
+    count = read_commands(shard)
+    for i in range(count):
+        execute(shard, i)
+
+
+def read_leg(shard: state.Shard, leg: state.Leg) -> None:
+    """Take what has come to a leg's RTP socket. A leg heard live has one packet due: it is not asked twice without need."""
+    limit = 1 if leg.live else BATCH
+    while True:
+        count = receive_batch(shard, leg.rtp, limit)
+        for i in range(count):
+            at = shard.at[i]
+            if at > shard.now:
+                at = shard.now
+            elif at < leg.read_at:
+                at = leg.read_at
+            receive(shard, leg, shard.data[i], shard.size[i], shard.high[i], shard.low[i], shard.port[i], at)
+            leg.read_at = at
+        if count < limit:
+            leg.read_at = shard.now
+            return
+        if limit == 1:
+            if shard.now - leg.read_at < leg.ptime_ns - 2000000:
+                return
+            limit = BATCH
+
+
+def read_reports(shard: state.Shard, leg: state.Leg) -> None:
+    """Take what has come to a leg's RTCP socket."""
+    count = receive_batch(shard, leg.rtcp, BATCH)
+    for i in range(count):
+        receive_reports(shard, leg, shard.data[i], shard.size[i], shard.high[i], shard.low[i], shard.now)
+
+
+def tick(shard: state.Shard, when: int) -> None:
+    """One step of the engine's time; `when` lies on the grid of ticks, `shard.now` may be a little later."""
+    shard.ticks += 1
+    shard.wall_offset = wall_offset()
+    if when - shard.last_tick > 150000000:
+        for i in range(shard.n_taps):
+            hurry(shard, shard.taps[i], shard.now)
+    shard.last_tick = when
+    for i in range(shard.n_legs):
+        leg = shard.legs[i]
+        if leg.closing == 0 and leg.waiting == 0 and leg.rtp >= 0 and (leg.live or when >= leg.next_read):
+            read_leg(shard, leg)
+            leg.next_read = when + shard.read_ns
+    for i in range(shard.n_buses):
+        if shard.buses[i].tapped:
+            place_mix(shard, shard.buses[i], when)
+    for i in range(shard.n_legs):
+        leg = shard.legs[i]
+        if leg.configured and leg.closing == 0 and (leg.sends or leg.n_players):
+            send_due(shard, leg, when)
+        if leg.watched:
+            listen_for_voice(shard, leg, when)
+    serve_taps(shard, when)
+    i = shard.n_legs - 1
+    while i >= 0:
+        leg = shard.legs[i]
+        if when >= leg.next_check:
+            leg.next_check = when + 100000000
+            if not leg.closing:
+                look_after(shard, leg, when)
+            elif leg.tapped == 0:
+                release_players(shard, leg)
+                if leg.n_players == 0 and push(shard, LEG_CLOSED, leg.id, when, 0, 0, 0):
+                    shard.n_legs -= 1
+                    shard.legs[i] = shard.legs[shard.n_legs]
+        i -= 1
+    release_buses(shard, when)
+
+
+def serve_taps(shard: state.Shard, when: int) -> None:
+    """Let taps write, and let go of those that ended."""
+    i = shard.n_taps - 1
+    while i >= 0:
+        tap = shard.taps[i]
+        if due(tap, when):
+            if tap.stopping:
+                for j in range(tap.n_sources):
+                    if tap.sources[j].kind != MIX and not tap.sources[j].leg.closing and tap.sources[j].leg.rtp >= 0:
+                        read_leg(shard, tap.sources[j].leg)
+            told = serve_tap(shard, tap, when)
+            forget_closed(tap)
+            if told:
+                shard.n_taps -= 1
+                shard.taps[i] = shard.taps[shard.n_taps]
+        i -= 1
+
+
+def release_buses(shard: state.Shard, when: int) -> None:
+    i = shard.n_buses - 1
+    while i >= 0:
+        if shard.buses[i].closing and shard.buses[i].tapped == 0 and push(shard, BUS_CLOSED, shard.buses[i].id, when, 0, 0, 0):
+            shard.n_buses -= 1
+            shard.buses[i] = shard.buses[shard.n_buses]
+        i -= 1
+
+
+def listen_for_voice(shard: state.Shard, leg: state.Leg, when: int) -> None:
+    n = shard.tick_ns // 1000000 * leg.rate_ms
+    level = loudness(leg.ring, leg.mask, leg.horizon, position(when, leg.rate) - leg.delay, n)
+    if level > leg.threshold:
+        leg.loud_at = when
+        if not leg.voiced:
+            leg.voiced = 1
+            push(shard, VOICE, leg.id, when, 1, 0, 0)
+    elif leg.voiced and when - leg.loud_at >= leg.hangover_ns:
+        leg.voiced = 0
+        push(shard, VOICE, leg.id, leg.loud_at, 0, 0, 0)
+
+
+def look_after(shard: state.Shard, leg: state.Leg, when: int) -> None:
+    """What is not done for each packet: time-outs, reports, the live path's delay."""
+    if leg.rtp >= 0 and not leg.waiting and when - leg.last_at > IDLE * 1000000 and when - leg.read_at < IDLE * 1000000:
+        leg.waiting = watch(shard, leg, 1)
+    if leg.digit_open and when - leg.digit_at > 250000000:
+        close_digit(shard, leg, when)
+    if leg.configured and leg.receives and leg.timeout_ns and not leg.timed_out and when - leg.last_at >= leg.timeout_ns:
+        leg.timed_out = push(shard, MEDIA_TIMEOUT, leg.id, when, when - leg.last_at, 0, 0)
+    if when >= leg.next_calm:
+        leg.next_calm = when + 2000000000
+        most = leg.lateness if leg.lateness > leg.lateness_before else leg.lateness_before
+        leg.lateness_before = leg.lateness
+        leg.lateness = 0
+        set_delay(shard, leg, most, 10)
+    else:
+        set_delay(shard, leg, leg.lateness, 1000)
+    if leg.configured and leg.reports_port and when >= leg.next_report:
+        # RFC 3550 section 6.2: every five seconds, spread so that legs do not fall into step.
+        leg.next_report = when + 4000000000 + (leg.out_ssrc & 0x7FFFFFFF)
+        if leg.sends or leg.streaming:
+            send_report(shard, leg, shard.now)
+
+
+def set_delay(shard: state.Shard, leg: state.Leg, lateness: int, slack_ms: int) -> None:
+    """The live path reads one tick and the usual lateness behind the clock; it comes nearer only when it is `slack_ms` too far off."""
+    wanted = shard.tick_ns // 1000000 * leg.rate_ms + lateness + 2 * leg.rate_ms
+    if wanted > leg.delay or wanted < leg.delay - slack_ms * leg.rate_ms:
+        leg.delay = wanted
+
+
+def execute(shard: state.Shard, i: int) -> None:
+    """Carry out one command."""
+    op = shard.commands[i].op
+    target = shard.commands[i].target
+    first = shard.commands[i].args[0]
+    if op == ADD_LEG:
+        leg = leg_of(target)
+        shard.legs[shard.n_legs] = leg
+        shard.n_legs += 1
+        if leg.rtp >= 0:
+            leg.waiting = watch(shard, leg, 1)
+            watch(shard, leg, 2)
+        leg.next_calm = shard.now
+    elif op == CONFIGURE:
+        configure(shard, leg_of(target), i)
+    elif op == CLOSE_LEG:
+        close_leg(shard, leg_of(target), first)
+    elif op == ADD_PLAYER:
+        start_player(shard, leg_of(first), target)
+    elif op == STOP_PLAYER:
+        stop_player(shard, leg_of(target), first, shard.commands[i].args[1])
+    elif op == SET_ECHO:
+        leg_of(target).echo = first != 0
+        set_live(leg_of(target))
+    elif op == SEND_DIGITS:
+        dial(shard, leg_of(target), i)
+    elif op == WATCH_VOICE:
+        watch_voice(leg_of(target), first, shard.commands[i].args[1])
+    elif op == ADD_BUS:
+        shard.buses[shard.n_buses] = bus_of(target)
+        shard.n_buses += 1
+    elif op == JOIN:
+        join(bus_of(target), leg_of(first), shard.commands[i].args[1], shard.commands[i].args[2])
+    elif op == LEAVE:
+        leave(leg_of(first))
+    elif op == CLOSE_BUS:
+        close_bus(bus_of(target), first)
+    elif op == ADD_TAP:
+        add_tap(shard, tap_of(target), first)
+    elif op in (SET_MASK, STOP_TAP):
+        command_tap(shard, i)
+    elif op == QUIT:
+        shard.running = 0
+
+
+def close_leg(shard: state.Shard, leg: state.Leg, at: int) -> None:
+    """Close the sockets; the rings stay until every tap has read them to the end."""
+    if leg.rtp >= 0:
+        read_leg(shard, leg)
+    if leg.joined:
+        leave(leg)
+    for i in range(leg.n_players):
+        if not leg.players[i].ended:
+            leg.players[i].ended = 1
+            leg.players[i].stopped = 1
+            leg.players[i].ended_at = at
+    release_players(shard, leg)
+    close_sockets(shard, leg)
+    leg.closing = 1
+    leg.closed_at = at
+    leg.watched = 0
+    leg.next_check = 0
+
+
+def watch_voice(leg: state.Leg, threshold: int, hangover_ms: int) -> None:
+    leg.watched = threshold >= 0
+    leg.threshold = threshold
+    leg.hangover_ns = hangover_ms * 1000000
+    leg.voiced = 0
+    set_live(leg)
+
+
+def close_all(shard: state.Shard) -> None:
+    """The end: taps write all they have, sockets close, and every end is told."""
+    for i in range(shard.n_taps):
+        stop_tap(shard.taps[i], shard.now)
+    for i in range(shard.n_legs):
+        if not shard.legs[i].closing:
+            close_leg(shard, shard.legs[i], shard.now)
+    for _ in range(500):
+        serve_taps(shard, shard.now + 1000000000)
+        write_events(shard)
+        if shard.n_taps == 0 and shard.n_events == 0:
+            return
+        wait(shard, 10000000)

@@ -1,0 +1,296 @@
+"""What an engine is made of, as its users hold it: legs, buses, players, taps. Each method writes one command and returns at once.
+
+These objects belong to one `Shard`; none of them waits for it, and none knows of asyncio. What happens is told by events.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tapeline.core.errors import InvalidInput
+from tapeline.rtp import codecs
+from tapeline.rtp.engine import constants as c
+from tapeline.rtp.engine.build import native
+from tapeline.rtp.engine.shard import Shard
+from tapeline.rtp.errors import Closed
+from tapeline.rtp.spec import MaskMode, StreamSpec
+
+__all__ = ["Bus", "Leg", "LegCounters", "Player", "Source", "Tap"]
+
+EVENTS = "0123456789*#ABCD"  # RFC 4733 section 3.2
+_MODES = {"silence": c.SILENCE, "tone": c.TONE, "cut": c.CUT}
+
+
+@dataclass(frozen=True)
+class LegCounters:
+    """Every datagram that came to the RTP port, and where it went: `packets` is the sum of the fields from `placed` to `reports`."""
+
+    packets: int = 0
+    placed: int = 0
+    late: int = 0  # the recorder had passed already
+    duplicate: int = 0
+    foreign: int = 0  # from an address that is not the peer's
+    malformed: int = 0
+    early: int = 0  # before the stream was agreed
+    wrong_payload: int = 0
+    unwanted: int = 0  # while our direction says that we do not receive
+    unsettled: int = 0  # of another SSRC or sequence that was not accepted
+    implausible: int = 0  # a timestamp that fits nothing
+    empty: int = 0
+    comfort_noise: int = 0
+    dtmf: int = 0
+    reports: int = 0  # RTCP on the RTP port
+    jumps: int = 0  # how often the timestamps left the clock
+    changes: int = 0  # of source or SSRC
+    received: int = 0  # distinct packets of the present stream
+    sent: int = 0
+    unsent: int = 0
+    skipped: int = 0
+    octets: int = 0  # of payload, sent
+    rtcp_packets: int = 0
+    rtcp_foreign: int = 0
+    rtcp_malformed: int = 0
+    rtcp_sent: int = 0
+    jitter: int = 0  # RFC 3550, in samples
+    fraction_lost: int = 0  # of 256, in our last report
+    remote_fraction: int = 0  # of 256, in the peer's last report
+    remote_lost: int = 0
+    remote_jitter: int = 0
+    round_trip: int = 0  # in 1/65536 s
+
+
+COUNTERS = tuple(LegCounters.__dataclass_fields__)
+DROPS = COUNTERS[COUNTERS.index("placed") : COUNTERS.index("jumps")]
+
+
+class Part:
+    """Something in a shard, until it is closed."""
+
+    def __init__(self, number: int, shard: Shard, clock: Callable[[], int]) -> None:
+        self.id = number
+        self.shard = shard
+        self.closed = False
+        self.handle = 0
+        self.clock = clock
+
+    def _command(self, op: int, *args: int, size: int = 0, blob: bytes = b"") -> None:
+        if self.closed:
+            raise Closed(f"{type(self).__name__.lower()} {self.id} is closed")
+        self.shard.command(op, self.handle, *args, size=size, blob=blob)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
+
+
+class Player(Part):
+    """A prompt on its way into a leg; ends with one PlayerEnded."""
+
+    def __init__(self, number: int, leg: Leg, pcm: NDArray[np.int16], loop: bool) -> None:
+        super().__init__(number, leg.shard, leg.clock)
+        self.leg = leg
+        self.handle = self.shard.keep(native.new_player(number, pcm, loop), pcm)
+
+    def stop(self) -> None:
+        """End now; nothing happens when it has ended."""
+        if not self.closed and not self.leg.closed:
+            self.shard.command(c.STOP_PLAYER, self.leg.handle, self.id, self.clock())
+
+
+class Leg(Part):
+    """One RTP session on a port of ours."""
+
+    def __init__(self, number: int, shard: Shard, clock: Callable[[], int], numbers: Callable[[], int], host: str, port: int) -> None:
+        super().__init__(number, shard, clock)
+        self.host = host
+        self.port = port
+        self.spec: StreamSpec | None = None
+        self.gone = False
+        self.players: dict[int, Player] = {}
+        self._numbers = numbers
+        self._last = LegCounters()
+
+    @property
+    def rate(self) -> int:
+        """Samples a second of the agreed codec; 8000 before."""
+        return self.spec.rate if self.spec else 8000
+
+    def configure(self, spec: StreamSpec) -> None:
+        """Take on what was agreed, first or anew. Raises UnknownCodec, InvalidInput."""
+        codec = codecs.find(spec.codec, spec.rate)
+        if not 10 <= spec.ptime <= 60:
+            raise InvalidInput(f"ptime {spec.ptime} is not within 10 to 60 ms")
+        high, low, port = _numbers(spec.remote)
+        reports = spec.remote_rtcp
+        if reports is None and spec.remote:
+            reports = (spec.remote[0], spec.remote[1] + (0 if spec.rtcp_mux else 1))
+        noise = 13 if spec.comfort_noise_payload_type is None else spec.comfort_noise_payload_type
+        self._command(
+            c.CONFIGURE,
+            codec.number,
+            spec.payload_type,
+            spec.rate,
+            spec.ptime,
+            -1 if spec.dtmf_payload_type is None else spec.dtmf_payload_type,
+            spec.dtmf_rate or spec.rate,
+            noise,
+            spec.direction in ("sendrecv", "recvonly"),
+            spec.direction in ("sendrecv", "sendonly"),
+            round(spec.timeout_s * 1000),
+            high,
+            low,
+            port,
+            *_numbers(reports),
+            size=int(spec.rtcp_mux),
+        )
+        self.spec = spec
+
+    def close(self) -> None:
+        """Close the port. What was heard before is still recorded."""
+        if not self.closed:
+            self._command(c.CLOSE_LEG, self.clock())
+            self.closed = True
+
+    def play(self, pcm: NDArray[np.int16], *, loop: bool = False) -> Player:
+        """Send `pcm`, int16[n] at `rate`, mixed with whatever else is sent."""
+        player = Player(self._numbers(), self, np.ascontiguousarray(pcm, np.int16).reshape(-1), loop)
+        try:
+            self._command_player(player)
+        except Closed:
+            self.shard.free(player.handle)
+            raise
+        self.players[player.id] = player
+        return player
+
+    def _command_player(self, player: Player) -> None:
+        if self.closed:
+            raise Closed(f"leg {self.id} is closed")
+        self.shard.command(c.ADD_PLAYER, player.handle, self.handle)
+
+    def echo(self, on: bool) -> None:
+        """Send back what is heard, or no longer."""
+        self._command(c.SET_ECHO, int(on))
+
+    def send_digits(self, digits: str, duration_ms: int = 100, gap_ms: int = 100) -> None:
+        """Send RFC 4733 events, one after the other; as tones where the peer knows no events. Raises InvalidInput for other characters."""
+        wrong = sorted(set(digits.upper()) - set(EVENTS))
+        if wrong:
+            raise InvalidInput(f"not digits: {' '.join(wrong)}", hint=f"digits are {EVENTS}")
+        if self.spec is not None and self.spec.dtmf_payload_type is None:
+            self.play(_tones(digits.upper(), duration_ms, gap_ms, self.rate))
+            return
+        codes = bytes(EVENTS.index(digit) for digit in digits.upper())
+        for at in range(0, len(codes), c.DIGITS):
+            part = codes[at : at + c.DIGITS]
+            self._command(c.SEND_DIGITS, duration_ms, gap_ms, size=len(part), blob=part)
+
+    def watch_voice(self, threshold: int, hangover_ms: int = 200) -> None:
+        """Tell by Voice events when the mean magnitude of a tick passes `threshold` (of 32767); below zero: stop watching."""
+        self._command(c.WATCH_VOICE, threshold, hangover_ms)
+
+    def counters(self) -> LegCounters:
+        """A snapshot; the engine may be in the middle of a packet. After the end, the last one."""
+        if not self.gone:
+            self._last = LegCounters(*native.leg_numbers(self.handle, COUNTERS))
+        return self._last
+
+
+def _numbers(address: tuple[str, int] | None) -> tuple[int, int, int]:
+    return (*native.numbers(address[0]), address[1]) if address else (0, 0, 0)
+
+
+def _tones(digits: str, duration_ms: int, gap_ms: int, rate: int) -> NDArray[np.int16]:
+    """ITU-T Q.23: each digit is a tone of its row and one of its column."""
+    keypad = "123A456B789C*0#D"
+    time = np.arange(duration_ms * rate // 1000) * (2 * np.pi / rate)
+    gap = np.zeros(gap_ms * rate // 1000)
+    parts = []
+    for digit in digits:
+        row, column = divmod(keypad.index(digit), 4)
+        parts += [np.sin(time * (697, 770, 852, 941)[row]) + np.sin(time * (1209, 1336, 1477, 1633)[column]), gap]
+    joined: NDArray[np.int16] = (np.concatenate(parts or [gap[:0]]) * 6000).astype(np.int16)
+    return joined
+
+
+class Bus(Part):
+    """Legs that hear each other: each the sum of the others."""
+
+    def __init__(self, number: int, shard: Shard, clock: Callable[[], int], rate: int, capacity: int) -> None:
+        super().__init__(number, shard, clock)
+        self.rate = rate
+        self.handle = shard.keep(native.new_bus(number, rate, capacity))
+
+    def add(self, leg: Leg, *, hear: float = 1.0, speak: float = 1.0) -> None:
+        """Let `leg` take part. `hear` and `speak` are gains, 0 to 8; a leg is on one bus at a time."""
+        if leg.shard is not self.shard:
+            raise InvalidInput(f"{leg!r} runs on another engine thread than {self!r}", hint="open it with beside=")
+        if not leg.closed:
+            self._command(c.JOIN, leg.handle, _gain(hear), _gain(speak))
+
+    def set_gain(self, leg: Leg, *, hear: float = 1.0, speak: float = 1.0) -> None:
+        self.add(leg, hear=hear, speak=speak)
+
+    def remove(self, leg: Leg) -> None:
+        if not leg.closed:
+            self._command(c.LEAVE, leg.handle)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._command(c.CLOSE_BUS, self.clock())
+            self.closed = True
+
+
+def _gain(value: float) -> int:
+    if not 0 <= value <= 8:
+        raise InvalidInput(f"a gain of {value} is not within 0 to 8")
+    return round(value * 4096)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a tap hears: what a leg says (`in`), what is sent to it (`out`), or the sum of a bus (`mix`)."""
+
+    kind: Literal["in", "out", "mix"]
+    of: Leg | Bus
+
+
+class Tap(Part):
+    """A recorder's ear; ends with one TapEnded."""
+
+    def __init__(self, number: int, clock: Callable[[], int], fd: int, channels: Sequence[Sequence[Source]], rate: int) -> None:
+        shard = next(source.of.shard for heard in channels for source in heard)
+        super().__init__(number, shard, clock)
+        self.rate = rate
+        self.channels = len(channels)
+        kinds = {"in": c.IN, "out": c.OUT, "mix": c.MIX}
+        sources = [(kinds[source.kind], channel, source.of.handle) for channel, heard in enumerate(channels) for source in heard]
+        self.handle = shard.keep(native.new_tap(number, fd, rate, self.channels, sources, os.fstat(fd).st_size, True))
+        self.last_frames = 0
+        self.started_at = clock()
+        shard.command(c.ADD_TAP, self.handle, self.started_at)
+
+    @property
+    def frames(self) -> int:
+        """Frames written so far."""
+        return self.last_frames if self.closed else native.tap_frames(self.handle)
+
+    def mask(self, mode: MaskMode) -> None:
+        """From now on write silence, a tone, or nothing instead of what is heard."""
+        self._change(_MODES[mode])
+
+    def unmask(self) -> None:
+        self._change(c.PLAIN)
+
+    def _change(self, mode: int) -> None:
+        if not self.closed:
+            self.shard.command(c.SET_MASK, self.id, self.clock(), mode)
+
+    def stop(self) -> None:
+        """Hear no more from now on; TapEnded follows when all is written."""
+        if not self.closed:
+            self.shard.command(c.STOP_TAP, self.id, self.clock())

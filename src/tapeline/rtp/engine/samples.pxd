@@ -1,0 +1,31 @@
+cimport cython
+
+@cython.locals(i=cython.int, at=cython.int, left=cython.int)
+cdef void expand(const short* table, const unsigned char* buf, int offset, int n, short* ring, int mask, long long pos) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void unpack(const unsigned char* buf, int offset, int n, short* ring, int mask, long long pos) noexcept nogil
+@cython.locals(i=cython.longlong)
+cdef void clear(short* ring, int mask, long long pos, long long n) noexcept nogil
+@cython.locals(i=cython.longlong)
+cdef void move(short* ring, int mask, long long pos, long long n, long long delta) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void zero(int* acc, int n) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void add(int* acc, int at, const short* pcm, long long offset, int n, int gain) noexcept nogil
+cdef int pick(const short* ring, int mask, long long horizon, long long pos) noexcept nogil
+@cython.locals(first=cython.longlong, last=cython.longlong, place=cython.int, count=cython.int, at=cython.int, left=cython.int)
+cdef void gather(int* acc, const short* ring, int mask, long long horizon, int source, int target, long long pos, int n, int gain) noexcept nogil
+@cython.locals(i=cython.int, at=cython.longlong, part=cython.longlong, v=cython.int)
+cdef void convert(int* acc, const short* ring, int mask, long long horizon, int source, int target, long long pos, int n, int gain) noexcept nogil
+@cython.locals(i=cython.int, v=cython.int, peak=cython.int)
+cdef int saturate(const int* acc, int n, short* out, int offset, int stride) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void store(const short* pcm, int n, short* ring, int mask, long long pos) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void compress(const unsigned char* table, const short* pcm, int n, unsigned char* buf, int offset) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void pack(const short* pcm, int n, unsigned char* buf, int offset) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void fill(unsigned char* buf, int offset, int n, int value) noexcept nogil
+@cython.locals(i=cython.int, v=cython.int, total=cython.longlong)
+cdef int loudness(const short* ring, int mask, long long horizon, long long pos, int n) noexcept nogil

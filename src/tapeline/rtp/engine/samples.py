@@ -1,0 +1,263 @@
+"""What is done to samples: companding, placing in rings, mixing, measuring.
+
+A ring is an int16 array of a power of two; a position is a count of samples since the clock's beginning, and `position & mask` its
+place. What lies at or beyond the ring's `horizon`, or a whole ring before it, counts as silence. Mixing adds into int32. Nothing here
+knows of packets, legs or time. Compiled these are loops; uncompiled the same functions work on numpy arrays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+try:
+    import cython
+except ImportError:
+    from tapeline.rtp.engine import nocython as cython
+
+if not cython.compiled:
+    import numpy as np
+
+if TYPE_CHECKING:
+    from tapeline.rtp.engine import state
+
+
+def expand(table: state.Samples, buf: state.Buffer, offset: int, n: int, ring: state.Samples, mask: int, pos: int) -> None:
+    """Write `n` companded bytes from `buf[offset:]` as samples at `pos`."""
+    if cython.compiled:
+        at = pos & mask
+        left = mask + 1 - at
+        if left > n:
+            left = n
+        for i in range(left):
+            ring[at + i] = table[buf[offset + i]]
+        for i in range(left, n):
+            ring[i - left] = table[buf[offset + i]]
+    else:
+        store(table[np.frombuffer(buf, np.uint8, n, offset)], n, ring, mask, pos)
+
+
+def unpack(buf: state.Buffer, offset: int, n: int, ring: state.Samples, mask: int, pos: int) -> None:
+    """Write `n` samples that stand in `buf[offset:]` in network order at `pos`."""
+    if cython.compiled:
+        for i in range(n):
+            ring[(pos + i) & mask] = (buf[offset + 2 * i] << 8) | buf[offset + 2 * i + 1]
+    else:
+        store(np.frombuffer(buf, ">i2", n, offset), n, ring, mask, pos)
+
+
+def clear(ring: state.Samples, mask: int, pos: int, n: int) -> None:
+    """Silence at `pos`, at most one ring long."""
+    if n > mask + 1:
+        n = mask + 1
+    if cython.compiled:
+        for i in range(n):
+            ring[(pos + i) & mask] = 0
+    else:
+        at = pos & mask
+        ring[at : at + n] = 0
+        if at + n > mask + 1:
+            ring[: at + n - mask - 1] = 0
+
+
+def move(ring: state.Samples, mask: int, pos: int, n: int, delta: int) -> None:
+    """Carry `n` samples from `pos` to `pos + delta`; what they leave is silence."""
+    if n <= 0 or delta == 0:
+        return
+    if cython.compiled:
+        if delta < 0:
+            for i in range(n):
+                ring[(pos + delta + i) & mask] = ring[(pos + i) & mask]
+        else:
+            for i in range(n):
+                ring[(pos + delta + n - 1 - i) & mask] = ring[(pos + n - 1 - i) & mask]
+    else:
+        carried = ring[np.arange(pos, pos + n) & mask]
+        store(carried, n, ring, mask, pos + delta)
+    if delta < 0:
+        clear(ring, mask, pos + n + delta if n + delta > 0 else pos, -delta if n + delta > 0 else n)
+    else:
+        clear(ring, mask, pos, delta if delta < n else n)
+
+
+def zero(acc: state.Mix, n: int) -> None:
+    """Begin a mix of `n` samples."""
+    if cython.compiled:
+        for i in range(n):
+            acc[i] = 0
+    else:
+        acc[:n] = 0
+
+
+def add(acc: state.Mix, at: int, pcm: state.Samples, offset: int, n: int, gain: int) -> None:
+    """Add `n` samples of `pcm[offset:]` to `acc[at:]`; a gain of 4096 is 1."""
+    if cython.compiled:
+        if gain == 4096:
+            for i in range(n):
+                acc[at + i] += pcm[offset + i]
+        else:
+            for i in range(n):
+                acc[at + i] += (pcm[offset + i] * gain) >> 12
+    else:
+        part = pcm[offset : offset + n].astype(np.int32)
+        acc[at : at + n] += part if gain == 4096 else (part * gain) >> 12
+
+
+def pick(ring: state.Samples, mask: int, horizon: int, pos: int) -> int:
+    """One sample of a ring, silence where it holds nothing."""
+    if pos >= horizon or pos < horizon - mask - 1:
+        return 0
+    if cython.compiled:
+        return ring[pos & mask]
+    else:
+        return ring.item(pos & mask)
+
+
+def gather(acc: state.Mix, ring: state.Samples, mask: int, horizon: int, source: int, target: int, pos: int, n: int, gain: int) -> None:
+    """Add `n` samples from position `pos`, counted at rate `target`, of a ring that runs at rate `source`, to `acc`."""
+    if source != target:
+        convert(acc, ring, mask, horizon, source, target, pos, n, gain)
+        return
+    first = pos if pos > horizon - mask - 1 else horizon - mask - 1
+    last = pos + n if pos + n < horizon else horizon
+    if last <= first:
+        return
+    place = first - pos
+    count = last - first
+    at = first & mask
+    left = mask + 1 - at
+    if left > count:
+        left = count
+    add(acc, place, ring, at, left, gain)
+    if count > left:
+        add(acc, place + left, ring, 0, count - left, gain)
+
+
+def convert(acc: state.Mix, ring: state.Samples, mask: int, horizon: int, source: int, target: int, pos: int, n: int, gain: int) -> None:
+    """`gather` between two rates: half-band filters for a ratio of two, a straight line between neighbours for all others."""
+    if source == 2 * target:
+        if cython.compiled:
+            for i in range(n):
+                at = 2 * (pos + i)
+                v = 16 * pick(ring, mask, horizon, at)
+                v += 9 * (pick(ring, mask, horizon, at - 1) + pick(ring, mask, horizon, at + 1))
+                v -= pick(ring, mask, horizon, at - 3) + pick(ring, mask, horizon, at + 3)
+                acc[i] += ((v >> 5) * gain) >> 12
+        else:
+            x = fetch(ring, mask, horizon, 2 * pos - 3, 2 * n + 6)
+            v = 16 * x[3 : 2 * n + 3 : 2] + 9 * (x[2 : 2 * n + 2 : 2] + x[4 : 2 * n + 4 : 2])
+            v -= x[0 : 2 * n : 2] + x[6 : 2 * n + 6 : 2]
+            acc[:n] += ((v >> 5) * gain) >> 12
+    elif target == 2 * source:
+        if cython.compiled:
+            for i in range(n):
+                at = (pos + i) >> 1
+                v = pick(ring, mask, horizon, at)
+                if (pos + i) & 1:
+                    v = 9 * (v + pick(ring, mask, horizon, at + 1))
+                    v -= pick(ring, mask, horizon, at - 1) + pick(ring, mask, horizon, at + 2)
+                    v >>= 4
+                acc[i] += (v * gain) >> 12
+        else:
+            places = np.arange(pos, pos + n)
+            x = fetch(ring, mask, horizon, (pos >> 1) - 1, (n >> 1) + 5)
+            at = (places >> 1) - (pos >> 1) + 1
+            between = (9 * (x[at] + x[at + 1]) - x[at - 1] - x[at + 2]) >> 4
+            acc[:n] += (np.where(places & 1, between, x[at]) * gain) >> 12
+    elif cython.compiled:
+        for i in range(n):
+            at = (pos + i) * source // target
+            part = (pos + i) * source - at * target
+            v = pick(ring, mask, horizon, at)
+            v += (pick(ring, mask, horizon, at + 1) - v) * part // target
+            acc[i] += (v * gain) >> 12
+    else:
+        exact = np.arange(pos, pos + n) * source
+        first = pos * source // target
+        at = exact // target - first
+        x = fetch(ring, mask, horizon, first, n * source // target + 3)
+        v = x[at] + ((x[at + 1] - x[at]) * (exact % target) / target).astype(np.int32)
+        acc[:n] += (v * gain) >> 12
+
+
+def saturate(acc: state.Mix, n: int, out: state.Samples, offset: int, stride: int) -> int:
+    """Write a mix as int16 to `out[offset::stride]`; the greatest magnitude is returned."""
+    if cython.compiled:
+        peak = 0
+        for i in range(n):
+            v = acc[i]
+            if v > 32767:
+                v = 32767
+            elif v < -32768:
+                v = -32768
+            out[offset + i * stride] = v
+            if v < 0:
+                v = -v
+            if v > peak:
+                peak = v
+        return peak
+    else:
+        clipped = np.clip(acc[:n], -32768, 32767)
+        out[offset : offset + n * stride : stride] = clipped
+        return int(np.abs(clipped).max()) if n else 0
+
+
+def store(pcm: state.Samples, n: int, ring: state.Samples, mask: int, pos: int) -> None:
+    """Write `n` samples at `pos`."""
+    if cython.compiled:
+        for i in range(n):
+            ring[(pos + i) & mask] = pcm[i]
+    else:
+        at = pos & mask
+        left = min(n, mask + 1 - at)
+        ring[at : at + left] = pcm[:left]
+        if n > left:
+            ring[: n - left] = pcm[left:n]
+
+
+def compress(table: state.Companded, pcm: state.Samples, n: int, buf: state.Writable, offset: int) -> None:
+    """Write `n` samples as companded bytes to `buf[offset:]`; the table is indexed by the upper 14 bits."""
+    if cython.compiled:
+        for i in range(n):
+            buf[offset + i] = table[(pcm[i] >> 2) & 0x3FFF]
+    else:
+        buf[offset : offset + n] = table[(pcm[:n] >> 2) & 0x3FFF].tobytes()
+
+
+def pack(pcm: state.Samples, n: int, buf: state.Writable, offset: int) -> None:
+    """Write `n` samples in network order to `buf[offset:]`."""
+    if cython.compiled:
+        for i in range(n):
+            buf[offset + 2 * i] = (pcm[i] >> 8) & 255
+            buf[offset + 2 * i + 1] = pcm[i] & 255
+    else:
+        buf[offset : offset + 2 * n] = pcm[:n].astype(">i2").tobytes()
+
+
+def fill(buf: state.Writable, offset: int, n: int, value: int) -> None:
+    """Write `n` bytes of `value` to `buf[offset:]`."""
+    if cython.compiled:
+        for i in range(n):
+            buf[offset + i] = value
+    else:
+        buf[offset : offset + n] = bytes((value,)) * n
+
+
+def loudness(ring: state.Samples, mask: int, horizon: int, pos: int, n: int) -> int:
+    """The mean magnitude of `n` samples of a ring."""
+    if cython.compiled:
+        total = 0
+        for i in range(n):
+            v = pick(ring, mask, horizon, pos + i)
+            total += v if v >= 0 else -v
+        return total // n
+    else:
+        return int(np.abs(fetch(ring, mask, horizon, pos, n)).sum()) // n
+
+
+if not cython.compiled:
+
+    def fetch(ring: state.Samples, mask: int, horizon: int, pos: int, n: int) -> state.Mix:
+        """`n` samples of a ring as int32, silence where it holds nothing."""
+        out = np.zeros(n, np.int32)
+        gather(out, ring, mask, horizon, 1, 1, pos, n, 4096)
+        return out

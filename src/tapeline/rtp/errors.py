@@ -1,0 +1,54 @@
+"""What can go wrong with media on purpose.
+
+TapelineError
+├── UsageError
+│   ├── InvalidInput
+│   │   └── UnknownCodec      no codec of this name and rate
+│   └── InvalidState
+│       └── Closed            the leg, bus or tap is gone
+├── ProtocolError
+│   └── MalformedPacket       bytes that are not RTP, or not RTCP
+└── WorldError
+    └── Exhausted
+        ├── NoPorts           every pair of ports is taken or cooling down
+        └── TooManyLegs       the engine is full
+"""
+
+from __future__ import annotations
+
+from tapeline.core.errors import Exhausted, InvalidInput, InvalidState, ProtocolError
+
+__all__ = ["Closed", "MalformedPacket", "NoPorts", "TooManyLegs", "UnknownCodec"]
+
+
+class UnknownCodec(InvalidInput):
+    """No codec of this name and rate."""
+
+    reason = "UNKNOWN_CODEC"
+
+
+class Closed(InvalidState):
+    """The leg, bus or tap is gone."""
+
+    reason = "MEDIA_CLOSED"
+
+
+class MalformedPacket(ProtocolError):
+    """Bytes that are not RTP, or not RTCP; silence is the right answer."""
+
+    reason = "MALFORMED_PACKET"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, status=0)
+
+
+class NoPorts(Exhausted):
+    """Every pair of ports is taken or cooling down."""
+
+    reason = "NO_PORTS"
+
+
+class TooManyLegs(Exhausted):
+    """The engine is full."""
+
+    reason = "TOO_MANY_LEGS"
