@@ -44,7 +44,6 @@ async def file_response(file: RecordingFile, request: Request) -> Response:
         "Last-Modified": http_date(file.modified),
         "Cache-Control": "private, no-cache",
         "Content-Disposition": f'attachment; filename="{safe_name(file.filename)}"',
-        "X-Content-Type-Options": "nosniff",
     }
     if not_modified(asked.get("if-none-match"), asked.get("if-modified-since"), etag, file.modified):
         return Response(status_code=304, headers=headers)

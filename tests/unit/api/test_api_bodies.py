@@ -100,7 +100,8 @@ def test_mask_mode_refuses(body: dict[str, Any], reason: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
 )
 NAMES = st.sampled_from(
     ["format", "duration", "end_of_silence", "end_of_key", "on_end_flow_id", "split", "rate", "beep_start", "min_seconds", "mode", "other"]

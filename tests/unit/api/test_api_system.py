@@ -112,3 +112,11 @@ async def test_any_origin_may_ask_with_any_of_the_methods(client: httpx2.AsyncCl
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
     assert "X-Request-Id" in answer.headers["access-control-expose-headers"]
+
+
+async def test_answers_are_neither_kept_nor_guessed_at(world: World, client: httpx2.AsyncClient) -> None:
+    recording_id = world.service.recording(world.account)
+    kept = {"/v1.0/recordings": "no-store", "/v1.0/recordings/x": "no-store", f"/v1.0/recordings/{recording_id}/file": "private, no-cache"}
+    for path, control in kept.items():
+        answer = await client.get(path)
+        assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == (control, "nosniff")
