@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from tapeline.core.recordspec import Delivery, RecordSpec, SilenceRule
@@ -67,6 +67,7 @@ class Manifest:
             document = json.loads(text)
             known = {item.name for item in fields(cls)}
             made = cls(**{name: value for name, value in document.items() if name in known})
+            made = replace(made, timeline=tuple(made.timeline))
             checked = isinstance(made.id, str) and isinstance(made.rate, int) and isinstance(made.channels, int)
             if not checked or made.rate <= 0 or made.channels <= 0:
                 raise ValueError("fields of the wrong type")
