@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC110 - a test may block its own event loop, and looks from outside
+
 """The same rows and jobs in PostgreSQL, started here for the test: schema, forward-only rows, a server that goes away and comes back."""
 
 from __future__ import annotations

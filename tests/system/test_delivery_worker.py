@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC110, ASYNC221, ASYNC240 - a test may block its own event loop, and looks from outside
+# ruff: noqa: ASYNC221, ASYNC240 - a test may block its own event loop, and looks from outside
 """The worker as a real process: killed at each step, cut off from its databases and its store, flooded. Each recording is finished
 exactly once, and no audio is lost."""
 
@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from tapeline.recording.manifest import Manifest
-from tapeline.recording.spool import Spool
 
 from tapeline.audio import wav
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
 from tapeline.delivery.config import VARIABLE, WorkerConfig
 from tapeline.delivery.process import WorkerProcess
+from tapeline.recording.manifest import Manifest
+from tapeline.recording.spool import Spool
 
 ACCOUNT = new_id()
 RATE = 8000
