@@ -95,9 +95,8 @@ class Authenticator:
         """The guard of a route: lets in who holds `scope`, and leaves the principal for `principal_of`."""
 
         async def guard(request: Request) -> None:
-            principal = await self.principal(request)
-            principal.require(scope)
-            request.state.principal = principal
+            request.state.principal = await self.principal(request)  # before the scope: the log names also who is turned away
+            principal_of(request).require(scope)
 
         return guard
 

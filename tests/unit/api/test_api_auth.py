@@ -108,6 +108,13 @@ async def test_no_secret_reaches_our_log_even_with_a_defect(world: World) -> Non
     assert (request["path"], request["status"], request["request_id"], request["account"]) == ("/v1.0/calls", 500, "one", world.account)
 
 
+async def test_the_log_names_the_account_that_is_turned_away(world: World) -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with world.client(world.tokens.issue(world.account)) as client:
+            assert await status(client) == 403
+    assert [(line["account"], line["status"]) for line in lines] == [(world.account, 403)]
+
+
 async def test_no_tracer_is_given_the_query(world: World, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = pytest.importorskip("opentelemetry.trace")
     asked: list[str] = []
