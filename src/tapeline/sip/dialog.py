@@ -100,6 +100,11 @@ class Dialog:
         self.remote_seq = seq
         return True
 
+    def follow(self, flow: Flow) -> None:
+        """The peer's requests come over `flow` now: a NAT made another hole, or another connection was opened."""
+        if flow.transport == self.flow.transport:
+            self.flow = flow
+
     def request(self, method: str, fields: Sequence[Field] = (), body: bytes = b"", seq: int | None = None) -> Request:
         """A request within the dialog, without its Via. `seq` for ACK and CANCEL, which have that of their INVITE."""
         if seq is None:
@@ -137,15 +142,17 @@ def flow_towards(uri: Uri, flow: Flow, listeners: Mapping[str, Sequence[Address]
     """A flow to the address that `uri` holds, from a listener of ours that fits; over that of `flow` where no other is named."""
     transport: Transport = flow.transport
     local = flow.local
-    wanted = _transport(uri)
     kinds: tuple[Transport, ...] = ("udp", "tcp", "tls")
-    for kind in kinds:
-        if kind != wanted or kind == flow.transport:
-            continue
-        for host, port in listeners.get(kind, ()):
-            if (":" in host) == (":" in uri.host):
+    wanted = _transport(uri)
+    if wanted not in kinds:
+        wanted = transport
+    same_family = (":" in local[0]) == (":" in uri.host)
+    if wanted != transport or not same_family:
+        for kind in kinds:
+            fitting = [address for address in listeners.get(kind, ()) if (":" in address[0]) == (":" in uri.host)]
+            if kind == wanted and fitting:
+                host, port = fitting[0]
                 transport = kind
-                local = (flow.local[0] if host in ("0.0.0.0", "::") else host, port)
-                break
+                local = (local[0] if same_family and host in ("0.0.0.0", "::") else host, port)
     port = uri.port or (5061 if transport == "tls" else 5060)
     return Flow(transport, local, (uri.host, port), 0)

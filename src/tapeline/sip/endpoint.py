@@ -198,7 +198,7 @@ class Endpoint:
         layer = self.layer
         transaction = layer.server_for(request)
         if request.method == "ACK":
-            self._on_ack(request, transaction, now, data)
+            self._on_ack(request, transaction, flow, now, data)
             return
         if transaction is not None:
             layer.counters.repeated += 1
@@ -288,8 +288,7 @@ class Endpoint:
         if refusal is not None:
             self._refuse(request, back, now, refusal)
             return
-        if flow.transport == session.dialog.flow.transport:
-            session.dialog.flow = flow._replace(local=session.dialog.flow.local)
+        session.dialog.follow(flow)
         if request.method == "OPTIONS":
             self._answer(request, back, now, 200, self._capabilities())
         else:
@@ -311,7 +310,7 @@ class Endpoint:
         if isinstance(session, Session) and invite.state == "proceeding":
             session.on_cancel(now)
 
-    def _on_ack(self, request: Request, transaction: ServerTransaction | None, now: float, data: bytes) -> None:
+    def _on_ack(self, request: Request, transaction: ServerTransaction | None, flow: Flow, now: float, data: bytes) -> None:
         """The ACK to a failure is the transaction's, that to a 2xx the session's, even where it wrongly has the INVITE's branch."""
         if isinstance(transaction, InviteServer) and transaction.state != "accepted":
             transaction.step("ack", now, request)
@@ -322,4 +321,5 @@ class Endpoint:
             return
         if self.config.trace:
             session.trace.append((now, "in", data))
+        session.dialog.follow(flow)
         session.on_ack(request, now)

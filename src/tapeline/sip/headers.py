@@ -143,6 +143,8 @@ def parse_via(text: str) -> Via:
     if plain is not None:
         transport, host, port, rest = plain.groups()
         parameters: Parameters = {}
+        if port and int(port) > 65535:
+            raise MalformedMessage(f"a Via with a port that is none: {port}")
         if rest:
             for item in rest[1:].split(";"):
                 name, equals, value = item.partition("=")

@@ -131,8 +131,12 @@ class Rig:
         return found
 
     @property
+    def requests(self) -> list[Request]:
+        return [item for item in self.sent if isinstance(item, Request)]
+
+    @property
     def request(self) -> Request:
-        (found,) = [item for item in self.sent if isinstance(item, Request)]
+        (found,) = self.requests
         return found
 
     def incoming(self, **changes: object) -> Session:
