@@ -270,7 +270,8 @@ class PhoneCall:
         if self.state != "talking" or not len(samples):
             return self.state == "talking"
         player = self.leg.play(samples)
-        done = self._players[player.id] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._players[player.id] = done
         try:
             return await done
         finally:

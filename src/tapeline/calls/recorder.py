@@ -76,7 +76,7 @@ class Recorder:
         self._on_beep = on_beep
         self._tap: Tap | None = None
         self._rate = spec.rate or leg.rate
-        self._created = equipment.clock.wall()
+        self._created = round(equipment.clock.wall(), 6)
         self._machine = Recording(recording_id, spec, equipment.clock.now(), self._created)
         self._alarm = Alarm(equipment.clock, self._tick)
         self._saving: asyncio.Task[None] | None = None

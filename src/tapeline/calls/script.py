@@ -26,6 +26,9 @@ __all__ = ["Script"]
 log = structlog.get_logger(__name__)
 
 
+MAX_DOCUMENT_BYTES = 100_000  # of a fetched flow: it is compiled on the event loop, which must not stand still
+
+
 class Script:
     """One run of a program, following one call."""
 
@@ -109,13 +112,13 @@ class Script:
 
     async def _sound(self, token: int, makers: list[Callable[[], Awaitable[Any]]]) -> None:
         """Play one sound after another. One that cannot be had is reported and skipped: the flow goes on."""
-
-        interrupted = False
+        interrupted, failures = False, []
         for make in makers:
             try:
                 samples = await make()
             except (TapelineError, OSError) as error:
                 log.warning("a prompt cannot be played", call_id=self._call.facts.id, error=str(error))
+                failures.append(str(error))
                 continue
             if token in self._stopped or self._call.status == "hangup":
                 interrupted = True
@@ -125,15 +128,15 @@ class Script:
             interrupted = await ended
             if interrupted:
                 break
-        self._played(token, interrupted)
+        self._played(token, interrupted, failures[0] if failures and len(failures) == len(makers) else "")
 
     def _begin(self, token: int, samples: Any, then: Callable[[bool], None]) -> None:
         self._players[token] = self._call.play(samples, then)
 
-    def _played(self, token: int, interrupted: bool) -> None:
+    def _played(self, token: int, interrupted: bool, error: str = "") -> None:
         self._players.pop(token, None)
         self._stopped.discard(token)
-        self._tell(flow.PlayEnded(token, interrupted))
+        self._tell(flow.PlayEnded(token, interrupted, error))
 
     def _stop_play(self, command: flow.StopPlay) -> None:
         player = self._players.get(command.token)
@@ -188,7 +191,12 @@ class Script:
         headers = [("Content-Type", command.content_type)] if command.body else []
         try:
             response = await self._kit.http.request(
-                command.method, command.url, body=command.body, headers=headers, timeout_s=command.timeout_s
+                command.method,
+                command.url,
+                body=command.body,
+                headers=headers,
+                timeout_s=command.timeout_s,
+                max_bytes=MAX_DOCUMENT_BYTES,
             )
         except TapelineError as error:
             log.warning("the flow's request failed", call_id=self._call.facts.id, url=command.url, error=str(error))

@@ -104,7 +104,7 @@ class Switch:
             activeflow_id=new_id(),
             source=_party(session.remote_uri, session.remote_name),
             destination=_party(session.request_uri, ""),
-            created=self._kit.clock.wall(),
+            created=round(self._kit.clock.wall(), 6),
         )
         media = offer_answer.LocalMedia(address=local, port=leg.port, codecs=self._codecs())
         call = Call(facts, session, leg, media, self._kit, self._shell.pump, self._released)
