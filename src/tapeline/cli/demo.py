@@ -114,8 +114,10 @@ class DemoServer:
         return (self.data / "admin-token").read_text().strip()
 
     def last_words(self) -> str:
+        """What it said of its end: the line of its error where there is one."""
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else "it printed nothing"
+        errors = [line.partition(" ")[2] for line in lines if line.startswith(("error: ", "tapeline: "))]
+        return (errors or lines or ["it printed nothing"])[-1]
 
     async def wait(self) -> None:
         assert self._process is not None
@@ -126,7 +128,9 @@ class DemoServer:
         process = self._process
         if process is None:
             return
-        if process.returncode is None:
+        if self._reading is not None and self._reading.done():
+            await process.wait()  # it ended by itself
+        elif process.returncode is None:
             with suppress(ProcessLookupError):
                 process.terminate()
             try:
