@@ -35,7 +35,7 @@ class OutgoingInvite:
         "_acks",
         "_cancel_wanted",
         "_cancelled",
-        "_give_up",
+        "_limit",
         "_layer",
         "_session",
         "body",
@@ -66,7 +66,7 @@ class OutgoingInvite:
         self._acks: dict[str, tuple[bytes, Flow] | None] = {}  # by remote tag; None: due, but not given yet
         self._cancel_wanted = False
         self._cancelled = False
-        self._give_up: Timer | None = None
+        self._limit: Timer | None = layer.timers.start(now + layer.times.ringing, self, "ringing")
         request = dialog.request("INVITE", fields, body)
         self.seq = dialog.local_seq
         self.transaction = layer.request(request, flow, self, now)
@@ -95,8 +95,8 @@ class OutgoingInvite:
 
     def _finish(self, status: int) -> None:
         self.final = status
-        self._layer.timers.cancel(self._give_up)
-        self._give_up = None
+        self._layer.timers.cancel(self._limit)
+        self._limit = None
 
     def _on_2xx(self, response: Response, now: float) -> None:
         tag = response.to.tag
@@ -135,9 +135,15 @@ class OutgoingInvite:
         if self.final or self._cancel_wanted:
             return
         self._cancel_wanted = True
-        self._give_up = self._layer.timers.start(now + self._layer.times.give_up, self, "give up")
+        self.abandon(now)
         if self.transaction.state == "proceeding":
             self._send_cancel(now)
+
+    def abandon(self, now: float) -> None:
+        """Its answer no longer matters: wait for it 64*T1 (RFC 3261 section 9.1), then forget it."""
+        if not self.final:
+            self._layer.timers.cancel(self._limit)
+            self._limit = self._layer.timers.start(now + self._layer.times.give_up, self, "give up")
 
     def _send_cancel(self, now: float) -> None:
         if self._cancelled:
@@ -150,9 +156,12 @@ class OutgoingInvite:
         self._layer.cancel(self.transaction, fields, self, now)
 
     def on_timer(self, name: str, now: float) -> None:
-        """RFC 3261 section 9.1: 64*T1 after CANCEL the INVITE counts as cancelled, answer or none."""
-        self._give_up = None
-        self.transaction.step("give up", now)
+        self._limit = None
+        if name == "give up":
+            self.transaction.step("give up", now)
+        else:
+            self.cancel(now)
+            self._session.on_no_answer(self, name, now)
 
 
 class _Unheard:

@@ -80,7 +80,7 @@ class Session:
     """One call leg's signalling. Made by the endpoint. Attributes are for reading; commands raise InvalidState where they do not fit."""
 
     __slots__ = (
-        "_bye_wanted", "_incoming", "_outgoing", "_owner", "_retries", "_retry", "_ringing", "call_id", "dialog", "id", "incoming",
+        "_bye_wanted", "_incoming", "_outgoing", "_owner", "_retries", "_retry", "call_id", "dialog", "id", "incoming",
         "local_tag", "local_uri", "remote_name", "remote_tag", "remote_uri", "request", "request_uri", "source", "state", "tags", "trace",
     )  # fmt: skip
 
@@ -102,7 +102,6 @@ class Session:
         self.trace: list[tuple[float, str, bytes]] = []
         self._incoming: IncomingInvite | None = None
         self._outgoing: OutgoingInvite | None = None
-        self._ringing: Timer | None = None
         self._retry: Timer | None = None
         self._retries = 0
         self._bye_wanted = False
@@ -117,7 +116,6 @@ class Session:
         flow = self.dialog.next_flow(layer.listeners, layer.streams) if self.dialog.route else self.dialog.flow
         self._outgoing = OutgoingInvite(layer, self, self.dialog, True, self._offer_fields(body) + fields, body, flow, now)
         self.request = self._outgoing.transaction.request
-        self._ringing = layer.timers.start(now + layer.times.ringing, self, "ringing")
 
     def invited(self, transaction: ServerTransaction, request: Request) -> bytes | None:
         """Take the INVITE that made this session. For the endpoint. Returns its offer."""
@@ -235,10 +233,8 @@ class Session:
         waiting = self.incoming and self.state in ("proceeding", "early")
         if "end" not in self._step(what):
             return
-        timers = self._owner.layer.timers
-        timers.cancel(self._ringing)
-        timers.cancel(self._retry)
-        self._ringing = self._retry = None
+        self._owner.layer.timers.cancel(self._retry)
+        self._retry = None
         if waiting:
             self._owner.answered(self)
         self._owner.emit(Ended(self, by, status, cause, text or REASONS.get(status, "")))
@@ -250,8 +246,10 @@ class Session:
         coming, going = self._incoming, self._outgoing
         if coming is not None and coming.state == "open":
             coming.respond(487, now, [])
-        if going is not None and going.ack_due:
-            going.ack(self.dialog, b"", now)
+        if going is not None:
+            if going.ack_due:
+                going.ack(self.dialog, b"", now)
+            going.abandon(now)
         self._bye_wanted = True
         if coming is not None and coming.state == "accepted" and coming.initial:
             return
@@ -284,8 +282,8 @@ class Session:
             if coming.state == "open":
                 coming.respond(487, now, [])
             coming.acknowledged()  # a peer that says BYE has seen the 2xx
-        if self._outgoing is not None and not self.dialog.remote_tag:
-            self._outgoing.cancel(now)
+        if self._outgoing is not None:
+            self._outgoing.abandon(now)
         if self.state == "terminated":
             self._bye_wanted = False
             self._owner.release(self)
@@ -336,8 +334,7 @@ class Session:
             if invite.initial and self._bye_wanted:
                 self._say_bye(now)
             return
-        self._bye_wanted = True
-        self._say_bye(now, "no ACK", 408)
+        self._leave(now, "no ACK", 408)
         self._end("timeout", "local", 408, "timeout", "no ACK")
 
     # ---- answers to our INVITEs
@@ -363,7 +360,6 @@ class Session:
             self.dialog = self.dialog.confirmed_by(response)
             self.remote_tag = self.dialog.remote_tag
             self._owner.register(self, self.remote_tag)
-            self._owner.layer.timers.cancel(self._ringing)
             self._step("success")
         else:
             self.dialog.refresh(response)
@@ -398,6 +394,8 @@ class Session:
             self._leave(now, "no answer to re-INVITE", 408)
         if what == "timeout":
             self._end("timeout", "local", 408, "timeout", "no answer at all")
+        elif what == "ringing":
+            self._end("timeout", "local", 408, "noanswer", "nobody answered")
         else:
             self._end("lost", "local", 503, "unreachable", "the connection failed")
 
@@ -421,16 +419,12 @@ class Session:
         self._owner.release(self)
 
     def on_timer(self, name: str, now: float) -> None:
-        if name == "reoffer":
-            self._retry = None
-            if self._busy():
-                self._owner.emit(ReofferRefused(self, 491))  # the peer's own offer came first; ours is out of date
-            elif self._outgoing is not None:
-                self._send_reinvite(self._outgoing.body, now)
+        """The re-INVITE that met the peer's, again."""
+        self._retry = None
+        if self._busy():
+            self._owner.emit(ReofferRefused(self, 491))  # the peer's own offer came first; ours is out of date
         elif self._outgoing is not None:
-            self._ringing = None
-            self._outgoing.cancel(now)
-            self._end("timeout", "local", 408, "noanswer", "nobody answered")
+            self._send_reinvite(self._outgoing.body, now)
 
 
 def _reason_text(request: Request) -> str:

@@ -624,3 +624,27 @@ def test_the_target_names_the_transport() -> None:
     assert rig.endpoint.flow_to("sip:x@192.0.2.9;transport=sctp", FLOW) == FLOW
     rig.endpoint.add_listener("udp", ("2001:db8::1", 5066))
     assert rig.endpoint.flow_to("sip:x@[2001:db8::9]", FLOW) == Flow("udp", ("2001:db8::1", 5066), ("2001:db8::9", 5060))
+
+
+def test_a_reoffer_that_is_only_tried_is_given_up_with_the_call() -> None:
+    rig = Rig(EndpointConfig(timers=SipTimers(ringing=60.0)))
+    session = rig.established()
+    session.reoffer(OFFER, 0.0)
+    rig.drain()
+    rig.give(response_to(rig.request, 100, tag=""))
+    rig.at(60.0)
+    assert rig.methods == ["CANCEL", "BYE"]
+    assert [event.cause for event in rig.events if isinstance(event, Ended)] == ["noanswer"]
+    rig.at(300.0)
+    assert rig.endpoint.idle
+
+
+def test_a_reoffer_that_is_only_tried_does_not_outlive_the_call() -> None:
+    rig = Rig()
+    session = rig.established()
+    session.reoffer(OFFER, 0.0)
+    rig.drain()
+    rig.give(response_to(rig.request, 100, tag=""))
+    rig.within(session, "BYE", 2)
+    rig.at(100.0)
+    assert rig.endpoint.idle
