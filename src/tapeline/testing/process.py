@@ -137,6 +137,15 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
+    def state(self) -> str:
+        """Whether it runs, or how it ended, in words."""
+        if self._process is None:
+            return "not started"
+        status = self._process.poll()
+        if status is None:
+            return "running"
+        return f"ended with status {status}" if status >= 0 else f"ended by {signal.Signals(-status).name}"
+
     def end(self) -> None:
         """Whatever it takes: SIGTERM, and SIGKILL after five seconds."""
         if self._process is None:
@@ -150,13 +159,13 @@ class Child:
 
     def check(self) -> None:
         """Raises ChildFailed where it has ended."""
-        if self._process is None or self._process.poll() is not None:
-            status = None if self._process is None else self._process.returncode
-            raise ChildFailed(f"{self.name} has ended with status {status}\n{self.tail()}")
+        if not self.running:
+            raise ChildFailed(f"{self.name} does not run: {self.state()}\n{self.tail()}")
 
     def output(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
-    def tail(self, lines: int = 40) -> str:
-        """The last of its output, for a failure's message."""
-        return "\n".join([f"--- the last of {self.log}", *self.output().splitlines()[-lines:]])
+    def tail(self, lines: int = 40, without: str = "\0") -> str:
+        """The last of its output, for a failure's message; lines that contain `without` are left out."""
+        told = [line for line in self.output().replace("\r", "\n").splitlines() if line.strip() and without not in line]
+        return "\n".join([f"--- the last of {self.log}", *told[-lines:]])

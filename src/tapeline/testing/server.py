@@ -66,9 +66,10 @@ class Server:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        state = self.child.state()
         self.child.end()
         if error is not None:
-            error.add_note(self.child.tail(80))
+            error.add_note(f"the server: {state}\n{self.child.tail(40, without='event=request ')}")
 
     @property
     def base_url(self) -> str:
