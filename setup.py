@@ -62,6 +62,7 @@ def extensions() -> list[Extension]:
         "wraparound": False,
         "cdivision": True,
         "initializedcheck": False,
+        "annotation_typing": False,  # the types are in the .pxd beside each source
     }
     return list(cythonize(found, compiler_directives=directives, include_path=["src"], quiet=True))
 

@@ -1,7 +1,7 @@
 cimport cython
 from tapeline.rtp.engine.samples cimport clear
 from tapeline.rtp.engine.structs cimport (
-    DIGIT, L16, LAG, MEDIA_RESUMED, MEDIA_STARTED, MIX, PACKET, PAUSE, RING, SEEN, SOURCE_CHANGED, Header, Leg, Report, Shard, position, push,
+    DIGIT, L16, LAG, MEDIA_RESUMED, MEDIA_STARTED, MIX, PACKET, PAUSE, RING, SEEN, SOURCE_CHANGED, Header, Leg, Report, Shard, ms, ntp_seconds, position, push, signed32,
 )
 from tapeline.rtp.engine.taps cimport write_until
 from tapeline.rtp.engine.timing cimport place

@@ -29,7 +29,7 @@ if not cython.compiled:
         SOURCE_CHANGED,
     )
     from tapeline.rtp.engine.samples import clear
-    from tapeline.rtp.engine.state import position, push
+    from tapeline.rtp.engine.state import ms, ntp_seconds, position, push, signed32
     from tapeline.rtp.engine.taps import write_until
     from tapeline.rtp.engine.timing import place
     from tapeline.rtp.engine.wire import get16, parse, parse_reports
@@ -40,55 +40,55 @@ if TYPE_CHECKING:
 
 def receive(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high: int, low: int, port: int, at: int) -> None:
     """Take one datagram of `n` bytes that came to the leg's RTP port at `at` ns from address (`high`, `low`) and `port`."""
-    leg.packets += 1
+    leg.counts.packets += 1
     header = shard.header
     if n > PACKET or not parse(header, buf, n):
-        leg.malformed += 1
+        leg.counts.malformed += 1
         return
     if buf[1] >= 192 and buf[1] <= 223:  # RFC 5761 section 4: no payload type looks like this
-        leg.reports += 1
+        leg.counts.reports += 1
         receive_reports(shard, leg, buf, n, high, low, at)
         return
     if not leg.configured:
-        leg.early += 1
+        leg.counts.early += 1
         return
     kind = header.payload_type
     if kind != leg.payload_type and kind != leg.dtmf_type and kind != leg.noise_type:
-        leg.wrong_payload += 1
+        leg.counts.wrong_payload += 1
         return
     if not lock_source(shard, leg, high, low, port, at):
-        leg.foreign += 1
+        leg.counts.foreign += 1
         return
     if not leg.receives:
         leg.last_at = at
-        leg.unwanted += 1
+        leg.counts.unwanted += 1
         return
     if not lock_stream(shard, leg, at):
-        leg.unsettled += 1
+        leg.counts.unsettled += 1
         return
     awaken(shard, leg, at)
     sequence = leg.highest + (((header.sequence - leg.highest + 32768) & 0xFFFF) - 32768)
     if leg.seen[sequence & (SEEN - 1)] == sequence & 0x7FFFFFFF:
-        leg.duplicate += 1
+        leg.counts.duplicate += 1
         return
     leg.seen[sequence & (SEEN - 1)] = sequence & 0x7FFFFFFF
-    leg.received += 1
+    leg.counts.received += 1
     in_order = sequence > leg.highest
-    stamp = leg.stamp + (((header.timestamp - leg.stamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000)
+    stamp = leg.stamp + signed32(header.timestamp - leg.stamp)
     if in_order:
         leg.highest = sequence
         leg.stamp = stamp
     if kind == leg.dtmf_type:
-        leg.dtmf += 1
+        leg.counts.dtmf += 1
         take_digit(shard, leg, buf, header.offset, header.size, stamp, at)
     elif kind == leg.payload_type:
         size = header.size // leg.sample_size
         if size == 0:
-            leg.empty += 1
+            leg.counts.empty += 1
             return
         place(shard, leg, buf, header.offset, size, stamp, in_order, at)
     else:
-        leg.comfort_noise += 1  # RFC 3389: the sender is silent; so is the recording
+        leg.counts.comfort_noise += 1  # RFC 3389: the sender is silent; so is the recording
 
 
 def awaken(shard: state.Shard, leg: state.Leg, at: int) -> None:
@@ -113,11 +113,11 @@ def lock_source(shard: state.Shard, leg: state.Leg, high: int, low: int, port: i
     expected = leg.expected_port == port and leg.expected_low == low and leg.expected_high == high
     if leg.locked and not (expected and not leg.as_expected):
         patience = 1000 if leg.ssrc == shard.header.ssrc else PAUSE
-        if at - leg.last_at < patience * 1000000:
+        if at - leg.last_at < ms(patience):
             return 0
     if leg.locked:
         leg.streaming = 0
-        leg.changes += 1
+        leg.counts.changes += 1
     leg.locked = 1
     leg.as_expected = expected
     leg.source_high = high
@@ -139,14 +139,14 @@ def lock_stream(shard: state.Shard, leg: state.Leg, at: int) -> int:
         leg.candidate = header.ssrc
         if at < leg.free_at and leg.candidates < 2 and not leg.bye:
             return 0
-        leg.changes += 1
-        leg.free_at = at + 5000000000
+        leg.counts.changes += 1
+        leg.free_at = at + ms(5000)
         begin_stream(shard, leg, at)
     else:
         leg.candidates = 0
         delta = ((header.sequence - leg.highest + 32768) & 0xFFFF) - 32768
         if delta > 1000 or delta < -1000:  # RFC 3550 appendix A.1: the sender began anew when the next packet goes on from here
-            if header.sequence != leg.expected_sequence and at - leg.last_at < PAUSE * 1000000:
+            if header.sequence != leg.expected_sequence and at - leg.last_at < ms(PAUSE):
                 leg.expected_sequence = (header.sequence + 1) & 0xFFFF
                 return 0
             begin_stream(shard, leg, at)
@@ -164,11 +164,11 @@ def begin_stream(shard: state.Shard, leg: state.Leg, at: int) -> None:
     leg.expected_sequence = -1
     leg.highest = header.sequence + 0x10000 - 1
     leg.first = leg.highest + 1
-    leg.stamp = header.timestamp + 0x100000000
-    leg.received = 0
+    leg.stamp = header.timestamp
+    leg.counts.received = 0
     leg.expected_before = 0
     leg.received_before = 0
-    leg.jitter = 0.0
+    leg.counts.jitter = 0.0
     leg.transit = 0.0
     leg.anchored = 0
     for i in range(SEEN):
@@ -215,24 +215,24 @@ def receive_reports(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: in
     """Take a compound RTCP packet, from whichever of the leg's ports."""
     report = shard.report
     report.about = leg.out_ssrc
-    leg.rtcp_packets += 1
+    leg.counts.rtcp_packets += 1
     if leg.locked and (leg.source_low != low or leg.source_high != high) and leg.expected_low != low:
-        leg.rtcp_foreign += 1
+        leg.counts.rtcp_foreign += 1
         return
     if n > PACKET or not parse_reports(report, buf, n):
-        leg.rtcp_malformed += 1
+        leg.counts.rtcp_malformed += 1
         return
     if report.has_sender:
         leg.sender_report = ((report.ntp_high & 0xFFFF) << 16) | (report.ntp_low >> 16)
         leg.sender_report_at = at
     if report.has_block:
-        leg.remote_fraction = report.fraction
-        leg.remote_lost = report.lost
-        leg.remote_jitter = report.jitter
+        leg.counts.remote_fraction = report.fraction
+        leg.counts.remote_lost = report.lost
+        leg.counts.remote_jitter = report.jitter
         if report.last_report:  # RFC 3550 section 6.4.1: round trip in units of 1/65536 s
-            trip = (ntp_middle(shard, at) - report.last_report - report.delay) & 0xFFFFFFFF
-            if trip < 0x80000000:
-                leg.round_trip = trip
+            trip = signed32(ntp_middle(shard, at) - report.last_report - report.delay)
+            if trip >= 0:
+                leg.counts.round_trip = trip
     if report.bye and report.bye_source == leg.ssrc:
         leg.bye = 1
 
@@ -241,7 +241,7 @@ def ntp_middle(shard: state.Shard, at: int) -> int:
     """The middle 32 bits of the NTP time of `at`."""
     wall = at + shard.wall_offset
     fraction = ((wall % 1000000000) << 16) // 1000000000
-    return (((wall // 1000000000 + 2208988800) & 0xFFFF) << 16) | fraction
+    return ((ntp_seconds(wall) & 0xFFFF) << 16) | fraction
 
 
 def configure(shard: state.Shard, leg: state.Leg, i: int) -> None:
@@ -262,7 +262,7 @@ def configure(shard: state.Shard, leg: state.Leg, i: int) -> None:
         leg.quiet = 0
     leg.payload_type = shard.commands[i].args[1]
     leg.ptime = shard.commands[i].args[3]
-    leg.ptime_ns = leg.ptime * 1000000
+    leg.ptime_ns = ms(leg.ptime)
     leg.dtmf_type = shard.commands[i].args[4]
     leg.dtmf_rate = shard.commands[i].args[5]
     leg.noise_type = shard.commands[i].args[6]
@@ -271,7 +271,7 @@ def configure(shard: state.Shard, leg: state.Leg, i: int) -> None:
         leg.timed_out = 0
     leg.receives = shard.commands[i].args[7]
     leg.sends = shard.commands[i].args[8]
-    leg.timeout_ns = shard.commands[i].args[9] * 1000000
+    leg.timeout_ns = ms(shard.commands[i].args[9])
     set_addresses(shard, leg, i)
     if not leg.configured:
         leg.next_send = shard.next_tick

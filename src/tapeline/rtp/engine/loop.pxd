@@ -7,7 +7,7 @@ from tapeline.rtp.engine.samples cimport loudness
 from tapeline.rtp.engine.structs cimport (
     ADD_BUS, ADD_LEG, ADD_PLAYER, ADD_TAP, BATCH, BUS_CLOSED, CLOSE_BUS, CLOSE_LEG, CONFIGURE, IDLE, JOIN, LEAVE, LEG_CLOSED,
     MEDIA_TIMEOUT, MIX, QUIT, SEND_DIGITS, SET_ECHO, SET_MASK, STOP_PLAYER, STOP_TAP, VOICE, WATCH_VOICE,
-    Leg, Shard, Tap, bus_of, leg_of, position, push, tap_of,
+    Leg, Shard, Tap, bus_of, leg_of, ms, position, push, tap_of,
 )
 from tapeline.rtp.engine.system cimport clock, close_sockets, read_commands, receive_batch, unwatch, wait, wall_offset, watch, write_events
 from tapeline.rtp.engine.taps cimport add_tap, command_tap, due, forget_closed, hurry, serve_tap, stop_tap

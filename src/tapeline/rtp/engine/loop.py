@@ -66,7 +66,7 @@ if not cython.compiled:
         write_events,
     )
     from tapeline.rtp.engine.samples import loudness
-    from tapeline.rtp.engine.state import bus_of, leg_of, position, push, tap_of
+    from tapeline.rtp.engine.state import bus_of, leg_of, ms, position, push, tap_of
     from tapeline.rtp.engine.taps import add_tap, command_tap, due, forget_closed, hurry, serve_tap, stop_tap
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def listen_for_voice(shard: state.Shard, leg: state.Leg, when: int) -> None:
 
 def look_after(shard: state.Shard, leg: state.Leg, when: int) -> None:
     """What is not done for each packet: time-outs, reports, the live path's delay."""
-    if leg.rtp >= 0 and not leg.waiting and when - leg.last_at > IDLE * 1000000 and when - leg.read_at < IDLE * 1000000:
+    if leg.rtp >= 0 and not leg.waiting and when - leg.last_at > ms(IDLE) and when - leg.read_at < ms(IDLE):
         leg.waiting = watch(shard, leg, 1)
     if leg.digit_open and when - leg.digit_at > 250000000:
         close_digit(shard, leg, when)
@@ -241,7 +241,7 @@ def look_after(shard: state.Shard, leg: state.Leg, when: int) -> None:
         set_delay(shard, leg, leg.lateness, 1000)
     if leg.configured and leg.reports_port and when >= leg.next_report:
         # RFC 3550 section 6.2: every five seconds, spread so that legs do not fall into step.
-        leg.next_report = when + 4000000000 + (leg.out_ssrc & 0x7FFFFFFF)
+        leg.next_report = when + ms(4000) + (leg.out_ssrc & 0x7FFFFFFF)
         if leg.sends or leg.streaming:
             send_report(shard, leg, shard.now)
 
@@ -320,7 +320,7 @@ def close_leg(shard: state.Shard, leg: state.Leg, at: int) -> None:
 def watch_voice(leg: state.Leg, threshold: int, hangover_ms: int) -> None:
     leg.watched = threshold >= 0
     leg.threshold = threshold
-    leg.hangover_ns = hangover_ms * 1000000
+    leg.hangover_ns = ms(hangover_ms)
     leg.voiced = 0
     set_live(leg)
 

@@ -1,6 +1,6 @@
 cimport cython
 from tapeline.rtp.engine.samples cimport add, clear, compress, fill, gather, pack, saturate, store, zero
-from tapeline.rtp.engine.structs cimport DIGITS, L16, PLAYER_ENDED, PLAYERS, Bus, Leg, Player, Report, Shard, player_of, position, push, whole
+from tapeline.rtp.engine.structs cimport DIGITS, L16, PLAYER_ENDED, PLAYERS, Bus, Leg, Player, Report, Shard, ms, ntp_seconds, player_of, position, push, whole
 from tapeline.rtp.engine.system cimport send_packet
 from tapeline.rtp.engine.wire cimport build, build_reports
 

@@ -18,7 +18,7 @@ if not cython.compiled:
     from tapeline.rtp.engine.constants import DIGITS, L16, PLAYER_ENDED, PLAYERS
     from tapeline.rtp.engine.portable import send_packet
     from tapeline.rtp.engine.samples import add, clear, compress, fill, gather, pack, saturate, store, zero
-    from tapeline.rtp.engine.state import player_of, position, push, whole
+    from tapeline.rtp.engine.state import ms, ntp_seconds, player_of, position, push, whole
     from tapeline.rtp.engine.wire import build, build_reports
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def send_due(shard: state.Shard, leg: state.Leg, now: int) -> None:
         skipped = (now - leg.next_send) // leg.ptime_ns
         leg.next_send += skipped * leg.ptime_ns
         leg.out_stamp += skipped * leg.ptime * leg.rate_ms
-        leg.skipped += skipped
+        leg.counts.skipped += skipped
     while leg.next_send <= now:
         send_frame(shard, leg, leg.next_send)
         leg.next_send += leg.ptime_ns
@@ -51,7 +51,7 @@ def send_frame(shard: state.Shard, leg: state.Leg, when: int) -> None:
             leg.mark = 0
             encode(shard, leg, n, sounding)
             transmit(shard, leg, 12 + n * leg.sample_size, when)
-            leg.octets += n * leg.sample_size
+            leg.counts.octets += n * leg.sample_size
     elif dialling:
         leg.digits = 0
     leg.out_stamp += n
@@ -60,9 +60,9 @@ def send_frame(shard: state.Shard, leg: state.Leg, when: int) -> None:
 def transmit(shard: state.Shard, leg: state.Leg, n: int, when: int) -> None:
     """Send the packet that stands in the shard's buffer and count it."""
     if send_packet(shard, leg, 0, n, when):
-        leg.sent += 1
+        leg.counts.sent += 1
     else:
-        leg.unsent += 1
+        leg.counts.unsent += 1
     leg.out_sequence = (leg.out_sequence + 1) & 0xFFFF
 
 
@@ -143,7 +143,7 @@ def play(shard: state.Shard, leg: state.Leg, when: int, n: int) -> None:
                     player.offset = 0
                 else:
                     player.ended = 1
-                    player.ended_at = when + done * 1000000 // leg.rate_ms
+                    player.ended_at = when + ms(done) // leg.rate_ms
     release_players(shard, leg)
 
 
@@ -188,55 +188,55 @@ def send_digit(shard: state.Shard, leg: state.Leg, when: int, n: int) -> None:
         shard.packet[14] = reported >> 8
         shard.packet[15] = reported & 255
         transmit(shard, leg, 16, when)
-        leg.octets += 4
+        leg.counts.octets += 4
     leg.dialled = span
     if end:
         leg.dialled = 0
         leg.dial_head = (leg.dial_head + 1) & (DIGITS - 1)
         leg.digits -= 1
-        leg.dial_at = when + leg.ptime_ns + leg.gap_ms * 1000000
+        leg.dial_at = when + leg.ptime_ns + ms(leg.gap_ms)
         leg.mark = 1
 
 
 def send_report(shard: state.Shard, leg: state.Leg, now: int) -> None:
     """Send SR or RR with SDES (RFC 3550 section 6.4) to where the peer wants its reports."""
     report = shard.report
-    report.has_sender = leg.sent > leg.sent_before
-    leg.sent_before = leg.sent
+    report.has_sender = leg.counts.sent > leg.sent_before
+    leg.sent_before = leg.counts.sent
     if report.has_sender:
         wall = now + shard.wall_offset
-        report.ntp_high = (wall // 1000000000 + 2208988800) & 0xFFFFFFFF
+        report.ntp_high = ntp_seconds(wall)
         report.ntp_low = ((wall % 1000000000) << 31) // 500000000
         report.timestamp = leg.out_stamp
-        report.packets = leg.sent & 0xFFFFFFFF
-        report.octets = leg.octets & 0xFFFFFFFF
-    heard = leg.received > leg.received_before
+        report.packets = leg.counts.sent
+        report.octets = leg.counts.octets
+    heard = leg.counts.received > leg.received_before
     if heard:
         fill_block(shard, leg, now)
     size = build_reports(shard.packet, report, leg.out_ssrc, heard, leg.name)
     if send_packet(shard, leg, 1, size, now):
-        leg.rtcp_sent += 1
+        leg.counts.rtcp_sent += 1
 
 
 def fill_block(shard: state.Shard, leg: state.Leg, now: int) -> None:
     """The reception report about the leg's stream; loss as in RFC 3550 appendix A.3."""
     report = shard.report
     expected = leg.highest - leg.first + 1
-    lost = expected - leg.received
+    lost = expected - leg.counts.received
     interval = expected - leg.expected_before
-    missing = interval - (leg.received - leg.received_before)
+    missing = interval - (leg.counts.received - leg.received_before)
     leg.expected_before = expected
-    leg.received_before = leg.received
+    leg.received_before = leg.counts.received
     report.about = leg.ssrc
     report.fraction = missing * 256 // interval if interval > 0 and missing > 0 else 0
     if report.fraction > 255:
         report.fraction = 255
     report.lost = 0x7FFFFF if lost > 0x7FFFFF else (-0x800000 if lost < -0x800000 else lost)
     report.highest = leg.highest - 0x10000
-    report.jitter = whole(leg.jitter)
+    report.jitter = whole(leg.counts.jitter)
     report.last_report = leg.sender_report
-    report.delay = ((now - leg.sender_report_at) * 64 // 1000000) * 1024 // 1000 if leg.sender_report else 0
-    leg.fraction_lost = report.fraction
+    report.delay = (now - leg.sender_report_at) * 1024 // 15625000 if leg.sender_report else 0
+    leg.counts.fraction_lost = report.fraction
 
 
 def start_player(shard: state.Shard, leg: state.Leg, handle: int) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "new_shard",
     "new_tap",
     "numbers",
+    "obey",
     "parse_reports",
     "parse_rtp",
     "run",
@@ -86,6 +87,7 @@ def new_leg(number: int, rtp: int, rtcp: int, family: int, ssrc: int, sequence: 
     leg.id, leg.rtp, leg.rtcp, leg.family, leg.name = number, rtp, rtcp, family, name
     leg.out_ssrc, leg.out_sequence, leg.out_stamp = ssrc, sequence, stamp
     leg.noise_type = leg.dtmf_type = leg.payload_type = leg.codec = -1
+    leg.counts = state.Counters()
     leg.seen = [-1] * c.SEEN
     leg.point_time = [0.0] * c.POINTS
     leg.point_offset = [0.0] * c.POINTS
@@ -157,6 +159,13 @@ def tick(handle: int, when: int) -> None:
         loop.close_all(shard)
 
 
+def obey(handle: int, now: int) -> None:
+    """Carry out what was commanded, between two ticks of virtual time."""
+    shard = state.objects[handle]
+    shard.now = now
+    loop.obey(shard)
+
+
 def inject(handle: int, leg: int, data: bytes, high: int, low: int, port: int, at: int, reports: bool) -> None:
     """A datagram for a leg without sockets."""
     shard = state.objects[handle]
@@ -176,8 +185,8 @@ def take_captured(handle: int) -> bytes:
 
 
 def leg_numbers(handle: int, names: Sequence[str]) -> tuple[int, ...]:
-    leg = state.objects[handle]
-    return tuple(int(getattr(leg, name)) for name in names)
+    counts = state.leg_of(handle).counts
+    return tuple(int(getattr(counts, name)) for name in names)
 
 
 def shard_numbers(handle: int) -> dict[str, int]:

@@ -53,6 +53,7 @@ class Shard:
         self._rest = b""
         self.kept: dict[int, Any] = {}  # by handle: what must outlive the engine's use of it
         self.legs = 0
+        self.busy = False  # commands were written since somebody put this back
 
     def start(self) -> None:
         self._thread.start()
@@ -75,6 +76,7 @@ class Shard:
         """Queue one command."""
         message = _COMMAND.pack(op, size, target, *args, *(0,) * (16 - len(args)), blob)
         with self._lock:
+            self.busy = True
             self._waiting.append(message)
             self._flush()
 

@@ -84,6 +84,44 @@ class Player(Struct):
     __slots__ = tuple(__annotations__)
 
 
+class Counters(Struct):
+    """What became of a leg's packets, and what the reports say."""
+
+    packets: int
+    placed: int
+    late: int
+    duplicate: int
+    foreign: int
+    malformed: int
+    early: int
+    wrong_payload: int
+    unwanted: int
+    unsettled: int
+    implausible: int
+    empty: int
+    comfort_noise: int
+    dtmf: int
+    reports: int
+    jumps: int
+    changes: int
+    received: int
+    sent: int
+    unsent: int
+    skipped: int
+    octets: int
+    rtcp_packets: int
+    rtcp_foreign: int
+    rtcp_malformed: int
+    rtcp_sent: int
+    jitter: float
+    fraction_lost: int
+    remote_fraction: int
+    remote_lost: int
+    remote_jitter: int
+    round_trip: int
+    __slots__ = tuple(__annotations__)
+
+
 class Leg(Struct):
     """One RTP session: what was agreed, the stream that is heard, the rings, what is sent, and every counter."""
 
@@ -142,10 +180,8 @@ class Leg(Struct):
     first: int
     highest: int
     stamp: int
-    received: int
     expected_before: int
     received_before: int
-    jitter: float
     transit: float
     last_at: int
     heard_at: int
@@ -222,39 +258,10 @@ class Leg(Struct):
     next_report: int
     next_calm: int
     # counters
-    packets: int
-    placed: int
-    late: int
-    duplicate: int
-    foreign: int
-    malformed: int
-    early: int
-    wrong_payload: int
-    unwanted: int
-    unsettled: int
-    implausible: int
-    empty: int
-    comfort_noise: int
-    dtmf: int
-    reports: int
-    jumps: int
-    changes: int
-    sent: int
+    counts: Counters
     sent_before: int
-    unsent: int
-    skipped: int
-    octets: int
-    rtcp_packets: int
-    rtcp_foreign: int
-    rtcp_malformed: int
-    rtcp_sent: int
-    fraction_lost: int
     sender_report: int
     sender_report_at: int
-    remote_fraction: int
-    remote_lost: int
-    remote_jitter: int
-    round_trip: int
     __slots__ = tuple(__annotations__)
 
 
@@ -375,6 +382,7 @@ class Shard(Struct):
     n_taps: int
     max_taps: int
     # one batch of datagrams
+    net: int
     data: list[bytes]
     size: list[int]
     high: list[int]
@@ -440,6 +448,21 @@ def tap_of(handle: int) -> Tap:
 
 def whole(value: float) -> int:
     return math.floor(value)
+
+
+def ms(value: int) -> int:
+    """Milliseconds in ns."""
+    return value * 1000000
+
+
+def signed32(value: int) -> int:
+    """The lower 32 bits as a signed number."""
+    return ((value + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+
+
+def ntp_seconds(wall: int) -> int:
+    """The seconds of an NTP time stamp (RFC 3550 section 4) for ns since 1970."""
+    return (wall // 1000000000 + 2208988800) & 0xFFFFFFFF
 
 
 def position(at: int, rate: int) -> int:

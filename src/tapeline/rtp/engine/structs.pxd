@@ -107,6 +107,40 @@ cdef struct Player:
     int stopped
     long long ended_at
 
+cdef struct Counters:
+    long long packets
+    long long placed
+    long long late
+    long long duplicate
+    long long foreign
+    long long malformed
+    long long early
+    long long wrong_payload
+    long long unwanted
+    long long unsettled
+    long long implausible
+    long long empty
+    long long comfort_noise
+    long long dtmf
+    long long reports
+    long long jumps
+    long long changes
+    long long received
+    long long sent
+    long long unsent
+    long long skipped
+    long long octets
+    long long rtcp_packets
+    long long rtcp_foreign
+    long long rtcp_malformed
+    long long rtcp_sent
+    double jitter
+    long long fraction_lost
+    long long remote_fraction
+    long long remote_lost
+    long long remote_jitter
+    long long round_trip
+
 cdef struct Leg:
     long long id
     int rtp
@@ -163,10 +197,8 @@ cdef struct Leg:
     long long first
     long long highest
     long long stamp
-    long long received
     long long expected_before
     long long received_before
-    double jitter
     double transit
     long long last_at
     long long heard_at
@@ -243,39 +275,10 @@ cdef struct Leg:
     long long next_report
     long long next_calm
     # counters
-    long long packets
-    long long placed
-    long long late
-    long long duplicate
-    long long foreign
-    long long malformed
-    long long early
-    long long wrong_payload
-    long long unwanted
-    long long unsettled
-    long long implausible
-    long long empty
-    long long comfort_noise
-    long long dtmf
-    long long reports
-    long long jumps
-    long long changes
-    long long sent
+    Counters counts
     long long sent_before
-    long long unsent
-    long long skipped
-    long long octets
-    long long rtcp_packets
-    long long rtcp_foreign
-    long long rtcp_malformed
-    long long rtcp_sent
-    int fraction_lost
     long long sender_report
     long long sender_report_at
-    int remote_fraction
-    long long remote_lost
-    long long remote_jitter
-    long long round_trip
 
 cdef struct Bus:
     long long id
@@ -368,6 +371,7 @@ cdef struct Shard:
     int n_taps
     int max_taps
     # one batch of datagrams
+    void* net
     unsigned char* data[BATCH]
     int size[BATCH]
     long long high[BATCH]
@@ -412,6 +416,15 @@ cdef inline Tap* tap_of(long long handle) noexcept nogil:
 
 cdef inline long long whole(double value) noexcept nogil:
     return <long long>floor(value)
+
+cdef inline long long ms(long long value) noexcept nogil:
+    return value * 1000000
+
+cdef inline long long signed32(long long value) noexcept nogil:
+    return <int>value
+
+cdef inline long long ntp_seconds(long long wall) noexcept nogil:
+    return <unsigned int>(wall // 1000000000 + <long long>2208988800)
 
 cdef inline long long position(long long at, int rate) noexcept nogil:
     return at // 1000000000 * rate + (at % 1000000000) * rate // 1000000000

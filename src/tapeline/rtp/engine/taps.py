@@ -32,7 +32,7 @@ if not cython.compiled:
     )
     from tapeline.rtp.engine.portable import close_file, cut_file, write_frames
     from tapeline.rtp.engine.samples import gather, saturate, zero
-    from tapeline.rtp.engine.state import position, push, push_peaks
+    from tapeline.rtp.engine.state import ms, position, push, push_peaks
 
 if TYPE_CHECKING:
     from tapeline.rtp.engine import state
@@ -43,8 +43,7 @@ def add_tap(shard: state.Shard, tap: state.Tap, at: int) -> None:
     tap.started_at = at
     tap.start = position(at, tap.rate)
     tap.pos = tap.start
-    tap.end = 0x7FFFFFFFFFFFFFFF
-    tap.next_write = at + WRITE * 1000000
+    tap.next_write = at + ms(LAG + WRITE // 4)
     for i in range(tap.n_sources):
         if tap.sources[i].kind == OUT or tap.sources[i].kind == IN:
             leg = tap.sources[i].leg
@@ -84,20 +83,20 @@ def stop_tap(tap: state.Tap, at: int) -> None:
 
 def due(tap: state.Tap, now: int) -> int:
     """Whether `serve_tap` has something to do."""
-    return now >= tap.next_write or (tap.stopping and now >= tap.stopped_at + LINGER * 1000000) or tap.ended
+    return now >= tap.next_write or (tap.stopping and now >= tap.stopped_at + ms(LINGER)) or tap.ended
 
 
 def serve_tap(shard: state.Shard, tap: state.Tap, now: int) -> int:
     """Append what is complete; 1 when the tap has ended and its end has been told."""
     if not tap.ended:
-        if tap.stopping and now >= tap.stopped_at + LINGER * 1000000:
+        if tap.stopping and now >= tap.stopped_at + ms(LINGER):
             write_until(shard, tap, tap.end)
             finish(tap)
         else:
-            write_until(shard, tap, position(now - LAG * 1000000, tap.rate))
-            tap.next_write += WRITE * 1000000
+            write_until(shard, tap, position(now - ms(LAG), tap.rate))
+            tap.next_write += ms(WRITE)
             if tap.next_write <= now:
-                tap.next_write = now + WRITE * 1000000
+                tap.next_write = now + ms(WRITE)
             if not tap.ended and tap.reports:
                 push_peaks(shard, TAP_PROGRESS, tap, now)
                 for i in range(tap.n_channels):
@@ -112,12 +111,12 @@ def serve_tap(shard: state.Shard, tap: state.Tap, now: int) -> int:
 def hurry(shard: state.Shard, tap: state.Tap, now: int) -> None:
     """After a stall: write what the rings are about to lose before anything new is placed in them."""
     if not tap.ended:
-        write_until(shard, tap, position(now - 1700000000, tap.rate))
+        write_until(shard, tap, position(now - ms(1700), tap.rate))
 
 
 def write_until(shard: state.Shard, tap: state.Tap, pos: int) -> None:
     """Append all frames before `pos`."""
-    if pos > tap.end:
+    if tap.stopping and pos > tap.end:
         pos = tap.end
     while tap.pos < pos and not tap.ended:
         at = tap.pos

@@ -19,7 +19,7 @@ except ImportError:
 if not cython.compiled:
     from tapeline.rtp.engine.constants import AHEAD, CONFIRM, EARLY, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT
     from tapeline.rtp.engine.samples import clear, expand, move, pick, unpack
-    from tapeline.rtp.engine.state import exact, whole
+    from tapeline.rtp.engine.state import exact, ms, whole
 
 if TYPE_CHECKING:
     from tapeline.rtp.engine import state
@@ -36,10 +36,10 @@ def place(shard: state.Shard, leg: state.Leg, buf: state.Buffer, offset: int, n:
     pos = stamp + leg.base + leg.detour
     limit = leg.consumed if leg.tapped else whole(when) - LAG * leg.rate_ms
     if pos + n <= limit:
-        leg.late += 1
+        leg.counts.late += 1
         return
     if pos + n > whole(when) + AHEAD * leg.rate_ms:
-        leg.implausible += 1
+        leg.counts.implausible += 1
         return
     if pos < limit:
         offset += (limit - pos) * leg.sample_size
@@ -59,7 +59,7 @@ def place(shard: state.Shard, leg: state.Leg, buf: state.Buffer, offset: int, n:
         leg.horizon = pos + n
     if pos < leg.stream_pos:
         leg.stream_pos = pos
-    leg.placed += 1
+    leg.counts.placed += 1
 
 
 def anchor(leg: state.Leg, stamp: int, when: float, at: int) -> None:
@@ -87,14 +87,14 @@ def judge(shard: state.Shard, leg: state.Leg, stamp: int, when: float, behind: f
     rate_ms = leg.rate_ms
     drift = when - float(stamp) - leg.transit
     if leg.transit != 0.0:  # RFC 3550 section 6.4.1
-        leg.jitter += ((drift if drift >= 0 else -drift) - leg.jitter) / 16
+        leg.counts.jitter += ((drift if drift >= 0 else -drift) - leg.counts.jitter) / 16
     leg.transit = when - float(stamp)
-    if behind > PAUSE * rate_ms or (at - leg.heard_at > PAUSE * 1000000 and behind > EARLY * rate_ms):
+    if behind > PAUSE * rate_ms or (at - leg.heard_at > ms(PAUSE) and behind > EARLY * rate_ms):
         anchor(leg, stamp, when, at)
-        leg.jumps += 1
+        leg.counts.jumps += 1
         behind = 0.0
-    elif behind < 0 and (at - leg.anchored_at < SETTLE * 1000000 or behind < -EARLY * rate_ms):
-        settled = at - leg.anchored_at >= SETTLE * 1000000
+    elif behind < 0 and (at - leg.anchored_at < ms(SETTLE) or behind < -EARLY * rate_ms):
+        settled = at - leg.anchored_at >= ms(SETTLE)
         shift = whole(behind)
         back_from_detour(leg)
         if not settled:
@@ -103,7 +103,7 @@ def judge(shard: state.Shard, leg: state.Leg, stamp: int, when: float, behind: f
             leg.stream_pos += shift
         else:
             leg.base += shift
-            leg.jumps += 1
+            leg.counts.jumps += 1
             settle(leg, stamp + leg.base, at)
         behind = 0.0
     elif behind > SUSPECT * rate_ms:
@@ -130,10 +130,10 @@ def suspect(leg: state.Leg, stamp: int, behind: float, at: int) -> None:
         shift_placed(leg, leg.detour_pos, shift - leg.detour)
         leg.detour_pos += shift - leg.detour
         leg.detour = shift
-    if at - leg.detour_at >= CONFIRM * 1000000:
+    if at - leg.detour_at >= ms(CONFIRM):
         leg.base += leg.detour
         leg.detour = 0
-        leg.jumps += 1
+        leg.counts.jumps += 1
         settle(leg, leg.detour_pos, at)
 
 

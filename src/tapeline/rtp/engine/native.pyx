@@ -1,0 +1,315 @@
+"""What Python asks of the engine, in the compiled build: memory, the thread's body, and looking in. `plain.py` has the same functions.
+
+Handles are addresses. Structures are mapped, not allocated: pages that are never touched cost nothing, and what a leg used goes back
+to the system when it is freed. `run` gives up the GIL for as long as the thread lives.
+"""
+
+import ipaddress
+import os
+import struct
+
+from libc.stdlib cimport calloc, free as release
+from libc.string cimport memcpy, memset
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, madvise, mmap, munmap
+
+from tapeline.rtp.engine cimport loop
+from tapeline.rtp.engine.inbound cimport receive, receive_reports
+from tapeline.rtp.engine.structs cimport (
+    BATCH, BLOCK, CHANNELS, EVENTS, FRAME, MIX, PACKET, RING, SEEN, SOURCES,
+    Bus, Event, Header, Leg, Player, Report, Shard, Tap, bus_of, leg_of, player_of, tap_of,
+)
+from tapeline.rtp.engine.system cimport CONTROL, Net, open_epoll, write_events
+from tapeline.rtp.engine cimport wire
+
+cdef extern from "<sys/mman.h>":
+    enum: MADV_NOHUGEPAGE
+
+COMPILED = True
+CAPTURE_BYTES = 1 << 22
+
+cdef dict _kinds = {}  # of each handle
+
+
+cdef void* map_memory(size_t size) except NULL:
+    cdef void* place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    if place == MAP_FAILED:
+        raise MemoryError
+    madvise(place, size, MADV_NOHUGEPAGE)
+    return place
+
+
+cdef void* allocate(size_t size) except NULL:
+    cdef void* place = calloc(1, size)
+    if place == NULL:
+        raise MemoryError
+    return place
+
+
+cdef object keep(void* place, str kind):
+    handle = <long long><size_t>place
+    _kinds[handle] = kind
+    return handle
+
+
+cdef Shard* shard_of(long long handle) noexcept nogil:
+    return <Shard*><size_t>handle
+
+
+def numbers(str host):
+    """The halves of an address, each as a signed number of 64 bits."""
+    parsed = ipaddress.ip_address(host.partition("%")[0])
+    if parsed.version == 4:
+        return 0, int(parsed)
+    return struct.unpack("!qq", parsed.packed)
+
+
+def address(long long high, long long low, int family):
+    """The address that `numbers` took apart; `family` as in `socket`."""
+    if family == 2:
+        return str(ipaddress.IPv4Address(low))
+    return str(ipaddress.IPv6Address(struct.pack("!qq", high, low)))
+
+
+def new_shard(int commands_fd, int events_fd, long long tick_ns, long long read_ns, int capacity, tables):
+    """One thread's world; `tables` are (expand int16[256], compress uint8[16384]), which must outlive it."""
+    cdef Shard* shard = <Shard*>allocate(sizeof(Shard))
+    cdef Net* net = <Net*>allocate(sizeof(Net))
+    cdef unsigned char* packets = <unsigned char*>allocate(BATCH * (PACKET + 8))
+    cdef const short[::1] expand
+    cdef const unsigned char[::1] compress
+    cdef int i
+    shard.net = net
+    shard.running = 1
+    shard.commands_fd = commands_fd
+    shard.events_fd = events_fd
+    shard.tick_ns = tick_ns
+    shard.read_ns = read_ns
+    shard.epoll = open_epoll(commands_fd)
+    if shard.epoll < 0:
+        raise OSError("no epoll descriptor")
+    shard.max_legs = shard.max_taps = capacity
+    shard.legs = <Leg**>allocate(capacity * sizeof(void*))
+    shard.buses = <Bus**>allocate(capacity * sizeof(void*))
+    shard.taps = <Tap**>allocate(capacity * sizeof(void*))
+    for i in range(BATCH):
+        shard.data[i] = packets + i * (PACKET + 8)
+        net.places[i].iov_base = shard.data[i]
+        net.places[i].iov_len = PACKET
+        net.messages[i].msg_hdr.msg_name = &net.names[i]
+        net.messages[i].msg_hdr.msg_iov = &net.places[i]
+        net.messages[i].msg_hdr.msg_iovlen = 1
+        net.messages[i].msg_hdr.msg_control = net.control + i * CONTROL
+    shard.header = <Header*>allocate(sizeof(Header))
+    shard.report = <Report*>allocate(sizeof(Report))
+    shard.packet = <unsigned char*>allocate(4 * PACKET)
+    shard.acc = <int*>allocate(BLOCK * sizeof(int))
+    shard.frame = <short*>allocate(FRAME * sizeof(short))
+    shard.frames = <short*>allocate(2 * BLOCK * sizeof(short))
+    shard.events = <Event*>allocate(EVENTS * sizeof(Event))
+    shard.captured = <unsigned char*>map_memory(CAPTURE_BYTES)
+    shard.max_captured = CAPTURE_BYTES
+    for i, (samples, codes) in enumerate(tables):
+        expand, compress = samples, codes
+        shard.expand[i] = &expand[0]
+        shard.compress[i] = &compress[0]
+    return keep(shard, "shard")
+
+
+def new_leg(long long number, int rtp, int rtcp, int family, long long ssrc, long long sequence, long long stamp, unsigned long long name):
+    """A leg over two sockets that it owns from now on; -1 for a leg without."""
+    cdef Leg* leg = <Leg*>map_memory(leg_size())
+    cdef int i
+    leg.id = number
+    leg.rtp = rtp
+    leg.rtcp = rtcp
+    leg.family = family
+    leg.name = name
+    leg.out_ssrc = ssrc
+    leg.out_sequence = sequence
+    leg.out_stamp = stamp
+    leg.noise_type = leg.dtmf_type = leg.payload_type = leg.codec = -1
+    for i in range(SEEN):
+        leg.seen[i] = -1
+    leg.ring = <short*>(<unsigned char*>leg + leg_size() - 2 * RING * sizeof(short))
+    leg.out_ring = leg.ring + RING
+    return keep(leg, "leg")
+
+
+cdef size_t leg_size() noexcept nogil:
+    return (sizeof(Leg) + 4095) // 4096 * 4096 + 2 * RING * sizeof(short)
+
+
+def new_player(long long number, const short[::1] pcm, bint loop_):
+    """A player of samples that must outlive it."""
+    cdef Player* player = <Player*>allocate(sizeof(Player))
+    player.id = number
+    player.length = pcm.shape[0]
+    player.pcm = &pcm[0] if player.length else NULL
+    player.loop = loop_
+    return keep(player, "player")
+
+
+def new_bus(long long number, int rate, int capacity):
+    """A bus of at most `capacity` legs."""
+    cdef Bus* bus = <Bus*>allocate(sizeof(Bus))
+    bus.id = number
+    bus.ring_rate = rate
+    bus.max_members = capacity
+    bus.members = <Leg**>allocate(capacity * sizeof(void*))
+    bus.mask = RING // 2 - 1 if rate <= 8000 else RING - 1
+    bus.ring = <short*>allocate((bus.mask + 1) * sizeof(short))
+    bus.acc = <int*>allocate(FRAME * sizeof(int))
+    return keep(bus, "bus")
+
+
+def new_tap(long long number, int fd, int rate, int channels, sources, long long base, bint reports):
+    """A tap that owns `fd`; `sources` are (kind, channel, handle of leg or bus)."""
+    cdef Tap* tap = <Tap*>allocate(sizeof(Tap))
+    cdef int i
+    tap.id = number
+    tap.fd = fd
+    tap.rate = rate
+    tap.n_channels = channels
+    tap.base = base
+    tap.reports = reports
+    tap.n_sources = len(sources)
+    for i, (kind, channel, handle) in enumerate(sources):
+        tap.sources[i].kind = kind
+        tap.sources[i].channel = channel
+        if kind == MIX:
+            tap.sources[i].bus = bus_of(handle)
+        else:
+            tap.sources[i].leg = leg_of(handle)
+    return keep(tap, "tap")
+
+
+def free(long long handle):
+    """Give up what a `new_` function made."""
+    kind = _kinds.pop(handle)
+    if kind == "leg":
+        munmap(leg_of(handle), leg_size())
+    elif kind == "shard":
+        free_shard(shard_of(handle))
+    else:
+        if kind == "bus":
+            release(bus_of(handle).members)
+            release(bus_of(handle).ring)
+            release(bus_of(handle).acc)
+        release(<void*><size_t>handle)
+
+
+cdef void free_shard(Shard* shard):
+    os.close(shard.epoll)
+    munmap(shard.captured, shard.max_captured)
+    release(shard.data[0])
+    release(shard.net)
+    release(shard.legs)
+    release(shard.buses)
+    release(shard.taps)
+    release(shard.header)
+    release(shard.report)
+    release(shard.packet)
+    release(shard.acc)
+    release(shard.frame)
+    release(shard.frames)
+    release(shard.events)
+    release(shard)
+
+
+def run(long long handle):
+    """Serve until told to quit: the body of the engine's thread."""
+    with nogil:
+        loop.run(shard_of(handle))
+
+
+def tick(long long handle, long long when):
+    """Obey what was commanded, then make one step of virtual time."""
+    cdef Shard* shard = shard_of(handle)
+    with nogil:
+        shard.now = when
+        if shard.next_tick == 0:
+            shard.last_tick = when
+        shard.next_tick = when
+        loop.obey(shard)
+        loop.tick(shard, when)
+        write_events(shard)
+        if not shard.running:
+            loop.close_all(shard)
+
+
+def obey(long long handle, long long now):
+    """Carry out what was commanded, between two ticks of virtual time."""
+    cdef Shard* shard = shard_of(handle)
+    with nogil:
+        shard.now = now
+        loop.obey(shard)
+
+
+def inject(long long handle, long long leg, const unsigned char[::1] data, long long high, long long low, int port, long long at, bint reports):
+    """A datagram for a leg without sockets."""
+    cdef Shard* shard = shard_of(handle)
+    cdef int n = <int>data.shape[0]
+    cdef const unsigned char* buf = &data[0] if n else shard.packet
+    with nogil:
+        shard.now = at
+        if reports:
+            receive_reports(shard, leg_of(leg), buf, n, high, low, at)
+        else:
+            receive(shard, leg_of(leg), buf, n, high, low, port, at)
+
+
+def take_captured(long long handle):
+    """What legs without sockets sent since the last call: records of `portable.CAPTURE`, each before its bytes."""
+    cdef Shard* shard = shard_of(handle)
+    data = shard.captured[: shard.n_captured]
+    shard.n_captured = 0
+    return data
+
+
+def leg_numbers(long long handle, names):
+    """A leg's counters, by name."""
+    cdef dict fields = leg_of(handle).counts
+    return tuple([int(fields[name]) for name in names])
+
+
+def shard_numbers(long long handle):
+    """A thread's counters."""
+    cdef Shard* shard = shard_of(handle)
+    return {
+        "n_legs": shard.n_legs,
+        "n_buses": shard.n_buses,
+        "n_taps": shard.n_taps,
+        "ticks": shard.ticks,
+        "overruns": shard.overruns,
+        "busy_ns": shard.busy_ns,
+        "lost_events": shard.lost_events,
+    }
+
+
+def tap_frames(long long handle):
+    """Frames written so far."""
+    return tap_of(handle).frames
+
+
+def parse_rtp(const unsigned char[::1] data):
+    """Marker, payload type, sequence, timestamp, SSRC, offset and size of the payload; None when malformed."""
+    cdef Header header
+    cdef int n = <int>data.shape[0]
+    memset(&header, 0, sizeof(Header))
+    if n == 0 or not wire.parse(&header, &data[0], n):
+        return None
+    return header.marker, header.payload_type, header.sequence, header.timestamp, header.ssrc, header.offset, header.size
+
+
+def parse_reports(const unsigned char[::1] data, long long about):
+    """What a compound RTCP packet says, `parts` being the number of its packets; None when malformed."""
+    cdef Report report
+    cdef int n = <int>data.shape[0]
+    cdef int parts
+    memset(&report, 0, sizeof(Report))
+    report.about = about
+    parts = wire.parse_reports(&report, &data[0], n) if n else 0
+    if not parts:
+        return None
+    fields = report
+    return {"parts": parts} | fields
