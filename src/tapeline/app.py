@@ -129,7 +129,7 @@ class Server:
             load_flow=stored_flow(database),
         )
         signalling = sip.EndpointConfig(
-            user_agent=f"tapeline/{__version__}", contact_host=self._advertise(), max_pending=server.max_pending_calls
+            user_agent=f"tapeline/{__version__}", advertise=self._advertise(), max_pending=server.max_pending_calls
         )
         endpoint = sip.Endpoint(signalling, os.urandom)
         shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event))

@@ -7,7 +7,7 @@ right, since states only move forward.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import structlog
@@ -264,5 +264,5 @@ class Service:
             "rows_waiting": self._kit.writer.pending,
             "disk_free_bytes": self._kit.free_bytes,
             **{key: float(value) for key, value in self._switch.totals.items()},
-            **{f"rtp_{key}": float(value) for key, value in engine.as_dict().items()},
+            **{f"rtp_{key}": float(value) for key, value in asdict(engine).items()},
         }

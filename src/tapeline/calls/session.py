@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import structlog
 
@@ -88,7 +88,7 @@ class Call:
         self._answer: bytes | None = None  # what our 200 carries; None while an offer of ours waits for its answer
         self._offer: bytes | None = None  # ours, where the INVITE brought none
         self._dtmf_known = False
-        self._players: set[rtp.Player] = set()
+        self._heard = False  # the peer's first packet came
         self._hangup: tuple[Literal["local", "remote"], str, str] | None = None
         self.status: CallStatus = "ringing"
         self.recorders: list[Recorder] = []
@@ -241,9 +241,8 @@ class Call:
             case rtp.Digit(digit=digit, at=at):
                 self.on_digit(digit, at)
             case rtp.MediaStarted(at=at):
-                for recorder in self.recorders:
-                    if recorder.active:
-                        recorder.media(at)
+                self._heard = True
+                self._sounded(at)
             case rtp.Voice(voiced=voiced, at=at):
                 for recorder in self.recorders:
                     if recorder.active:
@@ -265,7 +264,14 @@ class Call:
         """Play samples (int16[n] at the leg's rate) to the peer; `then(stopped)` follows in any case."""
         player = self.leg.play(samples, loop=loop)
         self._kit.players[player.id] = then
+        self._sounded(self._now())
         return player
+
+    def _sounded(self, at: float) -> None:
+        """There is something to record, in or out."""
+        for recorder in self.recorders:
+            if recorder.active:
+                recorder.media(at)
 
     # -- recordings ----------------------------------------------------------------------------------------------------
 
@@ -291,6 +297,8 @@ class Call:
         if spec.silence is not None:
             self.leg.watch_voice(spec.silence.threshold)
         recorder.start()
+        if self._heard:
+            recorder.media(self._now())
         self._touch()
         return recorder
 
@@ -377,6 +385,6 @@ def stream_spec(agreed: offer_answer.Agreed, timeout_s: float) -> rtp.StreamSpec
         rtcp_mux=agreed.rtcp_mux,
         dtmf_payload_type=agreed.dtmf_payload_type,
         comfort_noise_payload_type=agreed.comfort_noise_payload_type,
-        direction=agreed.direction,
+        direction=cast(rtp.Direction, agreed.direction),
         timeout_s=timeout_s if receiving else 0.0,
     )

@@ -124,8 +124,7 @@ class Switch:
         self._shell.pump()
 
     def _codecs(self) -> list[str]:
-        able = set(rtp.CODECS)
-        return [name for name in self._kit.settings.server.codecs if name in able]
+        return [name for name in self._kit.settings.server.codecs if name in offer_answer.CODECS]
 
     def _local_address(self, session: sip.Session) -> str:
         """The address that the peer can send media to: the setting, or the one its INVITE arrived at."""
