@@ -19,7 +19,8 @@ from tapeline.audio.resample import Resampler
 __all__ = ["load"]
 
 MAX_SECONDS = 3600.0
-_BLOCK = 65536
+_BLOCK_SAMPLES = 1 << 18
+_RATES = range(1000, 768_001)  # beyond these a header lies, and obeying it would cost memory and time for nothing
 
 
 def load(source: Path | str | bytes, rate: int, *, max_seconds: float = MAX_SECONDS) -> NDArray[np.int16]:
@@ -37,15 +38,19 @@ def load(source: Path | str | bytes, rate: int, *, max_seconds: float = MAX_SECO
 
 
 def _decode(file: soundfile.SoundFile, rate: int, max_seconds: float) -> NDArray[np.int16]:
+    if file.samplerate not in _RATES:
+        raise UnreadableAudio(f"no audio has {file.samplerate} samples a second")
     left = int(max_seconds * file.samplerate)
+    most = max(1, _BLOCK_SAMPLES // file.channels)
     change = Resampler(file.samplerate, rate, 1) if file.samplerate != rate else None
     parts: list[NDArray[np.int16]] = []
     while left > 0:
-        block = file.read(min(_BLOCK, left), dtype="float32", always_2d=True)
+        block = file.read(min(most, left), dtype="float32", always_2d=True)
         if not len(block):
             break
         left -= len(block)
-        mixed = np.clip(np.round(block.mean(axis=1) * 32768.0), -32768, 32767).astype(np.int16)
+        mean = np.nan_to_num(block.mean(axis=1) * 32768.0)  # files of floats may hold what is no number
+        mixed = np.clip(np.round(mean), -32768, 32767).astype(np.int16)
         parts.append(change.feed(mixed[:, None])[:, 0] if change else mixed)
     if change:
         parts.append(change.feed(np.zeros((0, 1), np.int16), last=True)[:, 0])

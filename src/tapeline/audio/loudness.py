@@ -12,6 +12,7 @@ All channels count alike: recordings hold speakers, not surround channels.
 from __future__ import annotations
 
 from array import array
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,10 @@ _SHELF = ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.6906
 _HIGH_PASS = ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621))
 
 
-def weighting(frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
+def weighting(frequencies: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The power gain of the K-weighting at `frequencies` (hertz), as the 48 kHz filters of the standard have it."""
     step = np.exp(-2j * np.pi * frequencies / _REFERENCE_RATE)
-    gain = np.ones_like(frequencies)
+    gain = np.ones(len(frequencies))
     for numerator, denominator in (_SHELF, _HIGH_PASS):
         above = numerator[0] + numerator[1] * step + numerator[2] * step**2
         below = denominator[0] + denominator[1] * step + denominator[2] * step**2
@@ -50,7 +51,7 @@ class LoudnessMeter:
         gain[0] /= 2
         if self._step % 2 == 0:
             gain[-1] /= 2
-        self._gain = gain.astype(np.float32)
+        self._gain = gain.astype(np.float32).repeat(2)  # for the real and the imaginary part of each frequency
         self._rest = np.zeros((0, channels), np.float32)
         self._powers = array("f")
 
@@ -62,10 +63,10 @@ class LoudnessMeter:
             powers = np.zeros(steps, np.float32)
             for channel in range(joined.shape[1]):
                 spectrum = np.fft.rfft(np.ascontiguousarray(joined[:used, channel]).reshape(steps, self._step))
-                parts = spectrum.view(np.float32 if spectrum.dtype == np.complex64 else np.float64)
+                parts = spectrum.astype(np.complex64, copy=False).view(np.float32)
                 np.square(parts, out=parts)
-                powers += parts[:, 0::2] @ self._gain + parts[:, 1::2] @ self._gain
-            self._powers.frombytes(powers.astype(np.float32).tobytes())
+                powers += parts @ self._gain
+            self._powers.frombytes(powers.tobytes())
         self._rest = joined[used:].copy()
 
     def integrated(self) -> float | None:

@@ -69,9 +69,7 @@ class Mp3Writer:
         self._emit(self._encoder.encode(block.tobytes()))
 
     def finish(self) -> None:
-        """Write what LAME still holds, then the tag. Call once."""
-        if not self._frames:
-            return  # LAME flushes a frame even of nothing; a tag frame alone says "no audio"
+        """Write what LAME still holds, then the tag. Call once, and feed at least one sample before: a stream without any is none."""
         self._emit(self._encoder.flush())
         self._out.seek(0)
         self._out.write(self._tagged())
@@ -110,13 +108,13 @@ class Mp3Writer:
         frame_bytes = per_frame / 8 * bit_rate(self._rate, self._channels) * 1000 / self._rate
         count = round(self._bytes / frame_bytes)  # constant bit rate: padding keeps the sum within one byte
         padding = max(0, min(4095, count * per_frame - self._frames - _ENCODER_DELAY))
-        total = len(self._tag_frame) + self._bytes
+        total = min(len(self._tag_frame) + self._bytes, 0xFFFFFFFF)
         body = b"Info" + struct.pack(">III", 0xF, count, total)
         body += bytes(index * 255 // 99 for index in range(100)) + struct.pack(">I", 100 - 10 * QUALITY)
         body += b"LAME3.100" + bytes([0x01, 0]) + bytes(8)  # constant bit rate; no low-pass, peak or gain told
         body += bytes([0, min(255, bit_rate(self._rate, self._channels))])
         body += ((_ENCODER_DELAY << 12) | padding).to_bytes(3, "big") + bytes(4)
-        body += struct.pack(">IH", total & 0xFFFFFFFF, 0)
+        body += struct.pack(">IH", total, 0)
         start = self._tag_frame[: 4 + self._side_info] + body
         return (start + struct.pack(">H", _crc16(start))).ljust(len(self._tag_frame), b"\0")
 

@@ -63,7 +63,7 @@ class _WavWriter:
 
     def feed(self, block: Samples) -> None:
         self._frames += len(block)
-        self._out.write(memoryview(np.ascontiguousarray(block, "<i2")).cast("B"))
+        self._out.write(block.astype("<i2", copy=False).tobytes())
 
     def finish(self) -> None:
         self._out.seek(0)
@@ -156,5 +156,7 @@ def render(
                 writer.feed(block)
             if progress:
                 progress(min(1.0, done / max(1, expected)))
+        if not done and format != "wav":
+            writer.feed(np.zeros((1, wanted_channels), np.int16))  # players refuse MP3 and Opus streams that hold nothing at all
         writer.finish()
     return Rendition(CONTENT_TYPES[format], format, out.stat().st_size, done / carried, carried, wanted_channels)

@@ -3,7 +3,8 @@
 espeak-ng is one global machine within its library, so there is one of it in a process and one lock around it. Without it a prompt is
 a soft tone as long as the text would take to say: a caller hears that something is said, the log says once what is missing.
 
-Texts may be SSML (anything within `<speak>`); espeak-ng understands its common elements itself.
+Texts may be SSML (anything within `<speak>`); espeak-ng understands its common elements itself. All but one: `<audio src="...">` would
+let a text, and with it whoever can put a name into one, play any WAV file of this machine. Its alternative text is said instead.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ _POSITION_CHARACTER = 1
 _CHARACTERS_PER_S = 15.0
 _MOST_CHARACTERS = 20_000
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+_URI_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
 
 
 class _Espeak:
@@ -57,6 +59,8 @@ class _Espeak:
         self._parts: list[Samples] = []
         self._callback = _CALLBACK(self._take)  # kept here: the library only holds a pointer
         self._library.espeak_SetSynthCallback(self._callback)
+        self._refuse = _URI_CALLBACK(lambda kind, uri, base: 1)  # 1: do not play it, say the alternative
+        self._library.espeak_SetUriCallback(self._refuse)
 
     def _take(self, samples: Any, count: int, events: Any) -> int:
         if samples and count > 0:
@@ -116,7 +120,7 @@ class Speech:
 
     def say(self, text: str, language: str = "en-US", rate: int = 8000) -> Samples:
         """`text` spoken: int16[n], mono, at `rate`. Texts beyond 20 000 characters are cut. Blocks, tens of milliseconds a sentence."""
-        text = text.strip()[:_MOST_CHARACTERS]
+        text = text.replace("\0", " ").strip()[:_MOST_CHARACTERS]
         if not text:
             return np.zeros(0, np.int16)
         key = hashlib.sha256(f"{language}\0{rate}\0{text}".encode("utf-8", "replace")).hexdigest()

@@ -28,12 +28,16 @@ def tone(frequencies: float | Sequence[float], seconds: float, rate: int, level_
     if not wanted or not count:
         return np.zeros(count, np.int16)
     moments = np.arange(count) / rate
-    wave = np.sum([np.sin(2 * np.pi * each * moments) for each in wanted], axis=0) / len(wanted)
+    wave: NDArray[np.float64] = np.sin(2 * np.pi * np.outer(wanted, moments)).mean(axis=0)
     ramp = min(round(_RAMP_S * rate), count // 2)
     if ramp:
         rise = np.linspace(0.0, 1.0, ramp, endpoint=False)
         wave[:ramp] *= rise
         wave[count - ramp :] *= rise[::-1]
+    return _scaled(wave, level_db)
+
+
+def _scaled(wave: NDArray[np.float64], level_db: float) -> Samples:
     return np.round(wave * (32767.0 * 10 ** (min(level_db, 0.0) / 20))).astype(np.int16)
 
 
@@ -64,8 +68,7 @@ def congestion(rate: int) -> Samples:
 
 def dial(rate: int) -> Samples:
     """One second of dial tone, 425 Hz, whole periods and no ramps: it loops without a seam."""
-    moments = np.arange(rate) / rate
-    return np.round(np.sin(2 * np.pi * 425.0 * moments) * (32767.0 * 10 ** (-12 / 20))).astype(np.int16)
+    return _scaled(np.sin(2 * np.pi * 425.0 * np.arange(rate) / rate), -12.0)
 
 
 def digit(key: str, seconds: float, rate: int, level_db: float = -9.0) -> Samples:

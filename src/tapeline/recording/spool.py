@@ -2,14 +2,24 @@
 
 Order is everything here. A folder is made whole before its audio grows: audio file with its header, manifest, both synced, then the
 folders that name them. Manifests are replaced, never rewritten: written beside, synced, renamed, folder synced. So at any moment
-there is a manifest that can be read, or none yet and no audio worth having. Everything blocks; callers use threads.
+there is a manifest that can be read, or none yet and no audio worth having. A folder is released by renaming it first, so it is
+never half there. Everything blocks; callers use threads.
+
+A full disk must not keep a recording from ending, and ending needs a new manifest. So the root holds a small reserve file, which is
+given up for a manifest that finds no room, and put back when a recording begins.
+
+What is found in the spool is not trusted: whatever a crash, a power cut or a broken disk left, recovery keeps all audio, and one bad
+folder hinders no other.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import shutil
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,20 +27,31 @@ from tapeline.audio import wav
 from tapeline.audio.errors import DamagedWave
 from tapeline.core.ids import ZERO_ID, is_id
 from tapeline.recording.errors import UnknownRecording
-from tapeline.recording.manifest import Manifest
+from tapeline.recording.manifest import Manifest, ManifestState
+from tapeline.recording.timeline import Timeline
 
-__all__ = ["AUDIO", "MANIFEST", "Spool"]
+__all__ = ["AUDIO", "MANIFEST", "RESERVE", "Spool"]
+
+log = logging.getLogger(__name__)
 
 AUDIO = "audio.wav"
 MANIFEST = "manifest.json"
+RESERVE = "reserve"
+RESERVE_BYTES = 1 << 18
 _NEW = "manifest.new"
+_UNREADABLE = "manifest.unreadable"
+_RELEASED = ".released"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_SETTLED_S = 2.0  # a file system's clock may be coarse: what changed within it may change again unseen
 
 
 class Spool:
-    """Methods raise OSError where the disk refuses, UnknownRecording where there is nothing to read."""
+    """Methods raise OSError where the disk refuses, UnknownRecording where there is nothing to read. Safe from several threads, as
+    long as each recording is worked on by one at a time."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._growing: dict[str, tuple[int, int, int]] = {}  # manifests known to say "recording": inode, time, size
         root.mkdir(parents=True, exist_ok=True)
 
     def path(self, recording_id: str) -> Path:
@@ -42,6 +63,7 @@ class Spool:
     def create(self, manifest: Manifest) -> Path:
         """Make the folder; the audio file that a tap may append to. Nothing is left behind where the disk refuses."""
         folder = self.path(manifest.id)
+        self._put_reserve()
         folder.mkdir()
         try:
             audio = folder / AUDIO
@@ -49,7 +71,7 @@ class Spool:
                 file.write(wav.header(manifest.rate, manifest.channels, None))
                 file.flush()
                 os.fsync(file.fileno())
-            self.write(manifest)
+            self._replace(manifest)
             _sync(self.root)
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
@@ -58,6 +80,127 @@ class Spool:
 
     def write(self, manifest: Manifest) -> None:
         """Replace the manifest, as one step that a crash cannot cut in two."""
+        self._with_reserve(lambda: self._replace(manifest))
+
+    def read(self, recording_id: str) -> Manifest:
+        try:
+            manifest = Manifest.from_json((self.path(recording_id) / MANIFEST).read_bytes())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UnknownRecording(f"the spool holds no recording {recording_id}") from error
+        if manifest.id != recording_id:
+            raise UnknownRecording(f"the manifest of {recording_id} is that of another recording")
+        return manifest
+
+    def finish(self, manifest: Manifest) -> Manifest:
+        """Complete the audio's header from its size and keep the final manifest. What was kept is what the file really holds.
+
+        A recording that could not even make its folder gets one now, with its manifest alone, so that its failure is told.
+        """
+        folder = self.path(manifest.id)
+        audio = folder / AUDIO
+        self._with_reserve(lambda: folder.mkdir(exist_ok=True))
+        found = _completed(audio, manifest)
+        state: ManifestState = "failed" if manifest.state == "failed" else "stopped"
+        final = replace(manifest, rate=found.rate, channels=found.channels, frames=found.frames, state=state)
+        self.write(final)
+        _sync(self.root)
+        return final
+
+    def complete(self) -> list[str]:
+        """The ids of all recordings that wait to be finished by the worker, oldest first. Cheap where most are still growing."""
+        found = []
+        folders = self._folders()
+        for folder in folders:
+            try:
+                stamp = self._stamp(folder)
+                if self._growing.get(folder.name) == stamp:
+                    continue
+                manifest = self.read(folder.name)
+            except (UnknownRecording, OSError):
+                continue
+            if manifest.state != "recording":
+                found.append((manifest.created, manifest.id))
+                self._growing.pop(folder.name, None)
+            elif time.time() - stamp[1] / 1e9 > _SETTLED_S:
+                self._growing[folder.name] = stamp
+        for gone in self._growing.keys() - {folder.name for folder in folders}:
+            del self._growing[gone]
+        return [recording_id for _, recording_id in sorted(found)]
+
+    def recover(self, wall: float, skip: Collection[str] = ()) -> list[Manifest]:
+        """Complete every recording that a crash cut off: header mended, manifest marked `recovered`. `skip` names those that are alive.
+
+        A folder whose manifest is missing or unreadable keeps its audio, under its own id and, unless the manifest still tells, the
+        zero account. One that holds neither manifest nor audio is the remains of a start that never came to be, and is removed; so
+        is what a release left half done. A folder that cannot be recovered now is left as it is, and told in the log.
+        """
+        recovered = []
+        for leftover in [path for path in self.root.iterdir() if path.name.endswith(_RELEASED)]:
+            shutil.rmtree(leftover, ignore_errors=True)
+        for folder in self._folders():
+            if folder.name in skip:
+                continue
+            try:
+                manifest = self._interrupted(folder)
+                if manifest is not None:
+                    recovered.append(self._recovered(manifest, folder / AUDIO, wall))
+            except OSError as error:
+                log.error("a recording in the spool could not be recovered: %s", error, extra={"recording": folder.name})
+        return recovered
+
+    def _interrupted(self, folder: Path) -> Manifest | None:
+        """The manifest of a recording that was cut off, as far as there is one; None where the folder holds none."""
+        try:
+            manifest = self.read(folder.name)
+        except UnknownRecording:
+            audio = folder / AUDIO
+            if not audio.exists() or audio.stat().st_size <= wav.HEADER_SIZE:
+                shutil.rmtree(folder, ignore_errors=True)
+                return None
+            return _pieced_together(folder)
+        return manifest if manifest.state == "recording" else None
+
+    def _recovered(self, manifest: Manifest, audio: Path, wall: float) -> Manifest:
+        found = _completed(audio, manifest)
+        began = manifest.started if manifest.started is not None else manifest.created
+        timeline = Timeline(manifest.timeline)
+        timeline.add(found.duration_s, "recovered")
+        whole = replace(
+            manifest,
+            recovered=True,
+            reason="crash",
+            started=began,
+            ended=max(began, min(began + found.duration_s, wall)),
+            state="recording",
+            timeline=timeline.as_dicts(),
+        )
+        return self.finish(whole)
+
+    def release(self, recording_id: str) -> None:
+        """Remove the folder: the audio is safe elsewhere. Nothing where there is none."""
+        folder = self.path(recording_id)
+        going = folder.with_name(folder.name + _RELEASED)
+        try:
+            folder.rename(going)
+        except FileNotFoundError:
+            pass  # released before; perhaps not to the end
+        except OSError:
+            shutil.rmtree(going, ignore_errors=True)  # in the way: what an earlier release left
+            folder.rename(going)
+        shutil.rmtree(going, ignore_errors=True)
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self.root).free
+
+    def _folders(self) -> list[Path]:
+        with os.scandir(self.root) as entries:
+            return sorted(Path(entry.path) for entry in entries if is_id(entry.name) and entry.is_dir(follow_symlinks=False))
+
+    def _stamp(self, folder: Path) -> tuple[int, int, int]:
+        found = (folder / MANIFEST).stat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _replace(self, manifest: Manifest) -> None:
         folder = self.path(manifest.id)
         new = folder / _NEW
         with new.open("wb") as file:
@@ -67,101 +210,55 @@ class Spool:
         new.rename(folder / MANIFEST)
         _sync(folder)
 
-    def read(self, recording_id: str) -> Manifest:
+    def _with_reserve(self, work: Callable[[], None]) -> None:
+        """Do `work`; where the disk has no room, once more with the reserve given up."""
         try:
-            return Manifest.from_json((self.path(recording_id) / MANIFEST).read_bytes())
-        except FileNotFoundError as error:
-            raise UnknownRecording(f"the spool holds no recording {recording_id}") from error
+            work()
+        except OSError as error:
+            if error.errno not in _NO_ROOM or not (self.root / RESERVE).exists():
+                raise
+            (self.root / RESERVE).unlink(missing_ok=True)
+            work()
 
-    def finish(self, manifest: Manifest) -> Manifest:
-        """Complete the audio's header from its size and keep the final manifest. What was kept is what the file really holds.
-
-        A recording that could not even make its folder gets one now, with its manifest alone, so that its failure is told.
-        """
-        folder = self.path(manifest.id)
-        folder.mkdir(exist_ok=True)
-        audio = folder / AUDIO
-        frames = 0
-        if audio.exists():
-            frames = wav.complete(audio, rate=manifest.rate, channels=manifest.channels).frames
-            with audio.open("rb") as file:
-                os.fsync(file.fileno())
-        final = replace(manifest, frames=frames, state="failed" if manifest.state == "failed" else "stopped")
-        self.write(final)
-        _sync(self.root)
-        return final
-
-    def complete(self) -> list[str]:
-        """The ids of all recordings that wait to be finished by the worker, oldest first."""
-        found = []
-        for folder in self._folders():
-            try:
-                manifest = self.read(folder.name)
-            except (UnknownRecording, OSError):
-                continue
-            if manifest.state != "recording":
-                found.append((manifest.created, manifest.id))
-        return [recording_id for _, recording_id in sorted(found)]
-
-    def recover(self, wall: float, skip: Collection[str] = ()) -> list[Manifest]:
-        """Complete every recording that a crash cut off: header mended, manifest marked `recovered`. `skip` names those that are alive.
-
-        A folder whose manifest is missing or unreadable keeps its audio, under its own id and the zero account. One that holds neither
-        manifest nor audio is the remains of a start that never came to be, and is removed.
-        """
-        recovered = []
-        for folder in self._folders():
-            if folder.name in skip:
-                continue
-            audio = folder / AUDIO
-            try:
-                manifest = self.read(folder.name)
-            except UnknownRecording:
-                if not audio.exists() or audio.stat().st_size <= wav.HEADER_SIZE:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    continue
-                rate, channels = _shape(audio)
-                created = audio.stat().st_mtime
-                manifest = Manifest(id=folder.name, account=ZERO_ID, rate=rate, channels=channels, created=created, started=created)
-            if manifest.state == "recording":
-                recovered.append(self._recovered(manifest, audio, wall))
-        return recovered
-
-    def _recovered(self, manifest: Manifest, audio: Path, wall: float) -> Manifest:
-        frames = wav.complete(audio, rate=manifest.rate, channels=manifest.channels).frames if audio.exists() else 0
-        began = manifest.started if manifest.started is not None else manifest.created
-        ended = min(began + frames / manifest.rate, wall)
-        event = {"at": round(frames / manifest.rate, 3), "event": "recovered"}
-        whole = replace(
-            manifest, recovered=True, reason="crash", frames=frames, started=began, ended=ended, timeline=(*manifest.timeline, event)
-        )
-        return self.finish(whole)
-
-    def release(self, recording_id: str) -> None:
-        """Remove the folder: the audio is safe elsewhere. The manifest goes last, so a crash on the way leaves nothing unexplained."""
-        folder = self.path(recording_id)
-        if not folder.exists():
+    def _put_reserve(self) -> None:
+        """Raises OSError where there is no room for it: then there is none for a recording either."""
+        path = self.root / RESERVE
+        if path.exists():
             return
-        for path in folder.iterdir():
-            if path.name != MANIFEST:
-                path.unlink(missing_ok=True)
-        (folder / MANIFEST).unlink(missing_ok=True)
-        folder.rmdir()
-
-    def free_bytes(self) -> int:
-        return shutil.disk_usage(self.root).free
-
-    def _folders(self) -> list[Path]:
-        return sorted(path for path in self.root.iterdir() if is_id(path.name) and path.is_dir())
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
 
 
-def _shape(audio: Path) -> tuple[int, int]:
-    """Rate and channels as the audio's own header says; telephone's where it says nothing."""
+def _completed(audio: Path, manifest: Manifest) -> wav.WavInfo:
+    """Mend the audio's header; what the file holds. No file holds nothing."""
+    if not audio.exists():
+        return wav.WavInfo(manifest.rate, manifest.channels, 0, wav.HEADER_SIZE)
+    return wav.complete(audio, rate=manifest.rate, channels=manifest.channels)
+
+
+def _pieced_together(folder: Path) -> Manifest:
+    """A manifest for audio whose own cannot be read: what is legible of it, the audio's header, the folder's name."""
+    audio = folder / AUDIO
+    created = audio.stat().st_mtime
+    known = {"account": ZERO_ID, "created": created, "started": created}
     try:
         found = wav.info(audio)
-    except (DamagedWave, OSError):
-        return 8000, 1
-    return found.rate, found.channels
+        known |= {"rate": found.rate, "channels": found.channels}
+    except DamagedWave:
+        pass  # then the manifest's, or a telephone's
+    text = b""
+    path = folder / MANIFEST
+    if path.exists():
+        text = path.read_bytes()
+        (folder / _UNREADABLE).write_bytes(text)
+    # Whatever state it told, its audio is to be finished, and under the name it lies under.
+    return replace(Manifest.salvage(text, id=folder.name, **known), id=folder.name, state="recording")
 
 
 def _sync(folder: Path) -> None:
