@@ -1,29 +1,34 @@
 """Speech for prompts, by espeak-ng where the extra `tapeline[speech]` is installed; kept on disk by text, language and rate.
 
-espeak-ng is one global machine within its library, so there is one of it in a process and one lock around it. Without it a prompt is
-a soft tone as long as the text would take to say: a caller hears that something is said, the log says once what is missing.
+text -> cache, or the speaking process (`espeak`) -> its samples at the wanted rate -> cache. The process is started at the first
+text that is not cached, serves one text at a time, and is started anew where a text brought it down or held it up. Without the
+extra a prompt is a soft tone as long as the text would take to say: a caller hears that something is said, and the log says once
+what is missing.
 
-Texts may be SSML (anything within `<speak>`); espeak-ng understands its common elements itself. All but one: `<audio src="...">` would
-let a text, and with it whoever can put a name into one, play any WAV file of this machine. Its alternative text is said instead.
+A text is SSML where it begins with `<speak`; espeak-ng knows its common elements. Texts may hold personal data: they are neither
+logged nor readable from the cache's file names.
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
+import json
 import logging
 import os
+import re
+import selectors
+import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+import weakref
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tapeline.audio import tones, wav
+from tapeline.audio import espeak, tones, wav
 from tapeline.audio.errors import DamagedWave
 from tapeline.audio.resample import resample
 
@@ -32,79 +37,96 @@ try:
 except ImportError:
     espeakng_loader = None
 
-__all__ = ["Speech"]
+__all__ = ["Speech", "voices"]
 
 log = logging.getLogger(__name__)
 
 Samples = NDArray[np.int16]
 
-_SYNCHRONOUS = 0x02  # AUDIO_OUTPUT_SYNCHRONOUS of espeak-ng's speak_lib.h: samples go to the callback, within the call
-_UTF8, _SSML, _PAUSE = 1, 0x10, 0x1000  # espeakCHARS_UTF8, espeakSSML, espeakENDPAUSE
-_POSITION_CHARACTER = 1
+MOST_CHARACTERS = 20_000
+_PATIENCE_S = 20.0  # for one text; ten minutes of speech take half a second
 _CHARACTERS_PER_S = 15.0
-_MOST_CHARACTERS = 20_000
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-_URI_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
+_STAND_IN_S = (0.5, 30.0)
+_CACHE_BYTES = 256 << 20
+_PRUNE_EVERY = 200
+# C0 controls are commands to espeak-ng (speak_lib.h, "embedded commands"), and a NUL would end the text.
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_TAGS = re.compile(r"<[^>]*>?")
+
+# BCP 47 tags that espeak-ng has under another name, or not at all but something near.
+_NAMES = {
+    "zh": "cmn", "zh-cn": "cmn", "zh-tw": "cmn", "zh-sg": "cmn", "zh-hans": "cmn", "zh-hant": "cmn", "cmn-cn": "cmn", "cmn-tw": "cmn",
+    "zh-hk": "yue", "zh-mo": "yue", "yue-cn": "yue", "yue-hk": "yue", "no": "nb", "nn": "nb", "no-no": "nb", "iw": "he", "in": "id",
+    "arb": "ar", "fil": "id", "tl": "id", "en-gb": "en", "en-au": "en", "en-nz": "en", "en-ie": "en", "en-in": "en", "en-za": "en",
+    "en-ca": "en-us", "en-sct": "en-gb-scotland", "es-es": "es", "fr-fr": "fr", "fr-lu": "fr-be", "fr-ca": "fr",
+}  # fmt: skip
+_LATIN_AMERICA = {"ar", "bo", "cl", "co", "cr", "cu", "do", "ec", "gt", "hn", "mx", "ni", "pa", "pe", "pr", "py", "sv", "us", "uy", "ve"}
 
 
-class _Espeak:
-    """The library, opened at first use. Raises OSError where it cannot be."""
-
-    def __init__(self, loader: ModuleType) -> None:
-        self._library = ctypes.CDLL(loader.get_library_path())
-        data = str(Path(loader.get_data_path()).parent).encode()
-        self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, 0)
-        if self.rate <= 0:
-            raise OSError(f"espeak-ng did not start ({self.rate})")
-        self._parts: list[Samples] = []
-        self._callback = _CALLBACK(self._take)  # kept here: the library only holds a pointer
-        self._library.espeak_SetSynthCallback(self._callback)
-        self._refuse = _URI_CALLBACK(lambda kind, uri, base: 1)  # 1: do not play it, say the alternative
-        self._library.espeak_SetUriCallback(self._refuse)
-
-    def _take(self, samples: Any, count: int, events: Any) -> int:
-        if samples and count > 0:
-            self._parts.append(np.ctypeslib.as_array(samples, shape=(count,)).astype(np.int16, copy=True))
-        return 0
-
-    def say(self, text: str, language: str) -> Samples:
-        for voice in _voices(language):
-            if self._library.espeak_SetVoiceByName(voice.encode()) == 0:
-                break
-        data = text.encode("utf-8", "replace")
-        flags = _UTF8 | _PAUSE | (_SSML if "<speak" in text else 0)
-        self._parts = []
-        self._library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, _POSITION_CHARACTER, 0, flags, None, None)
-        self._library.espeak_Synchronize()
-        parts, self._parts = self._parts, []
-        return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+def voices(language: str) -> list[str]:
+    """espeak-ng's names for a BCP 47 tag, best first; American English where it knows none."""
+    tag = language.strip().lower().replace("_", "-")
+    base, _, region = tag.partition("-")
+    found = [_NAMES.get(tag, tag)]
+    if base == "es" and region in _LATIN_AMERICA:
+        found.insert(0, "es-419")
+    shorter = tag.rpartition("-")[0]
+    found += [_NAMES.get(part, part) for part in (shorter, base) if part]
+    # English alone is British to espeak-ng; American to those who leave the region out.
+    if tag in ("", "en"):
+        found = []
+    return list(dict.fromkeys([*found, "en-us"]))
 
 
-def _voices(language: str) -> list[str]:
-    """espeak-ng's names for a BCP 47 tag, best first; English where it knows none."""
-    tag = language.strip().lower().replace("_", "-") or "en-us"
-    names = {"zh": "cmn", "zh-cn": "cmn", "zh-tw": "cmn", "no": "nb", "en": "en-us"}
-    return [names.get(tag, tag), names.get(tag.partition("-")[0], tag.partition("-")[0]), "en-us"]
+class _Speaker:
+    """The speaking process, one text at a time. Raises OSError where it does not start, dies or takes too long."""
 
-
-_lock = threading.Lock()
-_espeak: _Espeak | None = None
-_warned = False
-
-
-def _machine() -> _Espeak | None:
-    """The one machine of this process, None where there is none. Call it under the lock."""
-    global _espeak, _warned
-    if _espeak is None and espeakng_loader is not None and not _warned:
+    def __init__(self) -> None:
+        command = [sys.executable, "-I", "-S", espeak.__file__, espeakng_loader.get_library_path(), espeakng_loader.get_data_path()]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.close = weakref.finalize(self, _end, self._process)
         try:
-            _espeak = _Espeak(espeakng_loader)
-        except (OSError, AttributeError) as error:
-            _warned = True
-            log.warning("speech is not available, prompts are tones: %s", error)
-    elif _espeak is None and not _warned:
-        _warned = True
-        log.warning("speech is not installed, prompts are tones: pip install 'tapeline[speech]'")
-    return _espeak
+            self.rate = int.from_bytes(self._read(4, time.monotonic() + _PATIENCE_S), "little")
+            if not self.rate:
+                raise OSError("espeak-ng does not start")
+        except OSError:
+            self.close()
+            raise
+
+    def say(self, text: str, language: str, ssml: bool) -> Samples:
+        assert self._process.stdin is not None
+        asked = {"text": text, "voices": voices(language), "ssml": ssml}
+        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+        self._process.stdin.flush()
+        until = time.monotonic() + _PATIENCE_S
+        size = int.from_bytes(self._read(4, until), "little")
+        return np.frombuffer(self._read(size, until), "<i2").astype(np.int16)
+
+    def _read(self, size: int, until: float) -> bytes:
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        got = bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            while len(got) < size:
+                if not selector.select(max(0.0, until - time.monotonic())):
+                    raise TimeoutError("espeak-ng takes too long")
+                piece = os.read(descriptor, min(1 << 20, size - len(got)))
+                if not piece:
+                    raise BrokenPipeError("espeak-ng ended")
+                got += piece
+        return bytes(got)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                pass  # a text that it did not live to read
 
 
 class Speech:
@@ -112,43 +134,103 @@ class Speech:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
+        self._lock = threading.Lock()
+        self._speaker: _Speaker | None = None
+        self._absent = False
+        self._kept = 0
 
     @property
     def available(self) -> bool:
-        with _lock:
-            return _machine() is not None
+        """Whether there is a voice. Starts it, which takes some ten milliseconds."""
+        with self._lock:
+            return self._started() is not None
+
+    def close(self) -> None:
+        """End the speaking process. A later `say` starts another."""
+        with self._lock:
+            self._stop()
 
     def say(self, text: str, language: str = "en-US", rate: int = 8000) -> Samples:
-        """`text` spoken: int16[n], mono, at `rate`. Texts beyond 20 000 characters are cut. Blocks, tens of milliseconds a sentence."""
-        text = text.replace("\0", " ").strip()[:_MOST_CHARACTERS]
+        """`text` spoken: int16[n], mono, at `rate`. Texts beyond 20 000 characters are cut. Blocks, milliseconds a sentence."""
+        text = _CONTROLS.sub(" ", text).strip()[:MOST_CHARACTERS]
         if not text:
             return np.zeros(0, np.int16)
         key = hashlib.sha256(f"{language}\0{rate}\0{text}".encode("utf-8", "replace")).hexdigest()
         path = self._cache / key[:2] / f"{key}.wav"
         try:
-            return wav.read(path)[0][:, 0]
-        except (OSError, DamagedWave, IndexError):
+            samples, kept_rate = wav.read(path)
+            if kept_rate == rate:
+                return samples[:, 0]
+        except (OSError, DamagedWave):
             pass  # not said before, or a file that is no use any more
-        with _lock:
-            machine = _machine()
-            spoken = machine.say(text, language) if machine is not None else None
-        if spoken is None or machine is None:
+        with self._lock:
+            spoken = self._spoken(text, language)
+        if spoken is None:
             return _stand_in(text, rate)
-        samples = resample(spoken, machine.rate, rate)
-        self._keep(path, lambda new: wav.write(new, samples, rate))
+        samples = resample(*spoken, rate)
+        self._keep(path, samples, rate)
         return samples
 
-    def _keep(self, path: Path, write: Callable[[Path], None]) -> None:
+    def _spoken(self, text: str, language: str) -> tuple[Samples, int] | None:
+        """The text as espeak-ng says it and its rate. SSML that brings it down is said without its markup."""
+        ssml = text.startswith("<speak")
+        tries = [(text, True), (_TAGS.sub(" ", text), False)] if ssml else [(text, False)]
+        for attempt, marked in tries:
+            speaker = self._started()
+            if speaker is None:
+                return None
+            try:
+                return speaker.say(attempt, language, marked), speaker.rate
+            except OSError as error:
+                log.warning("a text could not be said%s: %s", " as SSML" if marked else "", error)
+                self._stop()
+        return None
+
+    def _started(self) -> _Speaker | None:
+        if self._speaker is None and not self._absent:
+            try:
+                if espeakng_loader is None:
+                    raise OSError("not installed; pip install 'tapeline[speech]'")
+                self._speaker = _Speaker()
+            except OSError as error:
+                self._absent = True
+                log.warning("there is no speech, prompts are tones: %s", error)
+        return self._speaker
+
+    def _stop(self) -> None:
+        if self._speaker is not None:
+            self._speaker.close()
+            self._speaker = None
+
+    def _keep(self, path: Path, samples: Samples, rate: int) -> None:
         """Into the cache in one step; a disk that refuses costs only the next synthesis."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".new")
             os.close(descriptor)
-            write(Path(name))
-            Path(name).rename(path)
+            try:
+                wav.write(Path(name), samples, rate)
+                Path(name).rename(path)
+            except OSError:
+                Path(name).unlink(missing_ok=True)
+                raise
+            self._kept += 1
+            if self._kept % _PRUNE_EVERY == 0:
+                self._prune()
         except OSError as error:
-            log.warning("speech is not kept: %s", error)
+            log.warning("speech is not kept: %s", error.strerror)
+
+    def _prune(self) -> None:
+        """Texts with variables in them are said once and never again: forget the oldest beyond 256 MB."""
+        found = sorted(((path.stat(), path) for path in self._cache.glob("??/*")), key=lambda item: item[0].st_mtime)
+        surplus = sum(stat.st_size for stat, _ in found) - _CACHE_BYTES
+        for stat, path in found:
+            if surplus <= 0:
+                return
+            path.unlink(missing_ok=True)
+            surplus -= stat.st_size
 
 
 def _stand_in(text: str, rate: int) -> Samples:
-    return tones.tone([350.0, 440.0], max(0.5, len(text) / _CHARACTERS_PER_S), rate, level_db=-24.0)
+    shortest, longest = _STAND_IN_S
+    return tones.tone([350.0, 440.0], min(longest, max(shortest, len(text) / _CHARACTERS_PER_S)), rate, level_db=-24.0)
