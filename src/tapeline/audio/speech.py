@@ -83,7 +83,9 @@ class _Speaker:
 
     def __init__(self) -> None:
         command = [sys.executable, "-I", "-S", espeak.__file__, espeakng_loader.get_library_path(), espeakng_loader.get_data_path()]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        pipe = subprocess.PIPE
+        # A process group of its own: an interrupt at the terminal is for the server, which still has something to say.
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, process_group=0)
         self.close = weakref.finalize(self, _end, self._process)
         try:
             self.rate = int.from_bytes(self._read(4, time.monotonic() + _PATIENCE_S), "little")
@@ -174,7 +176,8 @@ class Speech:
     def _spoken(self, text: str, language: str) -> tuple[Samples, int] | None:
         """The text as espeak-ng says it and its rate. SSML that brings it down is said without its markup."""
         ssml = text.startswith("<speak")
-        tries = [(text, True), (_TAGS.sub(" ", text), False)] if ssml else [(text, False)]
+        # Twice, since the process may have died of something else since the last text.
+        tries = [(text, True), (_TAGS.sub(" ", text), False)] if ssml else [(text, False)] * 2
         for attempt, marked in tries:
             speaker = self._started()
             if speaker is None:
