@@ -84,10 +84,10 @@ class Prompts:
     async def _recording(self, recording_id: str, rate: int) -> Samples:
         path = self._spool.path(recording_id) / "audio.wav"
         try:
-            return await self._thread(lambda: files.load(path, rate))
+            body = await self._thread(path.read_bytes)
         except OSError:  # finished and released from the spool, perhaps a moment ago
             body = await self._stored(recording_id)
-            return await self._thread(lambda: files.load(body, rate))
+        return await self._thread(lambda: files.load(body, rate))
 
     async def _local(self, name: str, rate: int) -> Samples:
         folder = self._folder.resolve()

@@ -87,7 +87,6 @@ class Call:
         self._listener: Listener | None = None
         self._answer: bytes | None = None  # what our 200 carries; None while an offer of ours waits for its answer
         self._offer: bytes | None = None  # ours, where the INVITE brought none
-        self._dtmf_known = False
         self._heard = False  # the peer's first packet came
         self._hangup: tuple[Literal["local", "remote"], str, str] | None = None
         self.status: CallStatus = "ringing"
@@ -120,7 +119,6 @@ class Call:
 
     def _agree(self, agreed: offer_answer.Agreed) -> None:
         self._answer = agreed.sdp
-        self._dtmf_known = agreed.dtmf_payload_type is not None
         self.leg.configure(stream_spec(agreed, self._kit.settings.server.media_timeout_seconds))
 
     def ring(self) -> None:

@@ -90,7 +90,13 @@ class WorkerProcess:
     async def _run_once(self) -> None:
         environment = os.environ | {VARIABLE: self._config.to_json()}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tapeline.delivery.worker", stdin=PIPE, stdout=PIPE, env=environment
+            sys.executable,
+            "-m",
+            "tapeline.delivery.worker",
+            stdin=PIPE,
+            stdout=PIPE,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C at the terminal is for the server, which stops its worker last
         )
         self._process = process
         if self._stopping.is_set():
