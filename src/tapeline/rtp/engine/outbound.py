@@ -175,7 +175,7 @@ def send_digit(shard: state.Shard, leg: state.Leg, when: int, n: int) -> None:
         leg.dial_stamp = leg.out_stamp
     span = leg.dialled + n
     goal = leg.dial_ms * leg.rate_ms
-    end = span >= goal
+    end = 1 if span >= goal else 0
     reported = span * leg.dtmf_rate // leg.rate
     if reported > 65535:
         reported = 65535

@@ -186,7 +186,7 @@ def write_events(shard: state.Shard) -> None:
 def write_frames(shard: state.Shard, tap: state.Tap, offset: int, n: int) -> int:
     """Append `n` bytes of the shard's frames; what was written, or the error's number below zero."""
     try:
-        return os.write(tap.fd, memoryview(shard.frames).cast("B")[offset : offset + n])
+        return os.write(tap.fd, memoryview(shard.frames.data).cast("B")[offset : offset + n])
     except InterruptedError:
         return 0
     except OSError as error:

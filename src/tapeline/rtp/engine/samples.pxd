@@ -12,6 +12,7 @@ cdef void move(short* ring, int mask, long long pos, long long n, long long delt
 cdef void zero(int* acc, int n) noexcept nogil
 @cython.locals(i=cython.int)
 cdef void add(int* acc, int at, const short* pcm, long long offset, int n, int gain) noexcept nogil
+@cython.locals(v=cython.int)
 cdef int pick(const short* ring, int mask, long long horizon, long long pos) noexcept nogil
 @cython.locals(first=cython.longlong, last=cython.longlong, place=cython.int, count=cython.int, at=cython.int, left=cython.int)
 cdef void gather(int* acc, const short* ring, int mask, long long horizon, int source, int target, long long pos, int n, int gain) noexcept nogil

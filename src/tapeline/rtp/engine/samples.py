@@ -106,10 +106,12 @@ def pick(ring: state.Samples, mask: int, horizon: int, pos: int) -> int:
     """One sample of a ring, silence where it holds nothing."""
     if pos >= horizon or pos < horizon - mask - 1:
         return 0
+    v = 0
     if cython.compiled:
-        return ring[pos & mask]
+        v = ring[pos & mask]
     else:
-        return ring.item(pos & mask)
+        v = int(ring[pos & mask])
+    return v
 
 
 def gather(acc: state.Mix, ring: state.Samples, mask: int, horizon: int, source: int, target: int, pos: int, n: int, gain: int) -> None:
@@ -134,49 +136,31 @@ def gather(acc: state.Mix, ring: state.Samples, mask: int, horizon: int, source:
 
 def convert(acc: state.Mix, ring: state.Samples, mask: int, horizon: int, source: int, target: int, pos: int, n: int, gain: int) -> None:
     """`gather` between two rates: half-band filters for a ratio of two, a straight line between neighbours for all others."""
-    if source == 2 * target:
-        if cython.compiled:
-            for i in range(n):
-                at = 2 * (pos + i)
-                v = 16 * pick(ring, mask, horizon, at)
-                v += 9 * (pick(ring, mask, horizon, at - 1) + pick(ring, mask, horizon, at + 1))
-                v -= pick(ring, mask, horizon, at - 3) + pick(ring, mask, horizon, at + 3)
-                acc[i] += ((v >> 5) * gain) >> 12
-        else:
-            x = fetch(ring, mask, horizon, 2 * pos - 3, 2 * n + 6)
-            v = 16 * x[3 : 2 * n + 3 : 2] + 9 * (x[2 : 2 * n + 2 : 2] + x[4 : 2 * n + 4 : 2])
-            v -= x[0 : 2 * n : 2] + x[6 : 2 * n + 6 : 2]
-            acc[:n] += ((v >> 5) * gain) >> 12
+    if not cython.compiled:
+        convert_array(acc, ring, mask, horizon, source, target, pos, n, gain)
+    elif source == 2 * target:
+        for i in range(n):
+            at = 2 * (pos + i)
+            v = 16 * pick(ring, mask, horizon, at)
+            v += 9 * (pick(ring, mask, horizon, at - 1) + pick(ring, mask, horizon, at + 1))
+            v -= pick(ring, mask, horizon, at - 3) + pick(ring, mask, horizon, at + 3)
+            acc[i] += ((v >> 5) * gain) >> 12
     elif target == 2 * source:
-        if cython.compiled:
-            for i in range(n):
-                at = (pos + i) >> 1
-                v = pick(ring, mask, horizon, at)
-                if (pos + i) & 1:
-                    v = 9 * (v + pick(ring, mask, horizon, at + 1))
-                    v -= pick(ring, mask, horizon, at - 1) + pick(ring, mask, horizon, at + 2)
-                    v >>= 4
-                acc[i] += (v * gain) >> 12
-        else:
-            places = np.arange(pos, pos + n)
-            x = fetch(ring, mask, horizon, (pos >> 1) - 1, (n >> 1) + 5)
-            at = (places >> 1) - (pos >> 1) + 1
-            between = (9 * (x[at] + x[at + 1]) - x[at - 1] - x[at + 2]) >> 4
-            acc[:n] += (np.where(places & 1, between, x[at]) * gain) >> 12
-    elif cython.compiled:
+        for i in range(n):
+            at = (pos + i) >> 1
+            v = pick(ring, mask, horizon, at)
+            if (pos + i) & 1:
+                v = 9 * (v + pick(ring, mask, horizon, at + 1))
+                v -= pick(ring, mask, horizon, at - 1) + pick(ring, mask, horizon, at + 2)
+                v >>= 4
+            acc[i] += (v * gain) >> 12
+    else:
         for i in range(n):
             at = (pos + i) * source // target
             part = (pos + i) * source - at * target
             v = pick(ring, mask, horizon, at)
             v += (pick(ring, mask, horizon, at + 1) - v) * part // target
             acc[i] += (v * gain) >> 12
-    else:
-        exact = np.arange(pos, pos + n) * source
-        first = pos * source // target
-        at = exact // target - first
-        x = fetch(ring, mask, horizon, first, n * source // target + 3)
-        v = x[at] + ((x[at + 1] - x[at]) * (exact % target) / target).astype(np.int32)
-        acc[:n] += (v * gain) >> 12
 
 
 def saturate(acc: state.Mix, n: int, out: state.Samples, offset: int, stride: int) -> int:
@@ -261,3 +245,26 @@ if not cython.compiled:
         out = np.zeros(n, np.int32)
         gather(out, ring, mask, horizon, 1, 1, pos, n, 4096)
         return out
+
+    def convert_array(
+        acc: state.Mix, ring: state.Samples, mask: int, horizon: int, source: int, target: int, pos: int, n: int, gain: int
+    ) -> None:
+        """`convert`, a whole array at a time."""
+        if source == 2 * target:
+            x = fetch(ring, mask, horizon, 2 * pos - 3, 2 * n + 6)
+            v = 16 * x[3 : 2 * n + 3 : 2] + 9 * (x[2 : 2 * n + 2 : 2] + x[4 : 2 * n + 4 : 2])
+            v = (v - x[0 : 2 * n : 2] - x[6 : 2 * n + 6 : 2]) >> 5
+        elif target == 2 * source:
+            places = np.arange(pos, pos + n)
+            x = fetch(ring, mask, horizon, (pos >> 1) - 1, (n >> 1) + 5)
+            at = (places >> 1) - (pos >> 1) + 1
+            between = (9 * (x[at] + x[at + 1]) - x[at - 1] - x[at + 2]) >> 4
+            v = np.where(places & 1, between, x[at])
+        else:
+            exact = np.arange(pos, pos + n) * source
+            first = pos * source // target
+            at = exact // target - first
+            x = fetch(ring, mask, horizon, first, n * source // target + 3)
+            step = (x[at + 1] - x[at]) * (exact % target)
+            v = x[at] + (np.sign(step) * (np.abs(step) // target)).astype(np.int32)
+        acc[:n] += (v * gain) >> 12
