@@ -1,4 +1,7 @@
-"""Identifiers. Every thing tapeline names has a random UUID (version 4) in its canonical, lower-case text form."""
+"""Identifiers: every thing that tapeline names has a random UUID (version 4), as canonical, lower-case text.
+
+The all-zero id stands for none where a platform's shape wants one. What the ids are of is not known here.
+"""
 
 from __future__ import annotations
 

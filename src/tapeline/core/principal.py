@@ -1,4 +1,7 @@
-"""Who asks: the account and the rights that a token, key or signed assertion stands for."""
+"""Who asks: the account and the rights that a token, key or signed assertion stands for.
+
+How a principal was made (which token, which platform's login) is the faces' affair; what it may do is asked here.
+"""
 
 from __future__ import annotations
 
