@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tapeline.testing import Plan, Tolerance, assert_heard, decode, spoken
+from tapeline.testing import LIVE, Plan, assert_heard, decode, spoken
 from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, caller_number, sipp_missing
 
@@ -36,7 +36,7 @@ def judge(server: Server, plans: list[Plan], seconds: float | None) -> None:
         number = caller_number(source)
         assert recording["tapeline"]["recovered"] is False, "it was finished, not cut off"
         file = decode(server.api.file(recording["id"]))
-        assert_heard(file, plans[number], Tolerance(start_s=0.3), seconds=seconds or file.seconds, name=f"the recording of caller {number}")
+        assert_heard(file, plans[number], LIVE, seconds=seconds or file.seconds, name=f"the recording of caller {number}")
 
 
 def test_calls_that_are_up_end_in_their_own_time_and_new_ones_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tapeline.testing import Plan, Tolerance, assert_heard, decode, spoken
+from tapeline.testing import LIVE, Plan, assert_heard, decode, spoken
 from tapeline.testing.process import until
 from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, caller_number, sipp_missing
@@ -22,7 +22,6 @@ pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(sipp_missing()), reason=
 
 CALLS = 6
 RECORDED_S = 4.0
-FROM_THE_ANSWER = Tolerance(start_s=0.3)
 
 
 def flow(milliseconds: int) -> dict[str, object]:
@@ -86,7 +85,7 @@ def test_a_full_disk_ends_recordings_with_its_reason_and_stops_nothing_else(tmp_
         for source, recording in server.api.recordings_by_source().items():
             file = decode(server.api.file(recording["id"]))
             assert 1.5 < file.seconds < 9
-            assert_heard(file, plans[caller_number(source)], FROM_THE_ANSWER, seconds=file.seconds, name=f"the recording of {source}")
+            assert_heard(file, plans[caller_number(source)], LIVE, seconds=file.seconds, name=f"the recording of {source}")
         # With room again, calls are recorded again.
         again = [Plan.of(spoken(800, 3))]
         assert SippCallers(tmp_path / "again", server.sip, again, seconds=3, ends="caller").run().successful == 1
@@ -137,4 +136,4 @@ def _judge(server: Server, plans: list[Plan]) -> None:
     assert len(recordings) == len(plans)
     for source, recording in server.api.recordings_by_source().items():
         file = server.api.file(recording["id"])
-        assert_heard(file, plans[caller_number(source)], FROM_THE_ANSWER, seconds=RECORDED_S, name=f"the recording of {source}")
+        assert_heard(file, plans[caller_number(source)], LIVE, seconds=RECORDED_S, name=f"the recording of {source}")

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 from tapeline.testing.alignment import offset_between
 from tapeline.testing.clock import FakeClock
-from tapeline.testing.listening import Heard, Problem, Report, Tolerance, assert_heard, decode, listen
+from tapeline.testing.listening import LIVE, Heard, Problem, Report, Tolerance, assert_heard, decode, listen
 from tapeline.testing.network import Datagram, Impairment, LossyNetwork, Node, run
 from tapeline.testing.plan import Plan, Segment, anything, quiet, spoken, tone
 from tapeline.testing.rtpsource import RtpVoice, write_pcap
 from tapeline.testing.waveforms import Samples, alaw_encode, clicks, silence, sine, ulaw_decode, ulaw_encode
 
 __all__ = [
+    "LIVE",
     "Datagram",
     "FakeClock",
     "Heard",

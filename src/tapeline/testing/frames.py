@@ -49,6 +49,30 @@ class Frames:
         level = 10 * np.log10(np.maximum(2 * np.mean(rest**2, axis=1), 1e-12))
         return at, wave, level
 
+    def mended(self, at: float, frequency: float) -> tuple[float, float]:
+        """Of the frame at `at`, as a tone that slips once: the rest's level against the tone in dB, and the slip in cycles (0 to 0.5).
+
+        The frame is cut where the two parts, each with its own phase, leave the least; (0 dB, 0) for a frame that ends early.
+        """
+        first = round(at * self.rate)
+        block = self.samples[first : first + self.length]
+        edge = max(3, self.length // 40)  # so that each part is long enough to have a phase
+        if len(block) < self.length:
+            return 0.0, 0.0
+        angle = 2 * np.pi * frequency * (first + np.arange(self.length)) / self.rate
+        cosine, sine = np.cos(angle), np.sin(angle)
+        rows = np.stack([cosine * cosine, sine * sine, cosine * sine, block * cosine, block * sine])
+        total = np.concatenate([np.zeros((5, 1)), np.cumsum(rows, axis=1)], axis=1)
+        cuts = np.arange(edge, self.length - edge)
+        parts = [total[:, cuts], total[:, -1:] - total[:, cuts]]
+        fitted = [_solve(*part) for part in parts]
+        explained = sum(np.real(wave) * part[3] - np.imag(wave) * part[4] for wave, part in zip(fitted, parts, strict=True))
+        best = int(np.argmax(explained))
+        before, after = fitted[0][best], fitted[1][best]
+        rest = max(float(np.sum(block**2) - explained[best]), 1e-12)
+        slip = abs(float(np.angle(after * np.conj(before)))) / (2 * np.pi)
+        return 10 * np.log10(rest / max(float(explained[best]), 1e-12)), slip
+
     def name_at(self, at: float) -> str:
         """What sounds in the frame at `at`, in words for a report."""
         first = round(at * self.rate)
@@ -85,11 +109,17 @@ class Frames:
 def _fit(block: NDArray[np.float64], turn: NDArray[np.complex128]) -> NDArray[np.complex128]:
     """Least squares fit of a sine to each row: exact where a frame is no whole number of periods."""
     cosine, sine = np.real(turn), -np.imag(turn)
-    cc, ss, cs = (np.sum(product, axis=1) for product in (cosine * cosine, sine * sine, cosine * sine))
-    xc, xs = np.sum(block * cosine, axis=1), np.sum(block * sine, axis=1)
-    scale = cc * ss - cs * cs
-    fitted: NDArray[np.complex128] = (xc * ss - xs * cs) / scale - 1j * ((xs * cc - xc * cs) / scale)
-    return fitted
+    products = (cosine * cosine, sine * sine, cosine * sine, block * cosine, block * sine)
+    return _solve(*(np.sum(product, axis=1) for product in products))
+
+
+def _solve(
+    cc: NDArray[np.float64], ss: NDArray[np.float64], cs: NDArray[np.float64], xc: NDArray[np.float64], xs: NDArray[np.float64]
+) -> NDArray[np.complex128]:
+    """The amplitudes a - jb of a cos + b sin, from the sums of their products with each other and with the sound."""
+    scale = np.maximum(cc * ss - cs * cs, 1e-12)
+    amplitudes: NDArray[np.complex128] = (xc * ss - xs * cs) / scale - 1j * ((xs * cc - xc * cs) / scale)
+    return amplitudes
 
 
 def edge_between(channel: Frames, at: float, before: Segment, after: Segment, reach_s: float) -> float | None:

@@ -107,6 +107,24 @@ def test_a_dropped_packet_within_a_steady_tone_is_found() -> None:
     assert "jumps" in str(judged(dropped, steady))
 
 
+@pytest.mark.parametrize("frequency", [417, 1217, 2517])
+def test_single_samples_may_slip_where_that_is_allowed(frequency: float) -> None:
+    steady = Plan.of([tone(frequency, 2.0)])
+    places = list(range(6013, 9000, 160))
+    slipped = np.concatenate([np.delete(sound(steady), places, axis=0), np.zeros((len(places), 1))])
+    report = listen(Heard(slipped, RATE), steady, Tolerance(slip_s=0.00013))
+    assert report.ok, report
+    if frequency > 1000:  # below, a sample is no step to speak of
+        assert not judged(slipped, steady).ok
+
+
+@pytest.mark.parametrize("much", [80, 160, 240, 1000])
+def test_where_single_samples_may_slip_the_edges_tell_of_more(much: int) -> None:
+    samples = sound()
+    dropped = np.concatenate([samples[:20_040], samples[20_040 + much :], np.zeros((much, 2))])
+    assert not judged(dropped, tolerance=Tolerance(slip_s=0.00013, start_s=0.3, edge_s=0.004)).ok
+
+
 def test_a_missing_second_is_found() -> None:
     holed = sound()
     holed[16000:24000, 0] = 0
