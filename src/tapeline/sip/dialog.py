@@ -8,11 +8,13 @@ nothing of transactions or of what the dialog is used for.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
 from collections.abc import Container, Mapping, Sequence
 
 from tapeline.sip.config import Address, EndpointConfig, Flow, Transport
+from tapeline.sip.errors import MalformedMessage
 from tapeline.sip.headers import NameAddr, parse_name_addr
 from tapeline.sip.message import Field, Message, Request, Response
 from tapeline.sip.uri import Uri, host_port, parse_uri
@@ -26,6 +28,15 @@ def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def _routes(message: Message) -> list[str]:
+    """Record-Route, each value of it an address that can be read. Raises MalformedMessage."""
+    values = message.items("record-route")
+    for value in values:
+        if not parse_name_addr(value).uri.is_sip:
+            raise MalformedMessage("a Record-Route that is no SIP URI")
+    return values
 
 
 def contact_field(config: EndpointConfig, flow: Flow) -> Field:
@@ -61,11 +72,12 @@ class Dialog:
 
     @classmethod
     def of_invite(cls, request: Request, local_tag: str, flow: Flow, contact: Field) -> Dialog:
-        """The dialog of a UAS (RFC 3261 section 12.1.1)."""
+        """The dialog of a UAS (RFC 3261 section 12.1.1). Raises MalformedMessage where it could not be spoken to."""
         to, sender, theirs = request.to, request.from_, request.contact
         target = theirs.uri_text if theirs is not None else sender.uri_text
         dialog = cls(request.call_id, f"{to.text};tag={local_tag}", local_tag, sender.text, sender.tag, target, flow, contact)
-        dialog.route = request.items("record-route")
+        parse_uri(target)
+        dialog.route = _routes(request)
         dialog.remote_seq = request.cseq[0]
         via = request.via
         alone = len(request.items("via")) == 1 and not dialog.route
@@ -73,11 +85,14 @@ class Dialog:
         return dialog
 
     def confirmed_by(self, response: Response) -> Dialog:
-        """The dialog of a UAC that a response to its INVITE makes (section 12.1.2): a copy, since a fork makes several."""
-        to, theirs = response.to, response.contact
-        target = theirs.uri_text if theirs is not None else self.target
+        """The dialog of a UAC that a response to its INVITE makes (section 12.1.2): a copy, since a fork makes several.
+
+        What cannot be read of its Contact or Record-Route is passed over, so that the peer still gets ACK and BYE where the INVITE went.
+        """
+        to, target = response.to, self._moved_to(response)
         dialog = Dialog(self.call_id, self.local, self.local_tag, to.text, to.tag, target, self.flow, self.contact)
-        dialog.route = response.items("record-route")[::-1]
+        with contextlib.suppress(MalformedMessage):
+            dialog.route = _routes(response)[::-1]
         dialog.local_seq = self.local_seq
         address = _literal(parse_uri(target).host)
         peer = _literal(self.flow.remote[0])
@@ -88,9 +103,14 @@ class Dialog:
 
     def refresh(self, message: Message) -> None:
         """A new Contact in a re-INVITE or its 2xx moves the target (section 12.2)."""
-        theirs = message.contact
-        if theirs is not None and theirs.uri.is_sip:
-            self.target = theirs.uri_text
+        self.target = self._moved_to(message)
+
+    def _moved_to(self, message: Message) -> str:
+        with contextlib.suppress(MalformedMessage):
+            theirs = message.contact
+            if theirs is not None and theirs.uri.is_sip:
+                return theirs.uri_text
+        return self.target
 
     def in_order(self, request: Request) -> bool:
         """Whether the peer's request is not older than one before it (section 12.2.2)."""
