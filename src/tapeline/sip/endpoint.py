@@ -25,6 +25,7 @@ from tapeline.sip.uri import parse_uri
 
 __all__ = ["Endpoint"]
 
+_SHORTEST = 16  # octets; what is shorter is no message, but may keep a NAT's hole open
 DialogKey = tuple[str, str, str]
 
 
@@ -51,6 +52,9 @@ class Endpoint:
         layer.counters.received += 1
         if flow.transport != "udp":
             layer.streams.setdefault(flow, set())
+        if len(data) < _SHORTEST and not data.strip(b"\r\n\0"):
+            layer.counters.drop("keep-alive")
+            return
         try:
             message = parse_message(data)
             if isinstance(message, Response):

@@ -65,13 +65,13 @@ class Shell:
         kind, _, rest = where.partition(":")
         host, _, port = rest.rpartition(":")
         host = host.strip("[]")
+        if kind not in ("udp", "tcp") or not port.isdigit():
+            raise ValueError(f"a listener is udp:HOST:PORT or tcp:HOST:PORT, not {where!r}")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         if kind == "udp":
             address = self._listen_udp(family, host, int(port))
-        elif kind == "tcp":
-            address = await self._listen_tcp(family, host, int(port))
         else:
-            raise ValueError(f"a listener is udp:HOST:PORT or tcp:HOST:PORT, not {where!r}")
+            address = await self._listen_tcp(family, host, int(port))
         transport = cast(Transport, kind)
         self.listeners.append((transport, address))
         self._endpoint.add_listener(transport, address)
