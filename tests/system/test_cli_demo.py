@@ -58,6 +58,16 @@ def test_without_a_terminal_it_prints_lines_and_leaves_a_recording(tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_without_speech_both_sides_sound_tones_and_are_found(tmp_path: Path) -> None:
+    (tmp_path / "espeakng_loader.py").write_text('raise ImportError("as if it were not installed")\n')
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+    run = subprocess.run(COMMAND, capture_output=True, text=True, timeout=LONGEST_S, env=environment, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    file = recording_of(run.stdout)
+    assert level(file, 0) > 0.2 and level(file, 1) > 0.2
+
+
+@pytest.mark.slow
 def test_on_a_terminal_with_keep_the_server_stays_until_ctrl_c(tmp_path: Path) -> None:
     """Its screen is a pseudo-terminal; then the API answers with the token shown, and Ctrl-C ends the server too."""
     screen, terminal = pty.openpty()

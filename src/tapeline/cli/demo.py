@@ -165,7 +165,7 @@ class Watch:
             calls = (await asyncio.to_thread(self.server.get, "/v1.0/calls"))["result"]
             if calls:
                 self.call = calls[0]
-                self.tell("flow", "" if self.call["status"] == "hangup" else self.call["action"].get("type", ""))
+                self.tell("flow", "done" if self.call["status"] == "hangup" else self.call["action"].get("type", ""))
             recordings = (await asyncio.to_thread(self.server.get, "/v1.0/recordings"))["result"]
             if recordings:
                 self.recording = recordings[0]
@@ -186,14 +186,17 @@ async def _until(found: Callable[[], Found | None], what: str, timeout_s: float,
 
 
 def _voice(folder: Path, rate: int) -> NDArray[np.int16]:
-    """What the caller says: speech, or, where it is not installed, tones that no other call has."""
+    """What the caller says: speech, or, where it is not installed, tones in a rhythm of their own."""
     from tapeline.audio.speech import Speech
-    from tapeline.testing import Plan, spoken
+    from tapeline.testing import Plan, quiet, tone
 
     speech = Speech(folder / "speech")
     if speech.available:
         return speech.say(CALLER_SAYS, language="en-GB", rate=rate)
-    return Plan.of(spoken(7, 5, each=0.25)).voice(rate=rate)
+    rhythm = (0.4, 0.1, 0.2, 0.3, 0.6, 0.1, 0.1, 0.4, 0.2, 0.1, 0.5, 0.2, 0.3, 0.3, 0.1, 0.2)
+    return Plan.of([part for place, length in enumerate(rhythm) for part in (tone(417.0 + 100 * place, length), quiet(0.12))]).voice(
+        rate=rate
+    )
 
 
 @dataclass(frozen=True, slots=True)

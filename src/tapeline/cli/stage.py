@@ -88,13 +88,16 @@ class Stage:
         terminal.emit(f"{now - self.began:6.1f} s  {text}")
 
     def follow(self, ears: Ears, since: float, now: float, *, to_end: bool = False) -> None:
-        """Take in the sound of `ears`, which began at `since`, up to what is due now; all of it with `to_end`."""
+        """Take in the sound of `ears`, which began at `since`, up to what is due now; all of it, and no more to come, with `to_end`."""
         ears.listen()
         due = len(ears.windows) if to_end else min(len(ears.windows), max(0, int((now - since - DELAY_S) / WINDOW_S)))
         for place in range(self._heard, due):
             for person, peak in zip(self._people, ears.windows[place], strict=True):
                 self._hear(person, peak, since + place * WINDOW_S)
         self._heard = max(self._heard, due)
+        for person in self._people if to_end else ():
+            person.level = 0.0
+            self._fall_silent(person)
 
     def _hear(self, person: _Speaker, peak: float, at: float) -> None:
         person.level = peak
@@ -104,7 +107,11 @@ class Stage:
                 person.speaking = True
                 if self._live is None:
                     self._line(at, f"{person.name} speaks")
-        elif person.speaking and at - person.heard_at > HANGOVER_S:
+        elif at - person.heard_at > HANGOVER_S:
+            self._fall_silent(person)
+
+    def _fall_silent(self, person: _Speaker) -> None:
+        if person.speaking:
             person.speaking = False
             if self._live is None:
                 self._line(person.heard_at, f"{person.name} is silent")

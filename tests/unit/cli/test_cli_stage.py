@@ -50,6 +50,7 @@ def test_changes_are_told_once_each(tmp_path: Path, capsys: pytest.CaptureFixtur
         "   1.0 s  tapeline speaks",
         "   3.0 s  tapeline is silent",
         "   4.0 s  caller speaks",
+        "   6.0 s  caller is silent",
     ]
 
 
