@@ -307,8 +307,9 @@ def change_rate(shard: state.Shard, leg: state.Leg, rate: int) -> None:
     leg.rate = rate
     leg.rate_ms = rate // 1000
     leg.mask = RING // 2 - 1 if rate <= 8000 else RING - 1
-    clear(leg.ring, leg.mask, 0, leg.mask + 1)
-    clear(leg.out_ring, leg.mask, 0, leg.mask + 1)
+    if leg.configured:  # memory that was never touched is silent, and stays unused as long as it is not written
+        clear(leg.ring, leg.mask, 0, leg.mask + 1)
+        clear(leg.out_ring, leg.mask, 0, leg.mask + 1)
     leg.horizon = position(shard.now, rate)
     leg.out_horizon = leg.horizon
     leg.consumed = leg.horizon if leg.tapped else leg.horizon - LAG * leg.rate_ms

@@ -116,8 +116,8 @@ def obey(shard: state.Shard) -> None:
 
 
 def read_leg(shard: state.Shard, leg: state.Leg) -> None:
-    """Take what has come to a leg's RTP socket. A leg heard live has one packet due: it is not asked twice without need."""
-    limit = 1 if leg.live else BATCH
+    """Take what has come to a leg's RTP socket. A leg that is asked at each tick has one packet due: it is not asked twice without need."""
+    limit = 1 if leg.live or shard.read_ns <= leg.ptime_ns else BATCH
     while True:
         count = receive_batch(shard, leg.rtp, limit)
         for i in range(count):

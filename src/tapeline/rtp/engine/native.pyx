@@ -18,7 +18,7 @@ from tapeline.rtp.engine.structs cimport (
     BATCH, BLOCK, CHANNELS, EVENTS, FRAME, MIX, PACKET, RING, SEEN, SOURCES,
     Bus, Event, Header, Leg, Player, Report, Shard, Tap, bus_of, leg_of, player_of, tap_of,
 )
-from tapeline.rtp.engine.system cimport CONTROL, Net, open_epoll, write_events
+from tapeline.rtp.engine.system cimport CONTROL, Net, open_epoll, sockaddr_in6, write_events
 from tapeline.rtp.engine cimport wire
 
 cdef extern from "<sys/mman.h>":
@@ -98,6 +98,8 @@ def new_shard(int commands_fd, int events_fd, long long tick_ns, long long read_
         net.messages[i].msg_hdr.msg_name = &net.names[i]
         net.messages[i].msg_hdr.msg_iov = &net.places[i]
         net.messages[i].msg_hdr.msg_iovlen = 1
+        net.messages[i].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+        net.messages[i].msg_hdr.msg_controllen = CONTROL
         net.messages[i].msg_hdr.msg_control = net.control + i * CONTROL
     shard.header = <Header*>allocate(sizeof(Header))
     shard.report = <Report*>allocate(sizeof(Report))

@@ -91,6 +91,7 @@ cdef struct Net:
     sockaddr_in6 names[BATCH]
     unsigned char control[BATCH * CONTROL]
     epoll_event ready[READY]
+    int used
 
 cdef inline long long clock() noexcept nogil:
     cdef timespec ts
@@ -177,11 +178,14 @@ cdef inline int receive_batch(Shard* shard, int fd, int limit) noexcept nogil:
         if size < 0:
             return 0
         net.messages[0].msg_len = <unsigned int>size
+        if net.used == 0:
+            net.used = 1
         count = 1
     else:
-        for i in range(limit):
+        for i in range(net.used):
             prepare(net, i)
         count = recvmmsg(fd, net.messages, limit, MSG_DONTWAIT, NULL)
+    net.used = count if count > 0 else 0
     for i in range(count):
         note(shard, i, shard.now)
     return count if count > 0 else 0
