@@ -269,6 +269,7 @@ class Endpoint:
         if self.config.trace:
             session.trace.append((now, "in", data))
         transaction = self.layer.serve(request, back, now, session)
+        transaction.tag = tag
         self.sessions[session.id] = session
         self.register(session, dialog.remote_tag)
         self._pending_total += 1
@@ -296,7 +297,11 @@ class Endpoint:
         if request.method == "OPTIONS":
             self._answer(request, back, now, 200, self._capabilities())
         else:
-            session.on_request(request, self.layer.serve(request, back, now, session), now)
+            transaction = self.layer.serve(request, back, now, session)
+            transaction.tag = session.local_tag
+            session.on_request(request, transaction, now)
+            if request.method != "INVITE" and not self.config.trace:
+                transaction.user = None
 
     def _on_cancel(self, request: Request, back: Flow, now: float, data: bytes) -> None:
         """RFC 3261 section 9.2: the CANCEL itself gets 200, what it cancels 487; after a final answer it changes nothing."""
@@ -305,13 +310,13 @@ class Endpoint:
         if not isinstance(invite, InviteServer):
             self._answer(request, back, now, 481)
             return
-        session = invite.user
-        own: ServerTransaction = self.layer.serve(request, back, now, session)
-        tag = session.local_tag if isinstance(session, Session) else self.layer.token(4)
-        if isinstance(session, Session) and self.config.trace:
+        session: Session | None = invite.user
+        own = self.layer.serve(request, back, now, session)
+        if session is not None and self.config.trace:
             session.trace.append((now, "in", data))
-        own.send(Response(200, REASONS[200], reply_fields(request, tag)), now)
-        if isinstance(session, Session) and invite.state == "proceeding":
+        own.send(Response(200, REASONS[200], reply_fields(request, invite.tag or self.layer.token(4))), now)
+        own.user = None
+        if session is not None and invite.state == "proceeding":
             session.on_cancel(now)
 
     def _on_ack(self, request: Request, transaction: ServerTransaction | None, flow: Flow, now: float, data: bytes) -> None:

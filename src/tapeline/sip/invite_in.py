@@ -87,7 +87,7 @@ class IncomingInvite:
         self._layer.timers.cancel(self._repeat)
         self._layer.timers.cancel(self._end)
         self._repeat = self._end = None
-        self._data = b""
+        self._data = self.transaction.data = b""
 
     def on_timer(self, name: str, now: float) -> None:
         if name == "no ACK":

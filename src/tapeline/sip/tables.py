@@ -2,8 +2,8 @@
 
 RFC 3261 section 17 with the corrections of RFC 6026, which adds the Accepted state to both INVITE transactions so that retransmitted
 requests and repeated 2xx are told from new ones. A pair that stands in no table cannot happen unless we are wrong, and raises
-ImpossibleInput; what a peer may do at any time stands here, with no action where it changes nothing. The pictures in the documentation
-are drawn from these tables. This module knows the names of actions, not what they do.
+ImpossibleInput; what a peer may do at any time stands here, with no action where it changes nothing. The pictures in
+README.md are made from these tables. This module knows the names of actions, not what they do.
 """
 
 from __future__ import annotations

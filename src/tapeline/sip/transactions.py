@@ -193,14 +193,15 @@ class NonInviteClient(ClientTransaction):
 
 
 class ServerTransaction(Transaction):
-    """A request of the peer's. `merge` is its identity as seen by whoever forked it (RFC 3261 section 8.2.2.2)."""
+    """A request of the peer's. `merge` is its identity as seen by whoever forked it (RFC 3261 section 8.2.2.2); `tag` our To tag."""
 
-    __slots__ = ("merge", "request")
+    __slots__ = ("merge", "request", "tag")
 
     def __init__(self, wire: Wire, key: Key, flow: Flow, request: Request, state: str) -> None:
         super().__init__(wire, key, flow, state)
         self.request: Request | None = request
         self.merge: Key | None = None
+        self.tag = ""
 
     def send(self, response: Response, now: float) -> None:
         self.step(_SENDING[response.status // 100] if isinstance(self, InviteServer) else "send final", now, response)
@@ -250,6 +251,7 @@ class InviteServer(ServerTransaction):
         self._linger("timer I", now, self.wire.times.t4)
 
     def do_start_l(self, now: float, message: Any) -> None:
+        self.user = None  # the session has all that is left to do; it must not live on in here for 32 s
         self._linger("timer L", now, self.wire.times.give_up)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sip_rig import ANSWER, CONTACT, FLOW, PEER, SDP, TCP, US, Rig, counting_entropy, invite, request, response_to
 
+import tapeline.sip
 from tapeline.sip import Ended, EndpointConfig, Flow, ImpossibleInput, Request, Response, parse_message
 from tapeline.sip.layer import TransactionLayer
 from tapeline.sip.tables import DIALOG, INVITE_CLIENT, INVITE_SERVER, NON_INVITE_CLIENT, NON_INVITE_SERVER, TABLES, Table, mermaid
@@ -252,3 +254,9 @@ def test_two_kinds_of_server_transaction() -> None:
     layer = TransactionLayer(EndpointConfig(), counting_entropy())
     assert isinstance(layer.serve(read(request("INVITE")), FLOW, 0.0), InviteServer)
     assert isinstance(layer.serve(read(request("BYE")), FLOW, 0.0), NonInviteServer)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_pictures_are_those_of_the_tables(name: str) -> None:
+    readme = (Path(tapeline.sip.__file__).parent / "README.md").read_text()
+    assert f"### {name.capitalize()}\n\n```mermaid\n{mermaid(TABLES[name])}```\n" in readme
