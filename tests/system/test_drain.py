@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tapeline.testing.sipp import SippCallers, caller_number, sipp_missing
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())]
 
 CALLS = 10
+ROUGHLY = replace(LIVE, duration_s=0.25)  # how promptly a recording begins is not the question here; what is heard is
 
 
 def flow(milliseconds: int) -> dict[str, object]:
@@ -36,7 +38,7 @@ def judge(server: Server, plans: list[Plan], seconds: float | None) -> None:
         number = caller_number(source)
         assert recording["tapeline"]["recovered"] is False, "it was finished, not cut off"
         file = decode(server.api.file(recording["id"]))
-        assert_heard(file, plans[number], LIVE, seconds=seconds or file.seconds, name=f"the recording of caller {number}")
+        assert_heard(file, plans[number], ROUGHLY, seconds=seconds or file.seconds, name=f"the recording of caller {number}")
 
 
 def test_calls_that_are_up_end_in_their_own_time_and_new_ones_are_refused(tmp_path: Path) -> None:
