@@ -41,7 +41,8 @@ def weighting(frequencies: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 class LoudnessMeter:
     """Feed it blocks of `float32[n, channels]` in units of full scale, in order; then ask `integrated()`.
 
-    Keeps 4 bytes for each 100 ms (3.5 MB for a day) and at most 100 ms of samples.
+    Keeps 4 bytes for each 100 ms (3.5 MB for a day), at most 100 ms of samples, and room for the spectra of the longest block so far:
+    memory fresh from the system costs more than the transform that is written to it.
     """
 
     def __init__(self, rate: int, channels: int) -> None:
@@ -53,6 +54,7 @@ class LoudnessMeter:
             gain[-1] /= 2
         self._gain = gain.astype(np.float32).repeat(2)  # for the real and the imaginary part of each frequency
         self._rest = np.zeros((0, channels), np.float32)
+        self._spectra = np.zeros((0, self._step // 2 + 1), np.complex64)
         self._powers = array("f")
 
     def feed(self, block: NDArray[np.float32]) -> None:
@@ -61,9 +63,12 @@ class LoudnessMeter:
         used = steps * self._step
         if steps:
             powers = np.zeros(steps, np.float32)
+            if steps > len(self._spectra):
+                self._spectra = np.zeros((steps, self._step // 2 + 1), np.complex64)
             for channel in range(joined.shape[1]):
-                spectrum = np.fft.rfft(np.ascontiguousarray(joined[:used, channel]).reshape(steps, self._step))
-                parts = spectrum.astype(np.complex64, copy=False).view(np.float32)
+                wave = np.ascontiguousarray(joined[:used, channel]).reshape(steps, self._step)
+                room: Any = self._spectra[:steps]  # numpy's stubs know double precision alone here
+                parts: NDArray[np.float32] = np.fft.rfft(wave, out=room).view(np.float32)
                 np.square(parts, out=parts)
                 powers += parts @ self._gain
             self._powers.frombytes(powers.tobytes())

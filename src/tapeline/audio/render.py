@@ -110,8 +110,10 @@ def remix(block: Samples, channels: int) -> Samples:
     if have == channels:
         return block
     if have > channels:
-        last = np.clip(block[:, channels - 1 :].sum(axis=1, dtype=np.int32), -32768, 32767).astype(np.int16)
-        return np.column_stack([block[:, : channels - 1], last])
+        last = block[:, channels - 1].astype(np.int32)
+        for surplus in range(channels, have):  # column by column: numpy's sum over rows of two takes ten times as long
+            last += block[:, surplus]
+        return np.column_stack([block[:, : channels - 1], np.clip(last, -32768, 32767).astype(np.int16)])
     if have == 1:
         return np.repeat(block, channels, axis=1)
     return np.pad(block, ((0, 0), (0, channels - have)))
