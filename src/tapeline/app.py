@@ -75,8 +75,10 @@ class _Http(uvicorn.Server):
 class Server:
     """`await start()`, then `await stop(drain_s)`. One for a process."""
 
-    def __init__(self, settings: Settings, config_folder: Path) -> None:
+    def __init__(self, settings: Settings, config_folder: Path, timers: sip.SipTimers = sip.SipTimers()) -> None:  # noqa: B008 - frozen
+        """Relative paths of flows start at `config_folder`. `timers` other than SIP's own are for networks known to be fast."""
         self._settings = settings
+        self._timers = timers
         self._data = settings.server.data.absolute()
         self._clock = SystemClock()
         self._routes = Routes(settings.numbers, config_folder)
@@ -129,7 +131,7 @@ class Server:
             load_flow=stored_flow(database),
         )
         signalling = sip.EndpointConfig(
-            user_agent=f"tapeline/{__version__}", advertise=self._advertise(), max_pending=server.max_pending_calls
+            user_agent=f"tapeline/{__version__}", advertise=self._advertise(), max_pending=server.max_pending_calls, timers=self._timers
         )
         endpoint = sip.Endpoint(signalling, os.urandom)
         shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event))
@@ -270,6 +272,16 @@ class Server:
             log.info("recording", recording_id=news["recording"], state=news.get("state"))
             if news.get("state") in ("available", "failed"):
                 self._service.finished(news["recording"])
+
+    @property
+    def engine(self) -> rtp.Engine:
+        return self._equipment.engine
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything of any call is still under way: signalling (its timers too), recording, finishing, writing rows."""
+        kit, service = self._equipment, self._service
+        return bool(self._switch.busy or kit.tasks or service.unfinished or kit.writer.pending)
 
     # -- stop ----------------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from tapeline import rtp, sip
 from tapeline.audio import wav
 from tapeline.calls.session import stream_spec
 from tapeline.core.clock import Clock, SystemClock
-from tapeline.core.errors import InvalidInput, InvalidState, ProtocolError, Unavailable
+from tapeline.core.errors import Exhausted, InvalidInput, InvalidState, ProtocolError, Unavailable
 from tapeline.sip import offer_answer
 from tapeline.sip.transports.shell import Shell
 from tapeline.sip.uri import host_port
@@ -188,14 +188,20 @@ class Phone:
 
     def _on_signal(self, event: sip.Event) -> None:
         if isinstance(event, sip.Incoming):
-            leg = self.engine.open_leg()
-            call = PhoneCall(self, event.session, leg, self._media(leg), None)
-            self._calls[event.session.id] = call
-            call.offered(event.body)
-            if call.state == "calling":
-                self._waiting.put_nowait(call)
+            self._incoming(event)
         elif (found := self._calls.get(event.session.id)) is not None:
             found.on_signal(event)
+
+    def _incoming(self, event: sip.Incoming) -> None:
+        try:
+            leg = self.engine.open_leg()
+        except Exhausted:
+            event.session.reject(503, self.clock.now())
+            return
+        call = PhoneCall(self, event.session, leg, self._media(leg), None)
+        self._calls[event.session.id] = call
+        if call.offered(event.body):
+            self._waiting.put_nowait(call)
 
     def _on_media(self, event: rtp.Event) -> None:
         for call in list(self._calls.values()):
@@ -305,8 +311,8 @@ class PhoneCall:
 
     # -- signalling ----------------------------------------------------------------------------------------------------
 
-    def offered(self, offer: bytes | None) -> None:
-        """The offer of a call that came in; refused where there is no media in common."""
+    def offered(self, offer: bytes | None) -> bool:
+        """The offer of a call that came in. False: refused, since there is no media in common."""
         now = self._phone.clock.now()
         if offer is None:
             self._offer = offer_answer.make_offer(self._media)
@@ -315,8 +321,9 @@ class PhoneCall:
                 self._agree(offer_answer.answer_offer(offer, self._media))
             except ProtocolError as error:
                 self.session.reject(error.status, now)
-                return
+                return False
         self.session.ring(now)
+        return True
 
     def on_signal(self, event: sip.Event) -> None:
         match event:
@@ -326,7 +333,7 @@ class PhoneCall:
                 if status >= 180 and self.state == "calling":
                     self._enter("ringing", reason)
             case sip.Accepted(body=body):
-                if body and self._read_answer(body, final=True) or not body and self.agreed is not None:
+                if (not body and self.agreed is not None) or self._read_answer(body or b"", final=True):
                     self._enter("talking")
             case sip.Established(body=body):
                 if not self._offer or self._read_answer(body or b"", final=True):

@@ -61,6 +61,11 @@ class Switch:
     def calls(self) -> list[Call]:
         return list(self._calls.values())
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call is up, or signalling still remembers one."""
+        return bool(self._calls) or not self._endpoint.idle
+
     def ended_view(self, call_id: str) -> CallView | None:
         """What a call that ended a moment ago was like."""
         self._forget()
