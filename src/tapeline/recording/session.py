@@ -90,9 +90,10 @@ class Recording:
         self._voiced = False
         self._heard = False
         self._broken = ""  # what went wrong with the tap
-        self._actions: list[Action] = [Changed("starting")]
+        self._actions: list[Action] = []
         if spec.begin == "now":
             self.begin(now)
+        self._actions.append(Changed("starting"))
 
     @property
     def state(self) -> State:

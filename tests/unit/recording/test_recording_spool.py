@@ -1,21 +1,25 @@
 """The spool: what is in it after a crash at any step, and how it mends what a crash left."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tapeline.audio import wav
 from tapeline.core.ids import ZERO_ID, new_id
 from tapeline.core.recordspec import Delivery, RecordSpec, SilenceRule
 from tapeline.recording.errors import UnknownRecording
 from tapeline.recording.manifest import Manifest, spec_as_dict
-from tapeline.recording.spool import AUDIO, MANIFEST, Spool
+from tapeline.recording.spool import AUDIO, MANIFEST, RESERVE, Spool
 
 TONE = (8000 * np.sin(np.arange(8000) / 5)).astype(np.int16)
 
@@ -226,7 +230,7 @@ def test_a_full_disk_leaves_no_half_made_folder(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="No space"):
         spool.create(made)
     monkeypatch.undo()
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [RESERVE]
 
 
 def test_a_failure_before_the_first_byte_is_told_all_the_same(tmp_path: Path) -> None:
@@ -234,3 +238,193 @@ def test_a_failure_before_the_first_byte_is_told_all_the_same(tmp_path: Path) ->
     spool.finish(made)
     assert spool.complete() == [made.id]
     assert spool.read(made.id).reason == "disk_full"
+
+
+# -- what else may be found in a spool ---------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_for_a_manifest_are_read_or_pieced_together(text: bytes) -> None:
+    try:
+        assert Manifest.from_json(text).rate > 0
+    except UnknownRecording:
+        pass
+    made = Manifest.salvage(text, id="x", account="y")
+    assert made.rate > 0 and Manifest.from_json(made.to_json()).to_json() == made.to_json()
+    assert isinstance(made.record_spec, RecordSpec)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+FIELDS = [field.name for field in dataclasses.fields(Manifest)]
+SPEC_FIELDS = [field.name for field in dataclasses.fields(RecordSpec)]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON), st.dictionaries(st.sampled_from(SPEC_FIELDS), JSON))
+def test_fields_of_the_wrong_kind_never_break_anyone(wrong: dict[str, object], wrong_spec: dict[str, object]) -> None:
+    right = manifest()
+    document = json.loads(right.to_json()) | {"spec": wrong_spec} | wrong
+    made = Manifest.salvage(json.dumps(document).encode(), id="x", account="y")
+    assert Manifest.from_json(made.to_json()).to_json() == made.to_json()
+    assert spec_as_dict(made.record_spec)
+    assert all(getattr(made, name) == getattr(right, name) for name in FIELDS if name not in {*wrong, "spec"})
+
+
+def test_every_field_is_checked() -> None:
+    for name in FIELDS:
+        document = json.loads(manifest().to_json()) | {name: {"nonsense": [1]} if name not in ("spec", "custom") else "nonsense"}
+        with pytest.raises(UnknownRecording, match=name):
+            Manifest.from_json(json.dumps(document).encode())
+    spec = spec_as_dict(RecordSpec())
+    for name in SPEC_FIELDS:
+        broken = manifest(spec=spec | {name: {"nonsense": 1} if name not in ("custom", "silence") else 7})
+        assert broken.record_spec == RecordSpec(), name
+
+
+def test_what_is_legible_of_a_bad_manifest_is_used(tmp_path: Path) -> None:
+    spool, made = Spool(tmp_path), manifest(timeline=({"at": 0.0, "event": "started"},))
+    append(spool.create(made), 2)
+    document = json.loads(made.to_json()) | {"recovered": "perhaps", "frames": -1, "state": "stopped"}
+    (spool.path(made.id) / MANIFEST).write_text(json.dumps(document))
+    (found,) = spool.recover(wall=5000.0)
+    assert (found.account, found.call_id, found.frames, found.recovered) == (made.account, made.call_id, 16_000, True)
+    assert [item["event"] for item in found.timeline] == ["started", "recovered"]
+    assert (spool.path(made.id) / "manifest.unreadable").read_text() == json.dumps(document), "kept for whoever wants to know"
+
+
+def test_a_folder_that_was_copied_is_recovered_under_its_own_name(tmp_path: Path) -> None:
+    spool, made, copy = Spool(tmp_path), manifest(), new_id()
+    append(spool.create(made), 2)
+    shutil.copytree(spool.path(made.id), spool.path(copy))
+    found = {item.id: item for item in spool.recover(wall=5000.0)}
+    assert set(found) == {made.id, copy} == set(spool.complete())
+    assert all(item.frames == 16_000 and item.account == made.account for item in found.values())
+
+
+def test_one_folder_that_cannot_be_recovered_hinders_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spool, bad, good = Spool(tmp_path), manifest(id="00000000-0000-4000-8000-000000000000"), manifest()
+    spool.create(bad).unlink()
+    (spool.path(bad.id) / AUDIO).mkdir()
+    append(spool.create(good), 1)
+    assert [item.id for item in spool.recover(wall=5000.0)] == [good.id]
+    assert "could not be recovered" in caplog.text and spool.path(bad.id).exists()
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    outside, spool, name = tmp_path / "outside", Spool(tmp_path / "spool"), new_id()
+    outside.mkdir()
+    (spool.root / name).symlink_to(outside)
+    assert spool.recover(wall=1.0) == [] and spool.complete() == [] and outside.exists()
+
+
+def test_a_timeline_that_is_ahead_of_the_file_stays_in_order(tmp_path: Path) -> None:
+    """The recorder lags a second behind the call, and a pause may have cut much out."""
+    spool, made = Spool(tmp_path), manifest(timeline=({"at": 0.0, "event": "started"}, {"at": 60.0, "event": "paused", "mode": "cut"}))
+    append(spool.create(made), 5)
+    (found,) = spool.recover(wall=5000.0)
+    assert [item["at"] for item in found.timeline] == [0.0, 60.0, 60.0]
+
+
+def test_a_clock_that_was_set_back_makes_no_negative_length(tmp_path: Path) -> None:
+    spool, made = Spool(tmp_path), manifest()
+    append(spool.create(made), 5)
+    (found,) = spool.recover(wall=10.0)
+    assert found.ended == found.started == 1000.5
+
+
+def test_the_worker_sees_at_once_what_is_finished_although_it_does_not_read_what_grows(tmp_path: Path) -> None:
+    spool, made = Spool(tmp_path), manifest()
+    spool.create(made)
+    file = spool.path(made.id) / MANIFEST
+    os.utime(file, (1000.0, 1000.0))
+    assert spool.complete() == []
+    reads = []
+    spool.read = lambda name, real=spool.read: reads.append(name) or real(name)  # type: ignore[method-assign]
+    assert spool.complete() == [] and reads == []
+    Spool(tmp_path).finish(dataclasses.replace(made, state="stopped"))  # another process
+    assert spool.complete() == [made.id] and reads == [made.id]
+    spool.release(made.id)
+    assert spool.complete() == [] and not spool._growing
+
+
+# -- release -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_release_cut_short_is_completed_at_the_next_start(tmp_path: Path) -> None:
+    spool, made = Spool(tmp_path), manifest()
+    append(spool.create(made), 1)
+    spool.finish(dataclasses.replace(made, state="stopped"))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(shutil, "rmtree", lambda *arguments, **options: (_ for _ in ()).throw(Killed()))
+        spool.release(made.id)
+    assert spool.complete() == [], "it is not offered to the worker again"
+    assert Spool(tmp_path).recover(wall=1.0) == []
+    assert [path.name for path in tmp_path.iterdir()] == [RESERVE]
+
+
+def test_a_release_gets_over_what_an_earlier_one_left(tmp_path: Path) -> None:
+    spool, made = Spool(tmp_path), manifest()
+    left = tmp_path / f"{made.id}.released"
+    left.mkdir()
+    (left / AUDIO).write_bytes(b"x")
+    spool.create(made)
+    spool.release(made.id)
+    assert [path.name for path in tmp_path.iterdir()] == [RESERVE]
+
+
+# -- power cut, full disk ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_renamed_was_synced_and_so_is_the_folder_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut only what was synced is there for certain: file before its name, name before we say that it is done."""
+    done: list[tuple[str, str]] = []
+    real_sync, real_rename = os.fsync, Path.rename
+
+    def sync(descriptor: int) -> None:
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
+        real_sync(descriptor)
+
+    def rename(path: Path, target: Path) -> Path:
+        done.append(("rename", path.name))
+        return real_rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "rename", rename)
+    spool, made = Spool(tmp_path / "spool"), manifest()
+    spool.create(made)
+    manifest_steps = [("sync", "manifest.new"), ("rename", "manifest.new"), ("sync", made.id)]
+    assert done == [("sync", AUDIO), *manifest_steps, ("sync", "spool")]
+    done.clear()
+    spool.finish(dataclasses.replace(made, state="stopped"))
+    assert done == [("sync", AUDIO), *manifest_steps, ("sync", "spool")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root may mount a small disk")
+def test_on_a_full_disk_a_recording_still_ends_with_its_reason(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False, capture_output=True).returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        spool, made, other = Spool(disk / "spool"), manifest(), manifest()
+        audio = spool.create(made)
+        with pytest.raises(OSError, match="No space") as caught, audio.open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(1000))
+        assert caught.value.errno == errno.ENOSPC
+        kept = spool.finish(dataclasses.replace(made, state="stopped", reason="disk_full"))
+        assert kept.frames > 300_000 and spool.read(made.id) == kept and spool.complete() == [made.id]
+        while True:  # what the reserve gave back is filled too
+            try:
+                with audio.open("ab", buffering=0) as file:
+                    file.write(bytes(1000))
+            except OSError:
+                break
+        with pytest.raises(OSError, match="No space"):
+            spool.create(other)
+        assert not spool.path(other.id).exists()
+        spool.release(made.id)
+        append(spool.create(other), 1)
+        assert (disk / "spool" / RESERVE).stat().st_blocks * 512 >= 1 << 18
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
