@@ -150,8 +150,14 @@ class Dialog:
         if flow.transport != "udp" and flow in living and wanted in ("", flow.transport) and uri.host == flow.remote[0]:
             return flow  # RFC 3261 section 18.1.1: the connection that is there is used again
         if unresolved or self.behind_nat:
+            if flow.id and flow not in living:
+                return flow._replace(remote=(flow.remote[0], uri.port or _default_port(flow.transport)), id=0)
             return flow
         return flow_towards(uri, flow, listeners)
+
+
+def _default_port(transport: str) -> int:
+    return 5061 if transport == "tls" else 5060
 
 
 def _transport(uri: Uri) -> str:
@@ -174,5 +180,5 @@ def flow_towards(uri: Uri, flow: Flow, listeners: Mapping[str, Sequence[Address]
                 host, port = fitting[0]
                 transport = kind
                 local = (local[0] if same_family and host in ("0.0.0.0", "::") else host, port)
-    port = uri.port or (5061 if transport == "tls" else 5060)
+    port = uri.port or _default_port(transport)
     return Flow(transport, local, (uri.host, port), 0)

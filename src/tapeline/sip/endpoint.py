@@ -18,7 +18,7 @@ from tapeline.sip.errors import MalformedMessage, NotDrained
 from tapeline.sip.events import Event, Incoming
 from tapeline.sip.headers import quote
 from tapeline.sip.layer import Counters, TransactionLayer, transaction_key
-from tapeline.sip.message import REASONS, Field, Request, Response, parse_message, reply_fields
+from tapeline.sip.message import REASONS, Field, Request, Response, parse_message, reply_fields, whole_lines
 from tapeline.sip.session import Session
 from tapeline.sip.transactions import InviteServer, ServerTransaction
 from tapeline.sip.uri import parse_uri
@@ -114,9 +114,11 @@ class Endpoint:
     ) -> Session:
         """Call `target`. `local` is a flow of the listener to send from; `remote` the resolved address, that of `local` where None.
 
-        Without `body` the 2xx brings the offer (`Accepted.body`), and `Session.ack` the answer. Raises MalformedUri.
+        Without `body` the 2xx brings the offer (`Accepted.body`), and `Session.ack` the answer. Raises MalformedUri, ValueError.
         """
-        parse_uri(target)
+        for uri in (target, from_uri, to_uri or target):
+            parse_uri(uri)
+        headers = whole_lines(headers)
         flow = local if remote is None else local._replace(remote=remote, id=0)
         tag = self.layer.token()
         display = f"{quote(from_name)} " if from_name else ""

@@ -17,7 +17,19 @@ from tapeline.sip.errors import MalformedMessage, MalformedUri
 from tapeline.sip.headers import TOKEN, NameAddr, Via, parse_cseq, parse_name_addr, parse_via, split_list
 from tapeline.sip.uri import Uri, parse_uri
 
-__all__ = ["COMPACT", "REASONS", "Field", "Leniency", "Message", "Request", "Response", "content_length", "parse_message", "reply_fields"]
+__all__ = [
+    "COMPACT",
+    "REASONS",
+    "Field",
+    "Leniency",
+    "Message",
+    "Request",
+    "Response",
+    "content_length",
+    "parse_message",
+    "reply_fields",
+    "whole_lines",
+]
 
 Field = tuple[str, str]
 
@@ -219,6 +231,15 @@ def header_key(name: str) -> str:
     """The one key of a header's name: long form, lower case."""
     lowered = name.strip().lower()
     return COMPACT.get(lowered, lowered)
+
+
+def whole_lines(fields: Iterable[Field]) -> list[Field]:
+    """Headers from outside, which must not make more lines than they are. Raises ValueError."""
+    checked = list(fields)
+    for name, value in checked:
+        if not TOKEN.fullmatch(name) or "\n" in value or "\r" in value:
+            raise ValueError(f"a header that is none: {name!r}")
+    return checked
 
 
 def reply_fields(request: Request, to_tag: str = "") -> list[Field]:

@@ -32,7 +32,7 @@ from tapeline.sip.headers import quote
 from tapeline.sip.invite_in import IncomingInvite
 from tapeline.sip.invite_out import OutgoingInvite
 from tapeline.sip.layer import TransactionLayer
-from tapeline.sip.message import REASONS, Field, Message, Request, Response, reply_fields
+from tapeline.sip.message import REASONS, Field, Message, Request, Response, reply_fields, whole_lines
 from tapeline.sip.multipart import part_of_type
 from tapeline.sip.tables import DIALOG
 from tapeline.sip.timers import Timer
@@ -130,23 +130,25 @@ class Session:
         if not 100 < status < 200:
             raise ValueError("a provisional status is from 101 to 199")
         invite = self._open_invite(initial=True)
+        fields = [*self._offer_fields(body or b""), *whole_lines(headers)]
         self._step("progress")
-        fields = [*self._dialog_fields(), *headers, *([_SDP] if body else [])]
         invite.respond(status, now, fields, body or b"")
 
     def accept(self, body: bytes, now: float, headers: Sequence[Field] = ()) -> None:
         """Answer with 200 and `body`: the answer to the offer, or the offer where the INVITE had none."""
+        fields = whole_lines(headers)
         invite = self._open_invite(initial=True)
         self._step("success")
         self._owner.answered(self)
-        invite.respond(200, now, [*self._offer_fields(body), *headers], body)
+        invite.respond(200, now, [*self._offer_fields(body), *fields], body)
 
     def reject(self, status: int, now: float, reason: str = "", headers: Sequence[Field] = ()) -> None:
         """Refuse with a final status from 300 on; the session ends."""
         if not 300 <= status < 700:
             raise ValueError("a refusal has a status from 300 to 699")
+        fields = whole_lines(headers)
         invite = self._open_invite(initial=True)
-        invite.respond(status, now, list(headers), b"", reason)
+        invite.respond(status, now, fields, b"", " ".join(reason.split()))
         self._end("failure", "local", status, CAUSES.get(status, "rejected"), reason)
 
     def hangup(self, now: float, reason: str = "") -> None:
@@ -189,7 +191,7 @@ class Session:
         """Send INFO within the session."""
         if self.state != "confirmed":
             raise InvalidState("INFO needs a confirmed session")
-        self._send(self.dialog.request("INFO", [("Content-Type", content_type)], body), now)
+        self._send(self.dialog.request("INFO", whole_lines([("Content-Type", content_type)]), body), now)
 
     # ---- what the commands share
 

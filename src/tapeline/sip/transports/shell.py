@@ -23,6 +23,7 @@ from tapeline.sip.transports.udp import UdpSocket
 __all__ = ["Shell"]
 
 _SLOW_S = 0.001
+_CONNECT_S = 10.0
 _MOST_CONNECTIONS = 4096
 _WILDCARDS = ("0.0.0.0", "::")
 
@@ -192,8 +193,9 @@ class Shell:
 
     async def _open(self, connection: Connection, flow: Flow) -> None:
         try:
-            await asyncio.get_running_loop().create_connection(lambda: connection, *flow.remote)
-        except OSError:
+            async with asyncio.timeout(_CONNECT_S):
+                await asyncio.get_running_loop().create_connection(lambda: connection, *flow.remote)
+        except OSError:  # a TimeoutError is one
             self.closed(connection)
 
     # ---- time

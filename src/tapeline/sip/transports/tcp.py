@@ -15,6 +15,7 @@ from tapeline.sip.framing import StreamFraming
 __all__ = ["Connection", "StreamOwner"]
 
 _MOST_UNSENT = 1 << 20
+_FIRST_MESSAGE_S = 32.0  # who connects and says nothing by then has no business here
 
 
 class StreamOwner(Protocol):
@@ -34,10 +35,13 @@ class Connection(asyncio.Protocol):
         self._framing = StreamFraming()
         self._transport: asyncio.Transport | None = None
         self._waiting: list[bytes] = []
+        self._silence: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast(asyncio.Transport, transport)
         self._transport = stream
+        if self.flow is None:
+            self._silence = asyncio.get_running_loop().call_later(_FIRST_MESSAGE_S, stream.abort)
         self.flow = self._owner.opened(self, stream)
         if self.flow is None:
             stream.abort()
@@ -51,12 +55,18 @@ class Connection(asyncio.Protocol):
         if flow is None:
             return
         for message in framing.feed(data):
+            self._speaks()
             self._owner.received(message, flow)
         if framing.pings:
             framing.pings = 0
             self.send(b"\r\n")
         if framing.broken:
             self.close()
+
+    def _speaks(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
 
     def send(self, data: bytes) -> None:
         transport = self._transport
@@ -72,4 +82,5 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._speaks()
         self._owner.closed(self)
