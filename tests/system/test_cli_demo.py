@@ -89,7 +89,7 @@ def test_on_a_terminal_with_keep_the_server_stays_until_ctrl_c(tmp_path: Path) -
         with urllib.request.urlopen(request, timeout=10) as response:
             assert response.status == 200
         demo.send_signal(signal.SIGINT)
-        demo.wait(50)
+        assert demo.wait(50) == 0
         with pytest.raises(OSError):
             urllib.request.urlopen(request, timeout=2)
     finally:

@@ -116,6 +116,71 @@ async def test_a_challenge_is_told_as_what_this_release_cannot_do(pair: tuple[Ph
     assert "later release" in caught.value.message
 
 
+async def test_a_call_without_media_in_common_is_refused_and_nobody_is_rung() -> None:
+    narrow = Phone(PhoneConfig(user="narrow", codecs=("L16/8000",), rtp_ports=(30200, 30299)))
+    await narrow.start()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            pcmu = Phone(PhoneConfig(user="pcmu", codecs=("PCMU",), rtp_ports=(30300, 30399)))
+            await pcmu.start()
+            try:
+                with pytest.raises(Unavailable, match="488"):
+                    await pcmu.call(await resolve(narrow.uri)).answered()
+                waiting = asyncio.ensure_future(narrow.take())
+                await asyncio.sleep(0.1)
+                assert not waiting.done()
+                waiting.cancel()
+            finally:
+                await pcmu.stop()
+    finally:
+        await narrow.stop()
+
+
+async def test_an_answer_without_media_ends_the_call(pair: tuple[Phone, Phone]) -> None:
+    alice, bob = pair
+    async with asyncio.timeout(PATIENCE_S):
+        outgoing = alice.call(await resolve(bob.uri))
+        incoming = await bob.take()
+        incoming.session.accept(b"", bob.clock.now())
+        bob.pump()
+        with pytest.raises(Unavailable):
+            await outgoing.answered()
+        await incoming.over()
+
+
+async def test_early_media_are_no_answer(pair: tuple[Phone, Phone]) -> None:
+    alice, bob = pair
+    async with asyncio.timeout(PATIENCE_S):
+        outgoing = alice.call(await resolve(bob.uri))
+        incoming = await bob.take()
+        assert incoming.agreed is not None
+        incoming.session.ring(bob.clock.now(), 183, incoming.agreed.sdp)
+        incoming.session.reject(486, bob.clock.now())
+        bob.pump()
+        with pytest.raises(Unavailable, match="486"):
+            await outgoing.answered()
+        assert outgoing.agreed is not None
+
+
+async def test_over_ipv6() -> None:
+    alice = Phone(PhoneConfig(host="::1", user="alice", rtp_ports=(30000, 30099)))
+    bob = Phone(PhoneConfig(host="::1", user="bob", rtp_ports=(30100, 30199)))
+    try:
+        await alice.start()
+        await bob.start()
+    except Unavailable as error:
+        pytest.skip(f"this machine has no IPv6 loopback: {error}")
+    try:
+        outgoing, incoming = await connect(alice, bob)
+        async with asyncio.timeout(PATIENCE_S):
+            await outgoing.press("5")
+            await asyncio.sleep(0.2)
+        assert incoming.keys == "5"
+    finally:
+        await alice.stop()
+        await bob.stop()
+
+
 async def test_over_tcp(tmp_path: Path) -> None:
     alice = Phone(PhoneConfig(user="alice", transport="tcp", rtp_ports=(30000, 30099)))
     bob = Phone(PhoneConfig(user="bob", transport="tcp", rtp_ports=(30100, 30199)))

@@ -225,6 +225,7 @@ class PhoneCall:
         self._offer = offer  # ours, while its answer has not come
         self._watch: list[Watcher] = [watch] if watch else []
         self._changed = asyncio.Event()
+        self._talked = False  # early media make an agreement too, so that one says nothing
         self._players: dict[int, asyncio.Future[bool]] = {}
         self._tap: rtp.Tap | None = None
         self._saved: tuple[Path, int, int] | None = None  # file, rate, channels
@@ -241,7 +242,7 @@ class PhoneCall:
         while self.state in ("calling", "ringing"):
             self._changed.clear()
             await self._changed.wait()
-        if self.ended is not None and self.agreed is None:
+        if self.ended is not None and not self._talked:
             raise refusal(self.ended)
 
     def answer(self) -> None:
@@ -394,6 +395,7 @@ class PhoneCall:
         if self.state == "ended" or self.state == state:
             return
         self.state = state
+        self._talked = self._talked or state == "talking"
         self._changed.set()
         self._tell(Happening(state, text))
 

@@ -344,7 +344,8 @@ async def _run(keep: bool) -> None:
             terminal.emit(f"  dial   {server.target}")
             terminal.emit(f"  page   http://{server.http}/docs")
             terminal.emit(f"  token  {server.token}")
-            await server.wait()
+            with suppress(asyncio.CancelledError):  # Ctrl-C is the way to end it
+                await server.wait()
     except TapelineError as error:
         if not error.hint:
             error.hint = f"the server's log is {server.log}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -43,7 +44,7 @@ def notice(line: str | Text) -> None:
 
 
 def plain(value: Any) -> Any:
-    """`value` made of what JSON knows: dataclasses and mappings become objects, sets become sorted lists."""
+    """`value` made of what JSON knows: dataclasses and mappings become objects, sets sorted lists, numbers that are none null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -52,13 +53,15 @@ def plain(value: Any) -> Any:
         return sorted(plain(item) for item in value)
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):  # the loudness of silence
+        return None
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value)
 
 
 def emit_json(value: Any) -> None:
-    emit(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    emit(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = (), keep: Iterable[str] = ()) -> None:

@@ -41,7 +41,7 @@ def test_json_is_made_of_plain_values(capsys: pytest.CaptureFixture[str]) -> Non
         scopes: frozenset[str]
         parts: tuple[dict[str, float | None], ...]
 
-    terminal.emit_json(Thing("[bold]é", frozenset({"b", "a"}), ({"x": 1.5, "y": None},)))
+    terminal.emit_json(Thing("[bold]é", frozenset({"b", "a"}), ({"x": 1.5, "y": float("-inf")},)))
     assert json.loads(capsys.readouterr().out) == {"name": "[bold]é", "scopes": ["a", "b"], "parts": [{"x": 1.5, "y": None}]}
 
 
