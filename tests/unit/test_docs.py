@@ -1,0 +1,47 @@
+"""The names that the pages of the project speak of exist."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("src/**/README.md")])
+NAME = re.compile(r"`(tapeline(?:\.[A-Za-z_][A-Za-z0-9_]*)+)(?:\([^`]*\))?`")
+LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+
+
+def resolve(name: str) -> bool:
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[end:]:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_dotted_names_resolve(page: Path) -> None:
+    missing = [name for name in NAME.findall(page.read_text()) if not name.endswith((".toml", ".sqlite")) and not resolve(name)]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_every_package_has_its_page() -> None:
+    packages = [path for path in (PROJECT / "src/tapeline").iterdir() if path.is_dir() and any(path.glob("*.py")) and path.name != "web"]
+    missing = [path.name for path in packages if path.name not in ("core",) and not (path / "README.md").is_file()]
+    assert not missing
