@@ -42,12 +42,12 @@ def receive(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high:
     """Take one datagram of `n` bytes that came to the leg's RTP port at `at` ns from address (`high`, `low`) and `port`."""
     leg.counts.packets += 1
     header = shard.header
-    if n > PACKET or not parse(header, buf, n):
-        leg.counts.malformed += 1
-        return
-    if buf[1] >= 192 and buf[1] <= 223:  # RFC 5761 section 4: no payload type looks like this
+    if n > 1 and buf[1] >= 192 and buf[1] <= 223:  # RFC 5761 section 4: no payload type looks like this
         leg.counts.reports += 1
         receive_reports(shard, leg, buf, n, high, low, at)
+        return
+    if n > PACKET or not parse(header, buf, n):
+        leg.counts.malformed += 1
         return
     if not leg.configured:
         leg.counts.early += 1
