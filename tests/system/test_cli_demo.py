@@ -55,6 +55,8 @@ def test_without_a_terminal_it_prints_lines_and_leaves_a_recording(tmp_path: Pat
     waves = [line for line in run.stdout.splitlines() if "█" in line or "▄" in line]
     assert len(waves) >= 4, "a waveform for each channel"
     assert "verified" in run.stdout
+    verify = [*COMMAND[:-1], "recordings", "verify", file.stem, "--data", str(file.parents[2])]
+    assert "intact" in subprocess.run(verify, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 @pytest.mark.slow

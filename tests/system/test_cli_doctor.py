@@ -1,5 +1,6 @@
 """`tapeline doctor` on this machine: what it finds is tried, not guessed, and nothing is left behind."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import obstore.store
 import pytest
 
 from tapeline.cli import main
+from tapeline.cli.demo import DemoServer
 from tapeline.testing.process import free_port, free_port_range
 
 Doctor = Callable[..., tuple[int, dict[str, list[dict[str, Any]]]]]
@@ -73,6 +75,18 @@ def test_a_port_that_is_taken_names_its_setting(doctor: Doctor, config: Path) ->
     first, second, http = found["listener"]
     assert first["verdict"] == "missing" and "server.sip" in first["hint"]
     assert second["verdict"] == http["verdict"] == "ok"
+
+
+async def test_a_port_that_a_running_tapeline_holds_is_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = DemoServer(tmp_path)
+    try:
+        await server.start()
+        await asyncio.to_thread(main, ["doctor", "--config", str(server.config), "--json"])
+    finally:
+        await server.stop()
+    findings = json.loads(capsys.readouterr().out)
+    (http,) = [finding for finding in findings if finding["name"] == "listener" and finding["detail"].startswith("http:")]
+    assert http["verdict"] == "ok" and "held by the tapeline that is running" in http["detail"]
 
 
 def test_media_ports_that_are_all_taken(doctor: Doctor, config: Path) -> None:

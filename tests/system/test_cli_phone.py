@@ -1,6 +1,8 @@
 """The shipped softphone: two of them on loopback, judged by what each hears of the other."""
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -239,3 +241,33 @@ async def test_the_command_hangs_up_after_its_seconds() -> None:
             assert (await incoming.over()).by == "remote"
     finally:
         await bob.stop()
+
+
+async def test_a_host_that_nobody_knows() -> None:
+    with pytest.raises(Unavailable, match="no address is known for the host 'no-such-host.invalid'"):
+        await resolve("1000@no-such-host.invalid")
+
+
+async def test_ctrl_c_hangs_up_and_keeps_what_was_heard(tmp_path: Path) -> None:
+    bob = Phone(PhoneConfig(user="bob", rtp_ports=(30100, 30199)))
+    await bob.start()
+    saved = tmp_path / "saved.wav"
+    plan = Plan.of((quiet(0.5), *spoken(9, 1)))
+    try:
+        async with asyncio.timeout(30):
+            command = await asyncio.create_subprocess_exec(*(sys.executable, "-m", "tapeline", "call", bob.uri, "--save", str(saved)))
+            incoming = await bob.take()
+            incoming.answer()
+            await incoming.answered()
+            while not saved.exists():
+                await asyncio.sleep(0.02)
+            await incoming.play(plan.voice(rate=incoming.rate))
+            await asyncio.sleep(0.3)
+            command.send_signal(signal.SIGINT)
+            ended = await incoming.over()
+            status = await command.wait()
+    finally:
+        await bob.stop()
+    assert (ended.by, ended.cause) == ("remote", "normal")
+    assert status == 130
+    assert_heard(saved, plan.between(0.4, 1.4), HEARD)

@@ -14,7 +14,7 @@ __all__ = ["Expected", "Heard", "decode"]
 
 _BLOCK = 1 << 16  # frames
 _PER_SECOND = 20  # peaks kept for drawing
-_PADDING_S = 0.25  # lossy encoders begin and end with a frame or two of their own
+_PADDING_S = 0.05  # of an encoder that does not say how much of its first and last frame is its own
 
 
 class Expected(Protocol):

@@ -36,7 +36,7 @@ def _scopes(given: list[str]) -> frozenset[str]:
 def add(
     account: Annotated[str, typer.Option("--account", metavar="NAME", help="The account it acts for; made where it does not exist.")],
     scope: Annotated[list[str], typer.Option("--scope", metavar="SCOPE...", help="What it may do; several words, or repeated.")],
-    more: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="SCOPE", hidden=True)] = None,
     name: Annotated[str, typer.Option("--name", metavar="TEXT", help="What it is for, to know it again in the list.")] = "",
     config: Config = None,
     data: Data = None,
