@@ -20,7 +20,7 @@ cdef enum:
     FRAME = 2880
     BLOCK = 32768
     LAG = 900
-    WRITE = 800
+    WRITE = 500
     LINGER = 200
     IDLE = 1000
     AHEAD = 200
