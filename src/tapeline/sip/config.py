@@ -24,10 +24,6 @@ class Flow(NamedTuple):
     remote: Address
     id: int = 0
 
-    @property
-    def reliable(self) -> bool:
-        return self.transport != "udp"
-
 
 class Outgoing(NamedTuple):
     """One message, ready to be sent."""

@@ -241,15 +241,14 @@ class Endpoint:
             self._refuse(request, back, now, refusal)
         elif request.method in ("BYE", "INFO"):
             self._answer(request, back, now, 481)
-        elif request.method == "INVITE" or request.method == "OPTIONS":
-            if self._overloaded(flow):
-                self.counters.refused_overload += 1
-                retry = [("Retry-After", str(self.config.retry_after))]
-                self.layer.reply_stateless(request, 503, REASONS[503], back, retry, now)
-            elif request.method == "OPTIONS":
-                self._answer(request, back, now, 200, self._capabilities())
-            else:
-                self._on_invite(request, flow, back, now, data)
+        elif self._overloaded(flow):
+            self.counters.refused_overload += 1
+            retry = [("Retry-After", str(self.config.retry_after))]
+            self.layer.reply_stateless(request, 503, REASONS[503], back, retry, now)
+        elif request.method == "OPTIONS":
+            self._answer(request, back, now, 200, self._capabilities())
+        else:
+            self._on_invite(request, flow, back, now, data)
 
     def _overloaded(self, flow: Flow) -> bool:
         config = self.config

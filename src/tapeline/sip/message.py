@@ -402,8 +402,7 @@ def _check_typed(message: Request | Response, index: dict[str, list[str]], lenie
     branch = message.via.branch
     if not message.from_.tag:
         leniencies.append(Leniency.NO_FROM_TAG)
-    if not message.to.uri_text:
-        raise MalformedMessage("no address in To")
+    _ = message.to  # raises where it is none
     if len(branch) <= 7 or branch[:7].lower() != "z9hg4bk":
         leniencies.append(Leniency.NO_COOKIE)
     if isinstance(message, Response):

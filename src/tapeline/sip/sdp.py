@@ -81,14 +81,6 @@ class Media(_Section):
         """By payload type. Raises MalformedSdp."""
         return {found.payload_type: found for found in map(_rtpmap, self.attributes("rtpmap"))}
 
-    def fmtp(self, payload_type: int) -> str:
-        """The format's parameters, "" where there are none."""
-        for value in self.attributes("fmtp"):
-            number, _, rest = value.partition(" ")
-            if number == str(payload_type):
-                return rest.strip()
-        return ""
-
 
 @dataclass(slots=True)
 class Description(_Section):
