@@ -295,8 +295,10 @@ class Server:
             await asyncio.sleep(0.05)
         if self._service.unfinished:
             log.warning("recordings stay in the spool and are finished after the next start", count=self._service.unfinished)
-        while self._equipment.tasks:
-            await asyncio.wait(self._equipment.tasks, timeout=FINISH_S)
+        if self._equipment.tasks:
+            _, late = await asyncio.wait(self._equipment.tasks, timeout=max(1.0, deadline - self._clock.now()))
+            for task in late:
+                task.cancel()
         await self._stack.aclose()
         self._pool.shutdown()
 

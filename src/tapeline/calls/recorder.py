@@ -7,6 +7,7 @@ and the row up to date, and tells whoever waits. It never asks the database anyt
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from tapeline.calls.equipment import Equipment
 from tapeline.calls.rows import recording_row
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import utc
+from tapeline.core.errors import TapelineError
 from tapeline.core.recordspec import MaskMode, RecordSpec
 from tapeline.recording.manifest import Manifest
 from tapeline.recording.session import (
@@ -188,9 +190,10 @@ class Recorder:
         try:
             path = await self._kit.thread(self._kit.spool.create, self.manifest())
             tap = self._kit.engine.open_tap(path, self._channels(), rate=self._rate)
-        except OSError as error:
+        except (OSError, TapelineError) as error:
             log.error("recording could not begin", recording_id=self.id, error=str(error))
-            self._machine.tap_ended(0, "disk_full", self._kit.clock.now())
+            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            self._machine.tap_ended(0, "disk_full" if full else "io_error", self._kit.clock.now())
             self._act()
             return
         self._tap = tap
@@ -252,6 +255,9 @@ class Recorder:
             except OSError as error:
                 log.warning("recording waits for the disk", recording_id=self.id, error=str(error))
                 await asyncio.sleep(RETRY_S)
+            except TapelineError as error:
+                log.error("recording left in the spool for the next start", recording_id=self.id, error=str(error))
+                break
         self._kit.finished(self.view())
         self.done.set()
 

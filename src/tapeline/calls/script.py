@@ -82,11 +82,19 @@ class Script:
         self._running = True
         try:
             while self._queue:
-                command = self._queue.pop(0)
-                self._deeds[type(command)](self, command)
+                self._do(self._queue.pop(0))
         finally:
             self._running = False
         self._alarm.set(None if self._run.finished else self._run.next_deadline())
+
+    def _do(self, command: flow.Command) -> None:
+        try:
+            self._deeds[type(command)](self, command)
+        except TapelineError as error:
+            log.error("a step failed", call_id=self._call.facts.id, command=type(command).__name__, error=str(error))
+            token = getattr(command, "token", None)
+            if token is not None:
+                self._tell(flow.Unsupported(token))
 
     def _answer(self, command: flow.Answer) -> None:
         if self._call.status == "progressing":

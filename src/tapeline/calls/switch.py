@@ -25,6 +25,7 @@ __all__ = ["Switch"]
 
 log = structlog.get_logger(__name__)
 
+RELEASE_S = 10.0  # how long recordings may take to reach the disk once their calls have ended
 REMEMBER_S = 5.0  # an ended call is still told of from memory until its row is surely written
 
 
@@ -162,7 +163,7 @@ class Switch:
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
         """Take no more calls; let those that are up go on for `seconds` or until `hurry` is set, then hang them up, and wait
-        until all their recordings are on disk."""
+        until all their recordings are on disk, as long as a disk that works may take."""
         self._endpoint.accepting = False
         log.info("draining", calls=len(self._calls), seconds=seconds)
         deadline = self._kit.clock.now() + seconds
@@ -170,8 +171,11 @@ class Switch:
             await asyncio.sleep(0.05)
         for call in self.calls:
             call.hang_up("normal", "server shutting down")
-        while self._calls:
+        deadline = self._kit.clock.now() + RELEASE_S
+        while self._calls and self._kit.clock.now() < deadline:
             await asyncio.sleep(0.02)
+        if self._calls:
+            log.error("calls whose recordings cannot be completed are left to the next start", calls=len(self._calls))
 
 
 def user_of(uri: str) -> str:
