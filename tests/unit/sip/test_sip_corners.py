@@ -6,7 +6,7 @@ import pytest
 from sip_rig import ANSWER, CONTACT, FLOW, OFFER, PEER, SDP, TCP, US, Rig, invite, request, response_to
 
 from tapeline.core.errors import InvalidState
-from tapeline.sip import Accepted, EndpointConfig, Flow, Incoming, MalformedMessage, ReofferRefused, parse_message, parse_uri
+from tapeline.sip import Accepted, EndpointConfig, Flow, Incoming, MalformedMessage, MalformedSdp, ReofferRefused, parse_message, parse_uri
 from tapeline.sip.headers import parse_name_addr, parse_parameters, parse_via
 from tapeline.sip.message import Message
 from tapeline.sip.multipart import Part, parse
@@ -260,3 +260,13 @@ def test_commands_after_the_end() -> None:
         session.info("a/b", b"", 0.0)
     with pytest.raises(InvalidState):
         session.reoffer(OFFER, 0.0)
+
+
+def test_a_connection_line_may_hold_a_name_but_not_anything() -> None:
+    for address in ("a/b", "x y", "caf\u00e9!", "?"):
+        data = f"v=0\r\nc=IN IP4 {address}\r\nm=audio 6000 RTP/AVP 0\r\n".encode()
+        if address != "a/b":
+            with pytest.raises(MalformedSdp):
+                answer_offer(data, LocalMedia("192.0.2.1", 4000))
+        else:
+            assert answer_offer(data, LocalMedia("192.0.2.1", 4000)).remote_address is None
