@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-__all__ = ["Child", "ChildFailed", "free_port", "free_port_range", "until"]
+__all__ = ["Child", "ChildFailed", "free_port", "free_port_range", "group_of", "until"]
 
 Found = TypeVar("Found")
 
@@ -69,6 +69,17 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
+def group_of(pid: int) -> int:
+    """The process group of a process that runs; 0 where there is none, or only its remains."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    # The name, in brackets, may hold anything; after it come state, parent and group.
+    state, _, group = text.rpartition(")")[2].split()[:3]
+    return 0 if state == "Z" else int(group)
+
+
 class Child:
     """One process, its output in `<folder>/<name>.log`."""
 
@@ -110,6 +121,10 @@ class Child:
                 env=self._environment,
                 start_new_session=True,
             )
+
+    def group(self) -> set[int]:
+        """The processes that it started and that still run, and itself; also after its own end."""
+        return {pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if group_of(pid) == self.pid}
 
     def send_signal(self, number: signal.Signals) -> None:
         """Signal the process alone."""

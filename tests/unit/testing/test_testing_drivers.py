@@ -12,7 +12,7 @@ import pytest
 
 from tapeline.core.settings import load
 from tapeline.testing import Plan, spoken
-from tapeline.testing.process import Child, ChildFailed, free_port_range
+from tapeline.testing.process import Child, ChildFailed, free_port_range, until
 from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, caller_number
 
@@ -75,6 +75,18 @@ def test_a_child_is_ended_for_certain(tmp_path: Path) -> None:
             child.wait(0.05)
         child.kill()
         assert not child.running
+
+
+def test_what_a_child_started_is_known_and_ends_with_it(tmp_path: Path) -> None:
+    parent = "import signal, subprocess; subprocess.Popen(['sleep', '60']); print('two', flush=True); signal.pause()"
+    with Child("parent", [sys.executable, "-c", parent], tmp_path) as child:
+        until(lambda: "two" in child.output(), "two processes")
+        group = child.group()
+        assert len(group) == 2
+        assert child.pid in group
+        child.kill()
+        until(lambda: not child.group(), "both to end")
+        assert child.state() == "ended by SIGKILL"
 
 
 def test_ports_in_a_row_are_free_and_begin_even() -> None:
