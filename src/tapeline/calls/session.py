@@ -382,6 +382,7 @@ def stream_spec(agreed: offer_answer.Agreed, timeout_s: float) -> rtp.StreamSpec
         remote_rtcp=agreed.remote_rtcp,
         rtcp_mux=agreed.rtcp_mux,
         dtmf_payload_type=agreed.dtmf_payload_type,
+        dtmf_rate=agreed.dtmf_rate,
         comfort_noise_payload_type=agreed.comfort_noise_payload_type,
         direction=cast(rtp.Direction, agreed.direction),
         timeout_s=timeout_s if receiving else 0.0,

@@ -18,13 +18,14 @@ import structlog
 import typer
 import uvloop
 
-from tapeline.core.errors import TapelineError
 from tapeline.core.settings import Settings, load
 
 if TYPE_CHECKING:
     from tapeline.app import Started
 
 __all__ = ["serve"]
+
+LINES = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
 
 
 def serve(
@@ -39,16 +40,12 @@ def serve(
     """Run the server: SIP, media, recording, API and worker, until SIGINT or SIGTERM."""
     options: dict[str, Any] = {"data": data, "http": http, "sip": sip}
     given = {key: value for key, value in options.items() if value}
-    try:
-        settings = load(config, {"server": given} if given else None)
-        configure_logging(log_level)
-        raise_file_limit()
-        folder = config.parent if config is not None else Path(".")
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(settings, folder))
-    except TapelineError as error:
-        typer.echo(f"tapeline: {error}", err=True)
-        raise typer.Exit(1) from error
+    settings = load(config, {"server": given} if given else None)
+    configure_logging(log_level)
+    raise_file_limit()
+    folder = config.parent if config is not None else Path(".")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(settings, folder))
 
 
 async def run(settings: Settings, folder: Path) -> None:
@@ -106,7 +103,7 @@ def configure_logging(level: str) -> None:
             structlog.processors.StackInfoRenderer(),
             *([] if terminal else [structlog.processors.format_exc_info]),
             # plain: a traceback with local variables would show tokens and numbers
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback) if terminal else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback) if terminal else LINES,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
