@@ -228,7 +228,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     if path is None and Path("tapeline.toml").is_file():
         path = Path("tapeline.toml")
     document: dict[str, Any] = {}
-    where = str(path) if path else "the environment"
+    where, prefix = str(path) if path else "the environment", ""
     if path is not None:
         try:
             document = tomllib.loads(path.read_text())
@@ -243,8 +243,9 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         settings = Settings(**document)
         for section, values in (overrides or {}).items():
             merged = getattr(settings, section).model_dump() | dict(values)
+            where, prefix = "the command line", f"{section}."
             settings = settings.model_copy(update={section: _SECTIONS[section].model_validate(merged)})
     except ValidationError as error:
-        problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        problems = [f"{prefix}{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
         raise InvalidInput(f"{where}: {'; '.join(problems)}", problems=problems) from error
     return settings

@@ -77,3 +77,9 @@ def test_every_setting_is_documented() -> None:
         assert isinstance(model, type) and issubclass(model, BaseModel)
         missing += [f"{section}.{key}" for key in model.model_fields if f"`{section}.{key}`" not in text]
     assert not missing, f"docs/settings.md does not tell of {missing}"
+
+
+def test_an_option_that_is_wrong_names_its_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInput, match=r"the command line: server\.http: .*HOST:PORT"):
+        load(None, {"server": {"http": "8080"}})
