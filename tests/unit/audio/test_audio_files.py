@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +120,56 @@ def test_block_by_block_is_the_same_as_all_at_once(block: int) -> None:
 def test_the_same_rate_is_the_same_array() -> None:
     sound = np.arange(10, dtype=np.int16)
     assert resample(sound, 8000, 8000) is sound and len(resample(sound[:0], 8000, 16000)) == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [(8000, 16000), (16000, 8000), (44100, 8000)])
+def test_silence_stays_silence(before: int, after: int) -> None:
+    assert not resample(np.zeros(before, np.int16), before, after).any()
+    assert not Resampler(before, after, 2).feed(np.zeros((before, 2), np.int16), last=True).any()
+
+
+def test_full_scale_does_not_wrap_around() -> None:
+    square = np.tile(np.repeat(np.array([32767, -32768], np.int16), 20), 100)
+    louder = resample(square, 8000, 16000).astype(int)
+    assert louder.max() == 32767 and louder.min() == -32768
+    assert np.abs(np.diff(louder)).max() < 60000, "overshoot is clipped"
+
+
+@given(
+    st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000]),
+    st.sampled_from([8000, 12000, 16000, 24000, 48000]),
+    st.lists(st.integers(1, 3000), max_size=8),
+)
+def test_a_changed_rate_keeps_the_length_to_the_sample(before: int, after: int, sizes: list[int]) -> None:
+    change = Resampler(before, after, 1)
+    got = sum(len(change.feed(np.zeros((size, 1), np.int16))) for size in sizes)
+    got += len(change.feed(np.zeros((0, 1), np.int16), last=True))
+    assert abs(got - sum(sizes) * after / before) <= 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+def test_samples_that_are_no_numbers_or_too_large_do_no_harm(bad: float) -> None:
+    out, sound = io.BytesIO(), PLAN.voice(0, 8000) / 32768.0
+    sound[:4000] = bad
+    soundfile.write(out, sound, 8000, format="WAV", subtype="FLOAT")
+    assert np.array_equal(files.load(out.getvalue(), 8000)[4000:], PLAN.voice(0, 8000)[4000:])
+
+
+@pytest.mark.parametrize("rate", [1, 999, 2**31 - 1])
+def test_a_header_with_an_absurd_rate_is_refused(rate: int) -> None:
+    out = io.BytesIO()
+    soundfile.write(out, np.zeros(1000), rate, format="WAV", subtype="PCM_16")
+    with pytest.raises(UnreadableAudio, match="samples a second"):
+        files.load(out.getvalue(), 8000)
+
+
+def test_many_channels_cost_no_more_memory_than_two() -> None:
+    out = io.BytesIO()
+    soundfile.write(out, np.zeros((16000, 500), np.int16), 8000, format="WAV", subtype="PCM_16")
+    data = out.getvalue()
+    tracemalloc.start()
+    try:
+        assert len(files.load(data, 8000)) == 16000
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000, "held whole as floats it is 32 MB"
+    finally:
+        tracemalloc.stop()
