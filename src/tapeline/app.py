@@ -151,6 +151,7 @@ class Server:
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
         return Started(address, tuple(listeners), token, recovered, rtp.COMPILED)
 
     async def _open(self, database: Database) -> None:
