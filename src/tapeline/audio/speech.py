@@ -187,6 +187,8 @@ class Speech:
             except OSError as error:
                 log.warning("a text could not be said%s: %s", " as SSML" if marked else "", error)
                 self._stop()
+                if isinstance(error, TimeoutError) and not marked:
+                    break  # it would hang again, while others wait for their turn
         return None
 
     def _started(self) -> _Speaker | None:
