@@ -1,0 +1,108 @@
+"""All benches, and the page that tells of them: `make bench` writes docs/performance.md.
+
+    python bench/run.py [--quick] [--dry]
+
+Each bench is a program of its own and prints JSON; this one runs them in turn, on an otherwise idle machine if you want figures worth
+keeping, and writes what they found between the marks in the page. `--quick` takes a tenth of the time, `--dry` prints and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- measured by make bench: begin -->", "<!-- measured by make bench: end -->"
+
+
+def run(script: str, *arguments: str) -> Any:
+    print(f"bench/{script} {' '.join(arguments)} ...", flush=True)
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, str(HERE / script), *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    print(f"  {time.monotonic() - began:.0f} s", flush=True)
+    return done.stdout
+
+
+def rtp(quick: bool) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "rtp.json"
+        seconds, repeat = ("3", "1") if quick else ("10", "3")
+        run("bench_rtp.py", "--seconds", seconds, "--repeat", repeat, "--json", str(found))
+        rows = json.loads(found.read_text())["rows"]
+    lines = [
+        "### Packets received and recorded",
+        "",
+        "CPU microseconds for each packet of PCMU, 20 ms, on loopback: received, placed, decoded and written to a file of each stream's own;",
+        "beside a bare loop of `recvmmsg` over as many sockets in the same run. *20 ms*: sockets asked every tick, as the bare loop does.",
+        "*default*: streams that nobody hears live are asked every 100 ms. `bench/bench_rtp.py`.",
+        "",
+        "| streams | bare loop | 20 ms | ratio (goal 2) | default | ratio | of a core | kB for each leg (goal 100) | packets lost |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        spent = row["us_per_packet"]
+        lines.append(
+            f"| {row['streams']} | {spent['bare']:.2f} | {spent['engine_20ms']:.2f} | {row['ratio_20ms']} | {spent['engine']:.2f} | {row['ratio']} "
+            f"| {row['core_percent']} % | {row['bytes_per_leg'] / 1000:.0f} | {row['lost']['engine']} |"
+        )
+    return lines
+
+
+def table(title: str, text: str, rows: list[dict[str, Any]], beside: str = "") -> list[str]:
+    head = "| case | measured | unit |" + (f" {beside} |" if beside else "") + " goal |"
+    lines = [f"### {title}", "", text, "", head, "| --- | ---: | --- |" + (" ---: |" if beside else "") + " ---: |"]
+    for row in rows:
+        middle = f" {row['beside']} |" if beside else ""
+        goal = "-" if row["goal"] is None else row["goal"]
+        lines.append(f"| {row['case']} | {row['value']} | {row['unit']} |{middle} {goal} |")
+    return lines
+
+
+def sip(quick: bool) -> list[str]:
+    rows = json.loads(run("bench_calls.py", "--json", "--seconds", "3" if quick else "20"))["rows"]
+    alone = json.loads(run("bench_sip.py", "--json", "--calls", "5000" if quick else "20000"))
+    row = {"case": "CPU of a call in the endpoint alone", "value": alone["cpu_ms_per_call"], "unit": "ms", "goal": alone["goal_ms"]}
+    text = "SIPp calls, tapeline's endpoint and shell answer, in a process of their own. `bench/bench_calls.py`, `bench/bench_sip.py`."
+    return table("Signalling", text, [*rows, row])
+
+
+def finish(quick: bool) -> list[str]:
+    rows = json.loads(run("bench_finish.py", "--json", "--seconds", "120" if quick else "900"))["rows"]
+    text = "Rendition, measures and checksum together, beside the encoder alone in the same run, one core. `bench/bench_finish.py`."
+    return table("Finishing", text, rows, "encoder alone")
+
+
+def machine() -> str:
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return f"{model}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--dry", action="store_true")
+    options = parser.parse_args()
+    parts = [[f"Machine: {machine()}"], rtp(options.quick), sip(options.quick), finish(options.quick)]
+    text = "\n\n".join("\n".join(part) for part in parts)
+    print(text)
+    if not options.dry:
+        page = PAGE.read_text()
+        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
+        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
