@@ -11,6 +11,7 @@ from tapeline.core.errors import InvalidState
 from tapeline.core.recordspec import RecordSpec, SilenceRule
 from tapeline.recording import session, table
 from tapeline.recording.session import Changed, Finished, MaskTap, OpenTap, PlayBeep, Recording, StopTap, UnmaskTap
+from tapeline.recording.timeline import MOST_EVENTS
 
 WALL = 1_700_000_000.0
 
@@ -328,6 +329,23 @@ def test_a_broken_disk_is_no_absence() -> None:
     made = recording()
     made.tap_ended(40_000, "io_error", 110.0)
     assert (made.manifest(account="a").state, made.manifest(account="a").reason) == ("stopped", "io_error")
+
+
+def test_before_it_began_every_event_is_at_its_start() -> None:
+    made = make()
+    made.note("participant", 105.0, name="caller")
+    assert made.position(105.0) == 0.0
+    made.captured(110.0)
+    assert made.timeline.as_dicts()[0] == {"at": 0.0, "event": "participant", "name": "caller"}
+    assert events(made) == [(0.0, "participant"), (0.0, "started")]
+
+
+def test_a_timeline_is_bounded_but_its_end_is_kept() -> None:
+    made = recording()
+    for number in range(MOST_EVENTS + 10):
+        made.note("held", 101.0 + number)
+    made.stop("hangup", 99_999.0)
+    assert len(made.timeline.as_dicts()) == MOST_EVENTS + 1 and made.timeline.as_dicts()[-1]["event"] == "stopped"
 
 
 def test_late_news_change_nothing() -> None:

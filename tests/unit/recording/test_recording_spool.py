@@ -347,6 +347,50 @@ def test_the_worker_sees_at_once_what_is_finished_although_it_does_not_read_what
     assert spool.complete() == [] and not spool._growing
 
 
+def test_a_folder_whose_manifest_is_being_made_is_passed_over(tmp_path: Path) -> None:
+    spool, good, bad = Spool(tmp_path), manifest(), manifest()
+    for made in (good, bad):
+        spool.create(made)
+        spool.finish(dataclasses.replace(made, state="stopped"))
+    (spool.path(bad.id) / MANIFEST).write_bytes(b"{")
+    spool.path(new_id()).mkdir()
+    assert spool.complete() == [good.id]
+
+
+def test_no_manifest_and_no_header_leaves_audio_as_a_telephone_has_it(tmp_path: Path) -> None:
+    spool, name = Spool(tmp_path), new_id()
+    spool.path(name).mkdir()
+    (spool.path(name) / AUDIO).write_bytes(bytes(80) + TONE.tobytes())
+    (found,) = spool.recover(wall=1e12)
+    assert (found.rate, found.channels, found.frames, found.account) == (8000, 1, 8000, ZERO_ID)
+    assert np.array_equal(wav.read(spool.path(name) / AUDIO)[0][:, 0], TONE)
+
+
+def test_an_error_that_is_no_lack_of_room_costs_no_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, made = Spool(tmp_path), manifest()
+    spool.create(made)
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        spool.write(made)
+    assert (tmp_path / RESERVE).exists() and spool.free_bytes() > 0
+
+
+def test_where_there_is_no_room_for_the_reserve_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path)
+
+    def full(descriptor: int, start: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space"):
+        spool.create(manifest())
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- release -----------------------------------------------------------------------------------------------------------
 
 
