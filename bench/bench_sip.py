@@ -45,7 +45,8 @@ def request(method: str, number: int, seq: int, to_tag: str, extra: str = "", bo
 def run(calls: int, rate: float, sdp: bool) -> float:
     """CPU seconds for `calls` calls that come at `rate` a second of virtual time."""
     endpoint = Endpoint(EndpointConfig(), os.urandom)
-    invites = [request("INVITE", n, 1, "", "Content-Type: application/sdp\r\nAllow: INVITE, ACK, BYE, CANCEL\r\n", OFFER) for n in range(calls)]
+    extra = "Content-Type: application/sdp\r\nAllow: INVITE, ACK, BYE, CANCEL\r\n"
+    invites = [request("INVITE", number, 1, "", extra, OFFER) for number in range(calls)]
     media = LocalMedia("192.0.2.1", 4000)
     fixed = answer_offer(OFFER.encode(), media).sdp
     spent = 0.0

@@ -45,14 +45,14 @@ def rtp(quick: bool) -> list[str]:
         "beside a bare loop of `recvmmsg` over as many sockets in the same run. *20 ms*: sockets asked every tick, as the bare loop does.",
         "*default*: streams that nobody hears live are asked every 100 ms. `bench/bench_rtp.py`.",
         "",
-        "| streams | bare loop | 20 ms | ratio (goal 2) | default | ratio | of a core | kB for each leg (goal 100) | packets lost |",
+        "| streams | bare loop | 20 ms | ratio (goal 2) | default | ratio | of a core | kB a leg (goal 100) | packets lost |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         spent = row["us_per_packet"]
         lines.append(
-            f"| {row['streams']} | {spent['bare']:.2f} | {spent['engine_20ms']:.2f} | {row['ratio_20ms']} | {spent['engine']:.2f} | {row['ratio']} "
-            f"| {row['core_percent']} % | {row['bytes_per_leg'] / 1000:.0f} | {row['lost']['engine']} |"
+            f"| {row['streams']} | {spent['bare']:.2f} | {spent['engine_20ms']:.2f} | {row['ratio_20ms']} | {spent['engine']:.2f} "
+            f"| {row['ratio']} | {row['core_percent']} % | {row['bytes_per_leg'] / 1000:.0f} | {row['lost']['engine']} |"
         )
     return lines
 
@@ -87,7 +87,8 @@ def machine() -> str:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    return f"{model}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}."
+    system = f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    return f"{model}, {os.cpu_count()} cores, {system}, {time.strftime('%Y-%m-%d')}."
 
 
 def main() -> None:

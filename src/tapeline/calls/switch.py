@@ -112,7 +112,7 @@ class Switch:
             destination=_party(session.request_uri, ""),
             created=round(self._kit.clock.wall(), 6),
         )
-        media = offer_answer.LocalMedia(address=local, port=leg.port, codecs=self._codecs())
+        media = offer_answer.LocalMedia(address=local, port=leg.port, codecs=self._codecs(), session_id=round(facts.created * 1000))
         call = Call(facts, session, leg, media, self._kit, self._shell.pump, self._released)
         self._calls[facts.id] = self._by_session[session.id] = self._by_leg[leg.id] = call
         self.totals["calls_total"] += 1
