@@ -62,9 +62,7 @@ class Sender:
         n = self.ptime * 8
         for k in range(len(self.audio) // n):
             at = k * n
-            header = struct.pack(
-                "!BBHII", 128, self.payload_type, (self.sequence + k) & 0xFFFF, (self.stamp + at) & 0xFFFFFFFF, self.ssrc
-            )
+            header = struct.pack("!BBHII", 128, self.payload_type, (self.sequence + k) & 0xFFFF, (self.stamp + at) & 0xFFFFFFFF, self.ssrc)
             yield self.real(at), header + self.audio[at : at + n].tobytes()
 
 

@@ -189,7 +189,10 @@ def test_two_channels_stay_together(tmp_path: Path) -> None:
     path.touch()
     tap = engine.open_tap(path, [[Source("in", leg)] for leg in legs], rate=8000)
     senders = [Sender(clicks(8000 * seconds), START + 0.1, ppm=ppm) for ppm in (50, -50)]
-    lines = [[(at, leg, data) for at, data in deliver(sender.packets(), Network(seed=leg.id, jitter=0.004))] for leg, sender in zip(legs, senders, strict=True)]
+    lines = [
+        [(at, leg, data) for at, data in deliver(sender.packets(), Network(seed=leg.id, jitter=0.004))]
+        for leg, sender in zip(legs, senders, strict=True)
+    ]
     for at, leg, data in sorted(lines[0] + lines[1], key=lambda item: item[0]):
         engine.inject(leg, data, at)
     tap.stop()

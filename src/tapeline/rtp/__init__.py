@@ -3,7 +3,7 @@
 from tapeline.rtp.engine.build import COMPILED
 from tapeline.rtp.engine.engine import Engine, EngineCounters
 from tapeline.rtp.engine.parts import Bus, Leg, LegCounters, Player, Source, Tap
-from tapeline.rtp.errors import Closed, MalformedPacket, NoPorts, TooManyLegs, UnknownCodec
+from tapeline.rtp.errors import Closed, MalformedPacket, NoPorts, TooManyLegs, TooManyPlayers, UnknownCodec
 from tapeline.rtp.events import (
     Digit,
     Event,
@@ -46,6 +46,7 @@ __all__ = [
     "TapEnded",
     "TapProgress",
     "TooManyLegs",
+    "TooManyPlayers",
     "UnknownCodec",
     "Voice",
 ]

@@ -5,7 +5,8 @@ TapelineError
 │   ├── InvalidInput
 │   │   └── UnknownCodec      no codec of this name and rate
 │   └── InvalidState
-│       └── Closed            the leg, bus or tap is gone
+│       ├── Closed            the leg, bus or tap is gone
+│       └── TooManyPlayers    a leg plays eight prompts at most
 ├── ProtocolError
 │   └── MalformedPacket       bytes that are not RTP, or not RTCP
 └── WorldError
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from tapeline.core.errors import Exhausted, InvalidInput, InvalidState, ProtocolError
 
-__all__ = ["Closed", "MalformedPacket", "NoPorts", "TooManyLegs", "UnknownCodec"]
+__all__ = ["Closed", "MalformedPacket", "NoPorts", "TooManyLegs", "TooManyPlayers", "UnknownCodec"]
 
 
 class UnknownCodec(InvalidInput):
@@ -31,6 +32,12 @@ class Closed(InvalidState):
     """The leg, bus or tap is gone."""
 
     reason = "MEDIA_CLOSED"
+
+
+class TooManyPlayers(InvalidState):
+    """A leg plays eight prompts at most."""
+
+    reason = "TOO_MANY_PLAYERS"
 
 
 class MalformedPacket(ProtocolError):

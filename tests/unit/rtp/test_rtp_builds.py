@@ -36,12 +36,24 @@ def test_structures_agree() -> None:
 def test_both_faces_have_the_same_functions() -> None:
     native = (ENGINE / "native.pyx").read_text()
     plain = (ENGINE / "plain.py").read_text()
-    assert set(re.findall(r"^def ([a-z]\w+)\(", native, re.M)) - {"address", "numbers"} == set(re.findall(r"^def ([a-z]\w+)\(", plain, re.M))
+    assert set(re.findall(r"^def ([a-z]\w+)\(", native, re.M)) - {"address", "numbers"} == set(
+        re.findall(r"^def ([a-z]\w+)\(", plain, re.M)
+    )
 
 
 def test_system_calls_have_the_same_names() -> None:
-    calls = set(re.findall(r"^cdef inline .*?(\w+)\(", (ENGINE / "system.pxd").read_text(), re.M)) - {"prepare", "note", "capture", "open_epoll"}
-    portable = set(re.findall(r"^def (\w+)\(", (ENGINE / "portable.py").read_text(), re.M)) - {"address", "numbers", "adopt", "release_poll"}
+    calls = set(re.findall(r"^cdef inline .*?(\w+)\(", (ENGINE / "system.pxd").read_text(), re.M)) - {
+        "prepare",
+        "note",
+        "capture",
+        "open_epoll",
+    }
+    portable = set(re.findall(r"^def (\w+)\(", (ENGINE / "portable.py").read_text(), re.M)) - {
+        "address",
+        "numbers",
+        "adopt",
+        "release_poll",
+    }
     assert calls == portable
 
 
@@ -59,12 +71,15 @@ def test_no_function_of_the_engine_holds_the_lock() -> None:
                 assert line.rstrip(":").endswith("noexcept nogil"), f"{path.name}: {line}"
 
 
-ASK = "import logging; logging.basicConfig(); from tapeline.rtp import COMPILED; import tapeline.rtp.engine.loop as l; print(COMPILED, l.__file__)"
+ASK = "import logging; logging.basicConfig(); "
+ASK += "import tapeline.rtp; from tapeline.rtp.engine import loop; print(tapeline.rtp.COMPILED, loop.__file__)"
 
 
 def ask(mode: str) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if name != "TAPELINE_COMPILED"}
-    return subprocess.run([sys.executable, "-c", ASK], env=environ | {"TAPELINE_COMPILED": mode}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", ASK], env=environ | {"TAPELINE_COMPILED": mode}, capture_output=True, text=True, check=False
+    )
 
 
 def test_the_uncompiled_build_can_be_forced() -> None:

@@ -315,4 +315,4 @@ def change_rate(shard: state.Shard, leg: state.Leg, rate: int) -> None:
     leg.consumed = leg.horizon if leg.tapped else leg.horizon - LAG * leg.rate_ms
     leg.anchored = 0
     leg.streaming = 0
-    leg.delay = 0
+    leg.delay = (shard.tick_ns // 1000000 + 2) * leg.rate_ms

@@ -5,7 +5,7 @@ from tapeline.rtp.engine.outbound cimport (
 )
 from tapeline.rtp.engine.samples cimport loudness
 from tapeline.rtp.engine.structs cimport (
-    ADD_BUS, ADD_LEG, ADD_PLAYER, ADD_TAP, BATCH, BUS_CLOSED, CLOSE_BUS, CLOSE_LEG, CONFIGURE, IDLE, JOIN, LEAVE, LEG_CLOSED,
+    ADD_BUS, ADD_LEG, ADD_PLAYER, ADD_TAP, BATCH, BUS_CLOSED, CLOSE_BUS, CLOSE_LEG, COMMANDS, CONFIGURE, IDLE, JOIN, LEAVE, LEG_CLOSED,
     MEDIA_TIMEOUT, MIX, QUIT, SEND_DIGITS, SET_ECHO, SET_MASK, STOP_PLAYER, STOP_TAP, VOICE, WATCH_VOICE,
     Leg, Shard, Tap, bus_of, leg_of, ms, position, push, tap_of,
 )
@@ -15,7 +15,7 @@ from tapeline.rtp.engine.taps cimport add_tap, command_tap, due, forget_closed, 
 @cython.locals(ready=cython.int, i=cython.int, behind=cython.longlong)
 cdef void run(Shard* shard) noexcept nogil
 cdef void serve_ready(Shard* shard, int i) noexcept nogil
-@cython.locals(count=cython.int, i=cython.int)
+@cython.locals(count=cython.int, total=cython.int, i=cython.int)
 cdef void obey(Shard* shard) noexcept nogil
 @cython.locals(limit=cython.int, count=cython.int, i=cython.int, at=cython.longlong)
 cdef void read_leg(Shard* shard, Leg* leg) noexcept nogil

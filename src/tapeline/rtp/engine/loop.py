@@ -24,6 +24,7 @@ if not cython.compiled:
         BUS_CLOSED,
         CLOSE_BUS,
         CLOSE_LEG,
+        COMMANDS,
         CONFIGURE,
         IDLE,
         JOIN,
@@ -109,10 +110,14 @@ def serve_ready(shard: state.Shard, i: int) -> None:
 
 
 def obey(shard: state.Shard) -> None:
-    """Carry out the commands that have come."""
-    count = read_commands(shard)
-    for i in range(count):
-        execute(shard, i)
+    """Carry out the commands that have come; after a thousand of them, packets have their turn."""
+    count = COMMANDS
+    total = 0
+    while count == COMMANDS and total < 1024:
+        count = read_commands(shard)
+        for i in range(count):
+            execute(shard, i)
+        total += count
 
 
 def read_leg(shard: state.Shard, leg: state.Leg) -> None:

@@ -1,6 +1,6 @@
 cimport cython
 from tapeline.rtp.engine.samples cimport add, clear, compress, fill, gather, pack, saturate, store, zero
-from tapeline.rtp.engine.structs cimport DIGITS, L16, PLAYER_ENDED, PLAYERS, Bus, Leg, Player, Report, Shard, ms, ntp_seconds, player_of, position, push, whole
+from tapeline.rtp.engine.structs cimport DIGITS, L16, PLAYER_ENDED, Bus, Leg, Player, Report, Shard, ms, ntp_seconds, player_of, position, push, whole
 from tapeline.rtp.engine.system cimport send_packet
 from tapeline.rtp.engine.wire cimport build, build_reports
 
@@ -27,7 +27,6 @@ cdef void send_digit(Shard* shard, Leg* leg, long long when, int n) noexcept nog
 cdef void send_report(Shard* shard, Leg* leg, long long now) noexcept nogil
 @cython.locals(report="Report*", expected=cython.longlong, lost=cython.longlong, interval=cython.longlong, missing=cython.longlong)
 cdef void fill_block(Shard* shard, Leg* leg, long long now) noexcept nogil
-@cython.locals(player="Player*")
 cdef void start_player(Shard* shard, Leg* leg, long long handle) noexcept nogil
 @cython.locals(i=cython.int)
 cdef void stop_player(Shard* shard, Leg* leg, long long number, long long at) noexcept nogil

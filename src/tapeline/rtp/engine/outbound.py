@@ -15,7 +15,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.constants import DIGITS, L16, PLAYER_ENDED, PLAYERS
+    from tapeline.rtp.engine.constants import DIGITS, L16, PLAYER_ENDED
     from tapeline.rtp.engine.portable import send_packet
     from tapeline.rtp.engine.samples import add, clear, compress, fill, gather, pack, saturate, store, zero
     from tapeline.rtp.engine.state import ms, ntp_seconds, player_of, position, push, whole
@@ -240,14 +240,11 @@ def fill_block(shard: state.Shard, leg: state.Leg, now: int) -> None:
 
 
 def start_player(shard: state.Shard, leg: state.Leg, handle: int) -> None:
-    player = player_of(handle)
-    if leg.closing == 0 and leg.n_players < PLAYERS:
-        if not leg.sends and leg.n_players == 0:
-            leg.next_send = shard.next_tick
-        leg.players[leg.n_players] = player
-        leg.n_players += 1
-    else:
-        push(shard, PLAYER_ENDED, player.id, shard.now, 1, 0, 0)
+    """The caller sees to it that a leg never has more than PLAYERS whose end has not been told."""
+    if not leg.sends and leg.n_players == 0:
+        leg.next_send = shard.next_tick
+    leg.players[leg.n_players] = player_of(handle)
+    leg.n_players += 1
 
 
 def stop_player(shard: state.Shard, leg: state.Leg, number: int, at: int) -> None:

@@ -18,7 +18,7 @@ from tapeline.rtp import codecs
 from tapeline.rtp.engine import constants as c
 from tapeline.rtp.engine.build import native
 from tapeline.rtp.engine.shard import Shard
-from tapeline.rtp.errors import Closed
+from tapeline.rtp.errors import Closed, TooManyPlayers
 from tapeline.rtp.spec import MaskMode, StreamSpec
 
 __all__ = ["Bus", "Leg", "LegCounters", "Player", "Source", "Tap"]
@@ -157,20 +157,15 @@ class Leg(Part):
             self.closed = True
 
     def play(self, pcm: NDArray[np.int16], *, loop: bool = False) -> Player:
-        """Send `pcm`, int16[n] at `rate`, mixed with whatever else is sent."""
-        player = Player(self._numbers(), self, np.ascontiguousarray(pcm, np.int16).reshape(-1), loop)
-        try:
-            self._command_player(player)
-        except Closed:
-            self.shard.free(player.handle)
-            raise
-        self.players[player.id] = player
-        return player
-
-    def _command_player(self, player: Player) -> None:
+        """Send `pcm`, int16[n] at `rate`, mixed with whatever else is sent. Raises TooManyPlayers, Closed."""
         if self.closed:
             raise Closed(f"leg {self.id} is closed")
+        if len(self.players) >= c.PLAYERS:
+            raise TooManyPlayers(f"{c.PLAYERS} prompts are playing on leg {self.id} already")
+        player = Player(self._numbers(), self, np.ascontiguousarray(pcm, np.int16).reshape(-1), loop)
+        self.players[player.id] = player
         self.shard.command(c.ADD_PLAYER, player.handle, self.handle)
+        return player
 
     def echo(self, on: bool) -> None:
         """Send back what is heard, or no longer."""

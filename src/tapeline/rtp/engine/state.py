@@ -329,6 +329,7 @@ class Tap(Struct):
     n_changes: int
     changes: list[Change]
     next_write: int
+    next_progress: int
     peaks: list[int]
     __slots__ = tuple(__annotations__)
 

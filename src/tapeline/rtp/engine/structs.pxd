@@ -8,7 +8,7 @@ cdef enum:
     PACKET = 2048
     SEEN = 256
     POINTS = 48
-    PLAYERS = 4
+    PLAYERS = 8
     SOURCES = 64
     CHANNELS = 32
     CHANGES = 32
@@ -330,6 +330,7 @@ cdef struct Tap:
     int n_changes
     Change changes[CHANGES]
     long long next_write
+    long long next_progress
     int peaks[CHANNELS]
 
 cdef struct Command:

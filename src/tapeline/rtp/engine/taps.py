@@ -97,7 +97,8 @@ def serve_tap(shard: state.Shard, tap: state.Tap, now: int) -> int:
             tap.next_write += ms(WRITE)
             if tap.next_write <= now:
                 tap.next_write = now + ms(WRITE)
-            if not tap.ended and tap.reports:
+            if not tap.ended and tap.reports and now >= tap.next_progress:
+                tap.next_progress = now + ms(900)  # with the next write after this: about once a second
                 push_peaks(shard, TAP_PROGRESS, tap, now)
                 for i in range(tap.n_channels):
                     tap.peaks[i] = 0

@@ -90,6 +90,8 @@ class VirtualEngine(Engine):
 
     def stop(self) -> None:
         """End everything, in one last tick."""
+        if not self._shards:
+            return
         self._shard.quit()
         self.advance((self._next + 1) / 1e9)
         super().stop()
