@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tapeline.testing import LIVE, Plan, assert_heard, decode, spoken
-from tapeline.testing.process import group_of, until
+from tapeline.testing.process import until
 from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, caller_number, sipp_missing
 
@@ -35,13 +35,13 @@ def test_twenty_recordings_survive_kill_9(tmp_path: Path) -> None:
             server.api.wait_for_recordings(CALLS, "recording", timeout_s=10)
             time.sleep(4.0)  # let them speak
             before = {recording["id"]: recording for recording in server.api.recordings()}
-            processes = server.child.group()
+            processes = server.child.family()
             assert len(processes) > 1, "the server and its worker"
             server.kill()
             killed = time.time()
             server.start()
             recordings = server.api.wait_for_recordings(CALLS, "available", timeout_s=40)
-            until(lambda: not any(group_of(pid) for pid in processes), "the old worker to notice that it is alone", timeout_s=15)
+            until(lambda: not any(process.running for process in processes), "the old worker to notice that it is alone", timeout_s=15)
         assert {recording["id"] for recording in recordings} == set(before)
         sources = {caller_number(source): recording for source, recording in server.api.recordings_by_source().items()}
         for number, recording in sources.items():

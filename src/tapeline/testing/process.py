@@ -14,11 +14,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-__all__ = ["Child", "ChildFailed", "free_port", "free_port_range", "group_of", "until"]
+__all__ = ["Child", "ChildFailed", "ProcessId", "free_port", "free_port_range", "until"]
 
 Found = TypeVar("Found")
 
@@ -69,15 +70,28 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def group_of(pid: int) -> int:
-    """The process group of a process that runs; 0 where there is none, or only its remains."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0
-    # The name, in brackets, may hold anything; after it come state, parent and group.
-    state, _, group = text.rpartition(")")[2].split()[:3]
-    return 0 if state == "Z" else int(group)
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """A process for certain: its number may be another's later, its number and the moment it began may not."""
+
+    pid: int
+    began: int  # clock ticks since the machine started
+    parent: int = field(compare=False)
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId | None:
+        """None where there is none, or only its remains."""
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return None
+        # The name, in brackets, may hold anything; behind it fields 3 (state), 4 (parent) and 22 (began) of proc(5).
+        fields = text.rpartition(")")[2].split()
+        return None if fields[0] == "Z" else cls(pid, int(fields[19]), int(fields[1]))
+
+    @property
+    def running(self) -> bool:
+        return ProcessId.of(self.pid) == self
 
 
 class Child:
@@ -90,6 +104,7 @@ class Child:
         self.log = folder / f"{name}.log"
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        self._family: set[ProcessId] = set()
 
     def __enter__(self) -> Self:
         self.start()
@@ -109,7 +124,7 @@ class Child:
         return self._process.pid
 
     def start(self) -> None:
-        """Start, or start again; output is appended. It leads a process group, so that its own children end with it."""
+        """Start, or start again; output is appended. It has a session of its own, so that Ctrl-C does not reach it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -122,9 +137,15 @@ class Child:
                 start_new_session=True,
             )
 
-    def group(self) -> set[int]:
-        """The processes that it started and that still run, and itself; also after its own end."""
-        return {pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if group_of(pid) == self.pid}
+    def family(self) -> set[ProcessId]:
+        """Itself and all that it or those have started, as far as they run. Who has lost its parent is known only if it was seen before."""
+        if self.running:
+            everyone = [found for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if (found := ProcessId.of(pid)) is not None]
+            below = {self.pid}
+            while more := {each.pid for each in everyone if each.parent in below} - below:
+                below |= more
+            self._family |= {each for each in everyone if each.pid in below}
+        return {each for each in self._family if each.running}
 
     def send_signal(self, number: signal.Signals) -> None:
         """Signal the process alone."""
@@ -146,11 +167,13 @@ class Child:
         return self.wait(timeout_s)
 
     def kill(self) -> None:
-        """SIGKILL to the whole process group: nothing gets to say goodbye."""
+        """SIGKILL to it and to all that it started: nobody gets to say goodbye."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            for member in self.family():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(member.pid, signal.SIGKILL)
             self._process.wait()
+            self._family.clear()
 
     def state(self) -> str:
         """Whether it runs, or how it ended, in words."""
@@ -166,6 +189,7 @@ class Child:
         if self._process is None:
             return
         if self.running:
+            self.family()
             self.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(5)

@@ -78,14 +78,15 @@ def test_a_child_is_ended_for_certain(tmp_path: Path) -> None:
 
 
 def test_what_a_child_started_is_known_and_ends_with_it(tmp_path: Path) -> None:
-    parent = "import signal, subprocess; subprocess.Popen(['sleep', '60']); print('two', flush=True); signal.pause()"
+    start = "subprocess.Popen(['sleep', '60'], start_new_session=True)"
+    parent = f"import signal, subprocess; {start}; print('two', flush=True); signal.pause()"
     with Child("parent", [sys.executable, "-c", parent], tmp_path) as child:
         until(lambda: "two" in child.output(), "two processes")
-        group = child.group()
-        assert len(group) == 2
-        assert child.pid in group
+        family = child.family()
+        assert len(family) == 2
+        assert child.pid in {member.pid for member in family}
         child.kill()
-        until(lambda: not child.group(), "both to end")
+        until(lambda: not any(member.running for member in family), "both to end")
         assert child.state() == "ended by SIGKILL"
 
 
