@@ -41,7 +41,7 @@ def rtp(quick: bool) -> list[str]:
     lines = [
         "### Packets received and recorded",
         "",
-        "CPU microseconds for each packet of PCMU, 20 ms, on loopback: received, placed, decoded and written to a file of each stream's own;",
+        "CPU microseconds for each packet (PCMU, 20 ms, loopback): received, placed, decoded, written to a file of each stream's own;",
         "beside a bare loop of `recvmmsg` over as many sockets in the same run. *20 ms*: sockets asked every tick, as the bare loop does.",
         "*default*: streams that nobody hears live are asked every 100 ms. `bench/bench_rtp.py`.",
         "",
