@@ -198,6 +198,14 @@ def test_a_digit_longer_than_its_field_is_one_digit(world: World, keypad: Keypad
     assert digits(world) == [("3", (65535 + 1600) // 8)]
 
 
+def test_digits_of_a_new_stream_begin_anew(world: World, keypad: Keypad) -> None:
+    keypad.press(5, 100000)
+    keypad.sequence += 5000
+    world.wait(4.0)
+    keypad.press(6, 1000)
+    assert digits(world) == [("5", 100), ("6", 100)]
+
+
 def test_other_events_are_no_digits(world: World, keypad: Keypad) -> None:
     keypad.press(16, 1000)
     keypad.press(200, 3000)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rtp_peer import World, tone
+from rtp_peer import World, encode, rtp, tone
 
 from tapeline.core.errors import InvalidInput
 from tapeline.rtp import Closed, Source, TapEnded, TapProgress
@@ -163,6 +163,18 @@ def test_a_closed_leg_is_recorded_to_its_end(world: World) -> None:
     assert peaks(heard, 1.15, 1.9) == [0, pytest.approx(8000, rel=0.1)]
     with pytest.raises(Closed):
         world.tap([Source("in", legs[0])])
+
+
+def test_what_is_older_than_a_ring_does_not_come_round_again(world: World) -> None:
+    """Of this leg only what is sent to it is recorded: nobody reads its own ring, and yet two seconds are too late."""
+    leg = world.leg()
+    world.tap([Source("out", leg)])
+    world.speak((leg, np.full(8000 * 4, 1000, np.int16)))
+    sequence, stamp = world.streams[leg.id]
+    for back in range(105, 140):
+        data = rtp(sequence - back - 300, stamp - back * 160, encode(np.full(160, -9000, np.int16)), ssrc=leg.id)
+        world.engine.inject(leg, data, world.engine.now())
+    assert leg.counters().late == 35
 
 
 def test_a_tap_appends_to_what_is_there(world: World) -> None:

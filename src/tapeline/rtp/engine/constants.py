@@ -23,6 +23,7 @@ BLOCK = 32768  # samples that a tap mixes at once
 # Times
 LAG = 900  # the recorder reads this far behind the clock
 WRITE = 500  # and appends this often: what a crash loses is LAG + WRITE at most, and that may be 1500
+KEPT = 1700  # of a ring the recorder may still want so much; after a stall it takes it before anything new is placed
 LINGER = 200  # a stopped tap waits this long for what is still under way
 IDLE = 1000  # after this much silence a socket is waited for, no longer asked
 AHEAD = 200  # audio from further in the future fits nothing

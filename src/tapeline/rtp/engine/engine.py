@@ -176,7 +176,7 @@ class Engine:
         kind, size, target, at_ns, a, b, extra = record[:7]
         at = at_ns / 1e9
         if kind == c.PLAYER_ENDED:
-            return self._player_ended(target, bool(a), at)
+            return self._player_ended(target, b, bool(a), at)
         part = self._parts.get(target)
         if part is None:
             return None
@@ -189,16 +189,11 @@ class Engine:
             return None
         return _leg_event(kind, part, a, b, at)
 
-    def _player_ended(self, number: int, stopped: bool, at: float) -> events.Event | None:
-        for player in self._players(number):
-            player.closed = True
-            player.shard.free(player.handle)
-            return events.PlayerEnded(player, stopped, at)
-        return None
-
-    def _players(self, number: int) -> list[Player]:
-        found = [part.players.pop(number) for part in self._parts.values() if isinstance(part, Leg) and number in part.players]
-        return found
+    def _player_ended(self, number: int, leg: int, stopped: bool, at: float) -> events.Event:
+        player: Player = self._parts[leg].players.pop(number)
+        player.closed = True
+        player.shard.free(player.handle)
+        return events.PlayerEnded(player, stopped, at)
 
     def _tap_ended(self, shard: Shard, tap: Tap, frames: int, error: int, started_at: float, at: float) -> events.Event:
         tap.last_frames = frames

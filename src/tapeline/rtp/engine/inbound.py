@@ -77,7 +77,8 @@ def receive(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high:
     stamp = leg.stamp + signed32(header.timestamp - leg.stamp)
     if in_order:
         leg.highest = sequence
-        leg.stamp = stamp
+        if kind == leg.payload_type:
+            leg.stamp = stamp
     if kind == leg.dtmf_type:
         leg.counts.dtmf += 1
         take_digit(shard, leg, buf, header.offset, header.size, stamp, at)
@@ -157,6 +158,9 @@ def begin_stream(shard: state.Shard, leg: state.Leg, at: int) -> None:
     header = shard.header
     if leg.ssrc != header.ssrc and leg.started:
         push(shard, SOURCE_CHANGED, leg.id, at, header.ssrc, 0, 0)
+    if leg.digit_open:
+        close_digit(shard, leg, at)
+    leg.digit_known = 0
     leg.streaming = 1
     leg.ssrc = header.ssrc
     leg.bye = 0

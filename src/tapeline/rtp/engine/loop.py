@@ -342,4 +342,5 @@ def close_all(shard: state.Shard) -> None:
         write_events(shard)
         if shard.n_taps == 0 and shard.n_events == 0:
             return
+        read_commands(shard)  # too late for them
         wait(shard, 10000000)

@@ -152,7 +152,7 @@ def release_players(shard: state.Shard, leg: state.Leg) -> None:
     kept = 0
     for i in range(leg.n_players):
         player = leg.players[i]
-        if not player.ended or not push(shard, PLAYER_ENDED, player.id, player.ended_at, player.stopped, 0, 0):
+        if not player.ended or not push(shard, PLAYER_ENDED, player.id, player.ended_at, player.stopped, leg.id, 0):
             leg.players[kept] = player
             kept += 1
     leg.n_players = kept

@@ -127,11 +127,10 @@ def send_packet(shard: state.Shard, leg: state.Leg, kind: int, n: int, when: int
     if leg.rtp < 0:
         shard.captured += CAPTURE.pack(leg.id, when, kind, n) + shard.packet[:n]
         return 1
-    if kind == 0:
+    if kind == 0 or leg.muxed:
         sock, host, port = _sockets[leg.rtp], address(leg.to_high, leg.to_low, leg.family), leg.to_port
     else:
-        sock = _sockets[leg.rtp if leg.muxed else leg.rtcp]
-        host, port = address(leg.reports_high, leg.reports_low, leg.family), leg.reports_port
+        sock, host, port = _sockets[leg.rtcp], address(leg.reports_high, leg.reports_low, leg.family), leg.reports_port
     try:
         sock.sendto(memoryview(shard.packet)[:n], (host, port))
     except OSError:
@@ -187,8 +186,6 @@ def write_frames(shard: state.Shard, tap: state.Tap, offset: int, n: int) -> int
     """Append `n` bytes of the shard's frames; what was written, or the error's number below zero."""
     try:
         return os.write(tap.fd, memoryview(shard.frames.data).cast("B")[offset : offset + n])
-    except InterruptedError:
-        return 0
     except OSError as error:
         return -(error.errno or 5)
 

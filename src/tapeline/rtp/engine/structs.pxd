@@ -21,6 +21,7 @@ cdef enum:
     BLOCK = 32768
     LAG = 900
     WRITE = 500
+    KEPT = 1700
     LINGER = 200
     IDLE = 1000
     AHEAD = 200

@@ -198,11 +198,10 @@ cdef inline int send_packet(Shard* shard, Leg* leg, int kind, int n, long long w
     cdef uint64_t half
     if leg.rtp < 0:
         return capture(shard, leg, kind, n, when)
-    if kind == 0:
+    if kind == 0 or leg.muxed:
         high, low, port, fd = leg.to_high, leg.to_low, leg.to_port, leg.rtp
     else:
-        high, low, port = leg.reports_high, leg.reports_low, leg.reports_port
-        fd = leg.rtp if leg.muxed else leg.rtcp
+        high, low, port, fd = leg.reports_high, leg.reports_low, leg.reports_port, leg.rtcp
     if leg.family == AF_INET:
         memset(&four, 0, sizeof(sockaddr_in))
         four.sin_family = AF_INET
@@ -260,6 +259,8 @@ cdef inline void write_events(Shard* shard) noexcept nogil:
 
 cdef inline long long write_frames(Shard* shard, Tap* tap, long long offset, long long n) noexcept nogil:
     cdef ssize_t done = write(tap.fd, (<unsigned char*>shard.frames) + offset, n)
+    while done < 0 and errno == EINTR:
+        done = write(tap.fd, (<unsigned char*>shard.frames) + offset, n)
     if done >= 0:
         return done
     return -errno

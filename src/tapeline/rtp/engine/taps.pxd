@@ -1,7 +1,7 @@
 cimport cython
 from tapeline.rtp.engine.samples cimport gather, saturate, zero
 from tapeline.rtp.engine.structs cimport (
-    BLOCK, CHANGES, CUT, IN, LAG, LINGER, OUT, PLAIN, STOP_TAP, TAP_ENDED, TAP_PROGRESS, TONE, WRITE, Bus, Leg, Shard, Tap, ms, position, push, push_peaks,
+    BLOCK, CHANGES, CUT, IN, KEPT, LAG, LINGER, OUT, PLAIN, STOP_TAP, TAP_ENDED, TAP_PROGRESS, TONE, WRITE, Bus, Leg, Shard, Tap, ms, position, push, push_peaks,
 )
 from tapeline.rtp.engine.system cimport close_file, cut_file, write_frames
 

@@ -20,6 +20,7 @@ if not cython.compiled:
         CHANGES,
         CUT,
         IN,
+        KEPT,
         LAG,
         LINGER,
         OUT,
@@ -112,7 +113,7 @@ def serve_tap(shard: state.Shard, tap: state.Tap, now: int) -> int:
 def hurry(shard: state.Shard, tap: state.Tap, now: int) -> None:
     """After a stall: write what the rings are about to lose before anything new is placed in them."""
     if not tap.ended:
-        write_until(shard, tap, position(now - ms(1700), tap.rate))
+        write_until(shard, tap, position(now - ms(KEPT), tap.rate))
 
 
 def write_until(shard: state.Shard, tap: state.Tap, pos: int) -> None:

@@ -1,6 +1,6 @@
 cimport cython
 from tapeline.rtp.engine.samples cimport clear, expand, move, pick, unpack
-from tapeline.rtp.engine.structs cimport AHEAD, CONFIRM, EARLY, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT, Leg, Shard, exact, ms, whole
+from tapeline.rtp.engine.structs cimport AHEAD, CONFIRM, EARLY, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT, Leg, Shard, exact, ms, whole
 
 @cython.locals(when=cython.double, behind=cython.double, pos=cython.longlong, limit=cython.longlong, gap=cython.longlong, v=cython.int)
 cdef void place(Shard* shard, Leg* leg, const unsigned char* buf, int offset, int n, long long stamp, int in_order, long long at) noexcept nogil

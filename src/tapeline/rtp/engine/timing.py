@@ -17,7 +17,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.constants import AHEAD, CONFIRM, EARLY, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT
+    from tapeline.rtp.engine.constants import AHEAD, CONFIRM, EARLY, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT
     from tapeline.rtp.engine.samples import clear, expand, move, pick, unpack
     from tapeline.rtp.engine.state import exact, ms, whole
 
@@ -34,7 +34,9 @@ def place(shard: state.Shard, leg: state.Leg, buf: state.Buffer, offset: int, n:
     if in_order:
         behind = judge(shard, leg, stamp, when, behind, at)
     pos = stamp + leg.base + leg.detour
-    limit = leg.consumed if leg.tapped else whole(when) - LAG * leg.rate_ms
+    limit = whole(when) - (KEPT if leg.tapped else LAG) * leg.rate_ms
+    if leg.tapped and leg.consumed > limit:
+        limit = leg.consumed
     if pos + n <= limit:
         leg.counts.late += 1
         return
@@ -145,7 +147,9 @@ def back_from_detour(leg: state.Leg) -> None:
 
 def shift_placed(leg: state.Leg, pos: int, delta: int) -> None:
     """Move what stands from `pos` to the horizon, without touching what the recorder has taken."""
-    least = leg.consumed if leg.tapped else leg.horizon - leg.mask - 1
+    least = leg.horizon - leg.mask - 1
+    if leg.tapped and leg.consumed > least:
+        least = leg.consumed
     if pos < least:
         pos = least
     if delta < 0 and pos + delta < least:
