@@ -117,6 +117,7 @@ class Server:
         self._stack.push_async_callback(http.close)
         engine = self._engine()
         speech = Speech(self._data / "cache" / "speech")
+        self._stack.callback(speech.close)
         self._equipment = Equipment(
             settings=self._settings,
             clock=self._clock,

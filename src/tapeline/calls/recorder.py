@@ -10,7 +10,7 @@ import asyncio
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -90,7 +90,14 @@ class Recorder:
     # -- what others tell it -------------------------------------------------------------------------------------------
 
     def start(self) -> None:
+        """Begin; called on a call that has been answered, so what waits for the answer waits no longer."""
+        if self.spec.begin == "answer":
+            self._machine.begin(self._kit.clock.now())
         self._act()
+
+    def listens(self, kind: Literal["in", "out"]) -> bool:
+        """Whether any channel holds what the leg says (`in`) or hears (`out`)."""
+        return any(source.kind == kind for channel in self._channels() for source in channel)
 
     @property
     def state(self) -> str:

@@ -88,6 +88,7 @@ class Call:
         self._answer: bytes | None = None  # what our 200 carries; None while an offer of ours waits for its answer
         self._offer: bytes | None = None  # ours, where the INVITE brought none
         self._heard = False  # the peer's first packet came
+        self._playing = 0  # sounds that the peer hears now
         self._hangup: tuple[Literal["local", "remote"], str, str] | None = None
         self.status: CallStatus = "ringing"
         self.recorders: list[Recorder] = []
@@ -240,7 +241,7 @@ class Call:
                 self.on_digit(digit, at)
             case rtp.MediaStarted(at=at):
                 self._heard = True
-                self._sounded(at)
+                self._sounded(at, "in")
             case rtp.Voice(voiced=voiced, at=at):
                 for recorder in self.recorders:
                     if recorder.active:
@@ -261,14 +262,20 @@ class Call:
     def play(self, samples: Any, then: Callable[[bool], None], *, loop: bool = False) -> rtp.Player:
         """Play samples (int16[n] at the leg's rate) to the peer; `then(stopped)` follows in any case."""
         player = self.leg.play(samples, loop=loop)
-        self._kit.players[player.id] = then
-        self._sounded(self._now())
+        self._playing += 1
+
+        def ended(stopped: bool) -> None:
+            self._playing -= 1
+            then(stopped)
+
+        self._kit.players[player.id] = ended
+        self._sounded(self._now(), "out")
         return player
 
-    def _sounded(self, at: float) -> None:
-        """There is something to record, in or out."""
+    def _sounded(self, at: float, kind: Literal["in", "out"]) -> None:
+        """The peer is heard, or hears something: tell the recordings that listen there."""
         for recorder in self.recorders:
-            if recorder.active:
+            if recorder.active and recorder.listens(kind):
                 recorder.media(at)
 
     # -- recordings ----------------------------------------------------------------------------------------------------
@@ -296,7 +303,9 @@ class Call:
             self.leg.watch_voice(spec.silence.threshold)
         recorder.start()
         if self._heard:
-            recorder.media(self._now())
+            self._sounded(self._now(), "in")
+        if self._playing:
+            self._sounded(self._now(), "out")
         self._touch()
         return recorder
 
