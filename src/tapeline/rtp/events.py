@@ -1,4 +1,7 @@
-"""What an engine tells. `at` is engine time: seconds of CLOCK_MONOTONIC."""
+"""What an engine tells, as values: one kind for each thing that can happen to a leg, a player or a tap.
+
+`at` is engine time: seconds of CLOCK_MONOTONIC. How events come out of the engine's threads is in `engine.shard`.
+"""
 
 from __future__ import annotations
 

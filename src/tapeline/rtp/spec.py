@@ -1,4 +1,7 @@
-"""What was agreed about a leg's stream, and how an engine is set up. Values only; no sockets, no engine."""
+"""What was agreed about a leg's stream, and how an engine is set up.
+
+Values only: no sockets, no engine. `calls` makes them of what offer and answer agreed on.
+"""
 
 from __future__ import annotations
 
