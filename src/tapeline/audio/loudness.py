@@ -48,7 +48,7 @@ class LoudnessMeter:
     def __init__(self, rate: int, channels: int) -> None:
         self._step = max(1, round(rate / 10))
         gain = weighting(np.fft.rfftfreq(self._step, 1 / rate))
-        gain *= 2.0 / self._step**2
+        gain *= 2.0 / self._step
         gain[0] /= 2
         if self._step % 2 == 0:
             gain[-1] /= 2
@@ -66,9 +66,10 @@ class LoudnessMeter:
             if steps > len(self._spectra):
                 self._spectra = np.zeros((steps, self._step // 2 + 1), np.complex64)
             for channel in range(joined.shape[1]):
-                wave = np.ascontiguousarray(joined[:used, channel]).reshape(steps, self._step)
+                waves = np.ascontiguousarray(joined[:used, channel]).reshape(steps, self._step)
                 room: Any = self._spectra[:steps]  # numpy's stubs know double precision alone here
-                parts: NDArray[np.float32] = np.fft.rfft(wave, out=room).view(np.float32)
+                # "ortho" (power as in the samples) keeps numpy in single precision; without, it converts all to double and back.
+                parts: NDArray[np.float32] = np.fft.rfft(waves, norm="ortho", out=room).view(np.float32)
                 np.square(parts, out=parts)
                 powers += parts @ self._gain
             self._powers.frombytes(powers.tobytes())
