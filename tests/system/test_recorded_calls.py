@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapeline.testing import LIVE, Heard, Plan, Tolerance, assert_heard, decode, spoken
+from tapeline.testing import LIVE, Heard, Plan, RtpVoice, Tolerance, anything, assert_heard, decode, quiet, spoken
 from tapeline.testing.baresip import Baresip, baresip_missing
 from tapeline.testing.receiver import Receiver
 from tapeline.testing.server import Server
@@ -51,6 +51,25 @@ def test_two_hundred_calls_are_recorded_as_they_were_spoken(tmp_path: Path) -> N
             assert recording["tapeline"]["duration"] == pytest.approx(RECORDED_S, abs=0.04)
             assert recording["tapeline"]["duration"] == pytest.approx(decode(file).seconds, abs=0.001)
         assert server.stop() == 0
+
+
+@pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())
+@pytest.mark.skipif(os.geteuid() != 0, reason="a sender's faults need raw sockets, hence root")
+def test_a_sender_that_falls_silent_and_changes_its_source_keeps_its_time(tmp_path: Path) -> None:
+    said = Plan.of(spoken(601, 6))
+    # Nothing is sent from 1 to 3 s, as silence suppression does; at 4.5 s another source takes over, as after a transfer.
+    voice = RtpVoice(payload_type=8, silent=((1.0, 3.0),), new_ssrc_at=(4.5,))
+    before, between, after = (said.between(*span).channels[0] for span in ((0, 1), (3, 4.5), (4.5, 6)))
+    document = flow({"type": "answer"}, {"type": "recording_start"}, {"type": "sleep", "option": {"duration": 5500}}, {"type": "hangup"})
+    with Server(tmp_path / "server", {"1000": document}) as server:
+        callers = SippCallers(tmp_path / "sipp", server.sip, [said], seconds=15, ends="callee", voice=voice)
+        assert callers.run().successful == 1
+        (recording,) = server.api.wait_for_recordings(1)
+        file = server.api.file(recording["id"])
+    # Where the new source begins is known to a packet only: it names no time that the old one knew.
+    unsure = anything(0.1)
+    plan = Plan.of([*before, quiet(2.0), *between, unsure, *Plan((after,)).between(0.1, 1.0).channels[0]])
+    assert_heard(file, plan, LIVE, seconds=5.5)
 
 
 @pytest.mark.skipif(bool(baresip_missing()), reason=baresip_missing())

@@ -7,8 +7,10 @@
     rtpsource      RtpVoice: a plan as RTP packets, with a sender's faults
     listening      listen, assert_heard: a recording held against its plan
     alignment      offset_between two channels
+    leaks          Snapshot: what a test leaves behind
+    process        Child: a process that ends for certain; free ports
     sipp, baresip  drivers of real peers
-    server         Server: a real `tapeline serve` and its REST API
+    server, api    Server: a real `tapeline serve`; Api: a client of it
     receiver       Receiver: an HTTP server that takes webhooks, and misbehaves when asked
 
 The drivers are imported from their modules; what needs no process and no socket is here.

@@ -12,7 +12,7 @@ import json
 import shutil
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -161,17 +161,10 @@ class Baresip:
 
     def heard(self) -> Heard:
         """What it heard in its last call, from the first packet to the last; to be asked when the call is over."""
-        return decode(self._recordings("dec")[-1])
-
-    def said(self) -> Heard:
-        """What it said in its last call, as it left the sound card."""
-        return decode(self._recordings("enc")[-1])
-
-    def _recordings(self, side: str) -> Sequence[Path]:
-        files = sorted((self._folder / "heard").glob(f"*-{side}.wav"))
+        files = sorted((self._folder / "heard").glob("*-dec.wav"))
         if not files:
             raise ChildFailed(f"baresip heard nothing\n{self.child.tail()}")
-        return files
+        return decode(files[-1])
 
     def _connect(self) -> socket.socket | None:
         self.child.check()

@@ -108,10 +108,6 @@ class Plan:
             cut.append(tuple(row))
         return Plan(tuple(cut))
 
-    def channel(self, number: int) -> Plan:
-        """One channel alone."""
-        return Plan((self.channels[number],))
-
     def render(self, rate: int = 8000) -> Samples:
         """int16[frames, channels]. Phase runs on within a stretch of one tone, however many segments it is made of."""
         frames = round(self.seconds * rate)

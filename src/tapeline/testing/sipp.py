@@ -190,11 +190,6 @@ class SippCallers:
         self.start()
         return self.finish()
 
-    def all_placed(self) -> bool:
-        """Whether every call has been placed by now; as fresh as SIPp's statistics, once a second."""
-        row = self._statistics()
-        return bool(row) and int(row["TotalCallCreated"]) >= len(self._plans)
-
     def result(self) -> SippResult:
         row = self._statistics()
         if not row:
