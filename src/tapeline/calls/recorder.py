@@ -85,6 +85,7 @@ class Recorder:
         self._dirty = False
         self._updated = self._created
         self.peaks: tuple[float, ...] = ()
+        self.begun = asyncio.Event()  # it records, or never will
         self.done = asyncio.Event()  # the file is complete and handed on
 
     # -- what others tell it -------------------------------------------------------------------------------------------
@@ -186,6 +187,8 @@ class Recorder:
             case Changed():
                 self._updated = self._kit.clock.wall()
                 self._dirty = True
+                if self._machine.state != "starting":
+                    self.begun.set()
                 self._put_row()
                 self._on_change(self)
             case Finished():

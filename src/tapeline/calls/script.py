@@ -165,9 +165,11 @@ class Script:
             return
         self._recordings[command.token] = recorder
         self._kit.spawn(self._recorded(command.token, recorder))
-        self._tell(flow.RecordingStarted(command.token, recorder.id, recorder.variables()))
 
     async def _recorded(self, token: int, recorder: Recorder) -> None:
+        """Tell of the start once audio is captured: what comes next in the flow shall be on the recording."""
+        await recorder.begun.wait()
+        self._tell(flow.RecordingStarted(token, recorder.id, recorder.variables()))
         await recorder.done.wait()
         del self._recordings[token]
         self._tell(flow.RecordingEnded(token, recorder.reason))

@@ -82,11 +82,23 @@ class Switch:
 
     def on_signal(self, event: sip.Event) -> None:
         if isinstance(event, sip.Incoming):
-            self._incoming(event)
+            self._take(event)
             return
         call = self._by_session.get(event.session.id)
         if call is not None:
             call.on_signal(event)
+
+    def _take(self, event: sip.Incoming) -> None:
+        """Take a call in. Whatever defect of ours it meets, the caller gets a final answer and the port is given back."""
+        try:
+            self._incoming(event)
+        except Exception as error:
+            log.exception("a call could not be taken in", sip_call_id=event.session.call_id, error=repr(error))
+            call = self._by_session.get(event.session.id)
+            if call is not None:
+                call.hang_up("failed", "internal error")
+            else:
+                self._refuse(event.session, 500)
 
     def _incoming(self, event: sip.Incoming) -> None:
         session = event.session
