@@ -18,9 +18,7 @@ from tapeline.testing.sipp import SippCallers, caller_number, sipp_missing
 
 pytestmark = pytest.mark.peer
 
-UNCOMPILED = os.environ.get("TAPELINE_COMPILED") == "0"
-# The uncompiled engine is the same code at a fraction of the speed: it gets the same calls, fewer at a time.
-CALLS, RATE = (40, 4.0) if UNCOMPILED else (200, 20.0)
+CALLS, RATE = 200, 20.0
 RECORDED_S = 4.0
 
 
