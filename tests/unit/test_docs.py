@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tapeline import flow
+
 PROJECT = Path(__file__).parents[2]
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("src/**/README.md")])
 NAME = re.compile(r"`(tapeline(?:\.[A-Za-z_][A-Za-z0-9_]*)+)(?:\([^`]*\))?`")
@@ -39,6 +41,12 @@ def test_dotted_names_resolve(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert not missing
+
+
+def test_the_readme_s_flow_has_no_problems() -> None:
+    (document,) = re.findall(r"```json\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    found = flow.compile(document)
+    assert found.program is not None and not found.problems
 
 
 def test_every_package_has_its_page() -> None:
