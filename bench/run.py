@@ -35,7 +35,7 @@ def run(script: str, *arguments: str) -> Any:
 def rtp(quick: bool) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "rtp.json"
-        seconds, repeat = ("3", "1") if quick else ("10", "3")
+        seconds, repeat = ("3", "1") if quick else ("10", "2")
         run("bench_rtp.py", "--seconds", seconds, "--repeat", repeat, "--json", str(found))
         rows = json.loads(found.read_text())["rows"]
     lines = [
