@@ -12,7 +12,7 @@ STAMPS := .stamps
 # loadfile keeps the tests of one file together: a system test starts servers that its neighbours share
 WORKERS ?= 4
 
-.PHONY: demo serve test check test-compiled test-uncompiled peers bench build clean
+.PHONY: demo serve test check test-compiled test-fuzz test-uncompiled peers bench build clean
 .DEFAULT_GOAL := demo
 
 demo: build
@@ -21,7 +21,7 @@ demo: build
 serve: build
 	$(BIN)/tapeline serve
 
-test: build peers check test-compiled test-uncompiled
+test: build peers check test-compiled test-fuzz test-uncompiled
 
 check: build
 	$(BIN)/ruff check src tests bench setup.py
@@ -29,7 +29,11 @@ check: build
 	$(BIN)/pytest -q tests/unit/test_architecture.py tests/unit/test_style.py
 
 test-compiled: build
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --ignore tests/fuzz
+
+# Ten seconds for each parser.
+test-fuzz: build
+	TAPELINE_FUZZ_SECONDS=10 $(BIN)/pytest -q -n 2 tests/fuzz
 
 # The same tests on the same sources, interpreted: all that the build can make a difference to.
 UNCOMPILED := tests/unit/rtp tests/sim tests/fuzz/test_fuzz_rtp.py $(addprefix tests/system/test_,recorded_calls.py live_control.py \

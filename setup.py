@@ -18,24 +18,19 @@ SOURCES = ("src/tapeline/rtp/engine", "src/tapeline/rtp/codecs")
 
 
 class OptionalBuild(build_ext):
-    """A build that may fail: tapeline also runs on the same sources uncompiled."""
+    """A build that may fail, as a whole: tapeline also runs on the same sources uncompiled."""
 
     def run(self) -> None:
         try:
             super().run()
-        except Exception as error:  # noqa: BLE001 - whatever the compiler says, the package must still install
-            self._give_up(error)
-
-    def build_extension(self, ext: Extension) -> None:
-        try:
-            super().build_extension(ext)
-        except Exception as error:  # noqa: BLE001
-            self._give_up(error)
-
-    def _give_up(self, error: Exception) -> None:
-        if MODE == "1":
-            raise error
-        print(f"tapeline: the compiled engine was not built ({error}); the uncompiled one will be used", file=sys.stderr)
+        except Exception as error:
+            if MODE == "1":
+                raise
+            reason = str(error).splitlines()[0]
+            reason = reason if len(reason) < 200 else f"{reason[:120]} ... {reason[-60:]}"
+            print("tapeline: the compiled engine was not built; the uncompiled one will be used (far fewer calls)", file=sys.stderr)
+            print(f"tapeline: (it wants a C compiler and Python's headers; what failed: {reason})", file=sys.stderr)
+            self.extensions = []  # nothing half-built is installed, and no later step looks for it
 
 
 def extensions() -> list[Extension]:
