@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from typing import Any, cast
+from typing import Any
 
 from tapeline.calls.views import Address, CallView, RecordingView
 from tapeline.recording.manifest import Manifest
@@ -37,26 +37,4 @@ def recording_view(row: RecordingRow) -> RecordingView:
 
 def recovered_row(manifest: Manifest) -> RecordingRow:
     """The row of a recording that a crash cut off, now complete in the spool."""
-    spec = cast("dict[str, Any]", manifest.spec)
-    return RecordingRow(
-        id=manifest.id,
-        account=manifest.account,
-        state="stopping",
-        created=manifest.created,
-        call_id=manifest.call_id,
-        activeflow_id=manifest.activeflow_id,
-        reference=manifest.reference,
-        node=manifest.node,
-        reason=manifest.reason,
-        recovered=True,
-        format=spec.get("format", "wav"),
-        channels=manifest.channels,
-        rate=manifest.rate,
-        duration=manifest.frames / manifest.rate if manifest.rate else 0.0,
-        on_end_flow_id=spec.get("on_end_flow_id", ""),
-        label=spec.get("label", ""),
-        origin=spec.get("origin", ""),
-        started=manifest.started,
-        ended=manifest.ended,
-        timeline=tuple(manifest.timeline),
-    )
+    return RecordingRow(**manifest.facts(), state="stopping", duration=manifest.frames / manifest.rate)

@@ -65,34 +65,6 @@ def check(document: _Document, dialect: _Dialect = None, as_json: AsJson = False
         raise typer.Exit(1)
 
 
-def _quoted(text: str) -> str:
-    """`text` as a Mermaid string: quotes and line breaks as entities, long texts cut."""
-    short = text if len(text) <= 60 else text[:59] + "…"
-    for raw, entity in (("#", "#35;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;"), ("\n", " "), ("`", "'")):
-        short = short.replace(raw, entity)
-    return f'"{short}"'
-
-
-def mermaid(program: flows.Program) -> str:
-    """The program as a Mermaid flowchart. Edges carry the result that takes them; the usual one (`_`) carries nothing."""
-    names = {step_id: f"s{place}" for place, step_id in enumerate(program.steps)}
-    ending = {"hangup": "hang up", "stay": "stay in the call"}.get(program.at_end, program.at_end)
-    lines = ["flowchart TD", "    start((call))"]
-    edges = [f"    start --> {names[program.entry]}"] if program.entry in names else ["    start --> done"]
-    ends = not edges or program.entry not in names
-    for step_id, step in program.steps.items():
-        lines.append(f"    {names[step_id]}[{_quoted(step.label or step_id)}]")
-        for result, target in step.edges.items():
-            label = "" if result == "_" else f"|{_quoted(result)}|"
-            edges.append(f"    {names[step_id]} -->{label} {names.get(target, 'done')}")
-        if not step.edges:
-            edges.append(f"    {names[step_id]} --> done")
-        ends = ends or not step.edges or any(target not in names for target in step.edges.values())
-    if ends:
-        lines.append(f"    done(({_quoted(ending)}))")
-    return "\n".join(lines + edges)
-
-
 @app.command()
 def show(document: _Document, dialect: _Dialect = None) -> None:
     """Print the program that FILE compiles to, as a Mermaid graph; problems go to standard error."""
@@ -102,4 +74,4 @@ def show(document: _Document, dialect: _Dialect = None) -> None:
         terminal.notice(_line(name, problem))
     if compiled.program is None:
         raise typer.Exit(1)
-    terminal.emit(mermaid(compiled.program))
+    terminal.emit(flows.mermaid(compiled.program))

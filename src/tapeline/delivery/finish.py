@@ -272,30 +272,7 @@ def _key(manifest: Manifest, rendered: Rendered) -> str:
 
 def row_of(manifest: Manifest, rendered: Rendered | None, now: float) -> RecordingRow:
     """The final row, from the manifest alone: whoever captured may never have written one. `rendered` None: it failed."""
-    spec = manifest.record_spec
-    failed = RecordingRow(
-        id=manifest.id,
-        account=manifest.account,
-        state="failed",
-        created=manifest.created,
-        call_id=manifest.call_id,
-        activeflow_id=manifest.activeflow_id,
-        reference=manifest.reference,
-        node=manifest.node,
-        reason=manifest.reason,
-        recovered=manifest.recovered,
-        format=spec.format,
-        channels=manifest.channels,
-        rate=manifest.rate,
-        on_end_flow_id=spec.on_end_flow_id,
-        label=spec.label,
-        origin=spec.origin,
-        started=manifest.started,
-        ended=manifest.ended,
-        updated=now,
-        timeline=tuple(manifest.timeline),
-        custom=dict(manifest.custom),
-    )
+    failed = RecordingRow(**manifest.facts(), state="failed", updated=now)
     if rendered is None:
         return failed
     return replace(

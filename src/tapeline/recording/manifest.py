@@ -57,6 +57,19 @@ class Manifest:
         """The specification; what cannot be read of it has its default."""
         return _read(RecordSpec, _SPEC_CHECKS, self.spec)
 
+    def facts(self) -> dict[str, Any]:
+        """What a row tells of the recording whatever became of it, by the row's names."""
+        spec = self.record_spec
+        names = ("id", "account", "created", "call_id", "activeflow_id", "reference", "node", "reason", "recovered", "channels", "rate")
+        return {name: getattr(self, name) for name in (*names, "started", "ended")} | {
+            "format": spec.format,
+            "on_end_flow_id": spec.on_end_flow_id,
+            "label": spec.label,
+            "origin": spec.origin,
+            "timeline": tuple(self.timeline),
+            "custom": dict(self.custom),
+        }
+
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 

@@ -89,31 +89,18 @@ def test_the_graph_has_each_step_and_each_edge(good: Path, capsys: pytest.Captur
     graph = capsys.readouterr().out
     assert graph.startswith("flowchart TD\n")
     boxes = dict(re.findall(r"^    (s\d+)\[\"(.*)\"\]$", graph, re.MULTILINE))
+    assert boxes["s2"] == "talk: Press #lt;1#gt; #quot;now#quot;"
+    boxes = {name: title.partition(":")[0] for name, title in boxes.items()}
     assert list(boxes.values()) == ["answer", "talk", "digits_receive", "branch", "hangup"]
     name = {label: box for box, label in boxes.items()}
     edges = re.findall(r"^    (\w+) -->(?:\|\"(.*)\"\|)? (\w+)$", graph, re.MULTILINE)
     assert ("start", "", name["answer"]) in edges
     assert (name["branch"], "1", name["talk"]) in edges
     assert (name["branch"], "", name["hangup"]) in edges
-    assert {end for begin, _, end in edges if begin == name["hangup"]} == {"done"}
-    assert '    done(("hang up"))' in graph
+    assert not [end for begin, _, end in edges if begin == name["hangup"]]
 
 
 def test_what_cannot_run_is_not_drawn(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["flow", "show", str(bad)]) == 1
     told = capsys.readouterr()
     assert told.out == "" and "tlak" in told.err
-
-
-def test_labels_cannot_break_the_graph() -> None:
-    from tapeline.cli.flow import mermaid
-    from tapeline.flow import Program
-    from tapeline.flow.ops.waiting import Sleep
-    from tapeline.flow.program import Step
-
-    label = 'a "b" <c> #d\n`e` ' + "x" * 100
-    step = Step('weird id"]', Sleep(1.0), {'it\'s "so"': ""}, label=label)
-    graph = mermaid(Program(entry=step.id, steps={step.id: step}))
-    assert graph.count("\n") == 5
-    assert "s0[\"a #quot;b#quot; #lt;c#gt; #35;d 'e'" in graph
-    assert 's0 -->|"it\'s #quot;so#quot;"| done' in graph
