@@ -39,7 +39,7 @@ test-fuzz: build
 UNCOMPILED := tests/unit/rtp tests/sim tests/fuzz/test_fuzz_rtp.py $(addprefix tests/system/test_,recorded_calls.py live_control.py \
 	crash.py drain.py world_fails.py thousand_calls.py rtp_engine.py cli_phone.py)
 test-uncompiled: build
-	TAPELINE_COMPILED=0 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile $(UNCOMPILED)
+	TAPELINE_COMPILED=0 $(BIN)/pytest -q -n 2 --dist loadfile $(UNCOMPILED)
 
 peers:
 	@scripts/peers

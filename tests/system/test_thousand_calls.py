@@ -142,8 +142,8 @@ async def test_a_thousand_calls_leave_nothing_behind(tmp_path: Path) -> None:
     assert after.tasks <= before.tasks
     assert after.threads <= before.threads
     assert after.descriptors <= before.descriptors + 2  # a connection to the database more or less
-    # A leak of what makes up one call would be 10 kB and more for each.
-    assert after.rss_kb - before.rss_kb < 5000, f"{after.rss_kb - before.rss_kb} kB more"
+    # What makes up one call is some 20 kB; the allocator's own ups and downs are a few MB.
+    assert after.rss_kb - before.rss_kb < 12_000, f"{after.rss_kb - before.rss_kb} kB more"
     assert not [path for path in (tmp_path / "data" / "spool").iterdir() if path.is_dir()]
     finished = list((tmp_path / "data" / "objects").rglob("*.wav"))
     assert len(finished) == 2 * CALLS
