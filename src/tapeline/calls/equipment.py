@@ -47,6 +47,7 @@ class Equipment:
     finished: Callable[[RecordingView], None]  # a recording's file is complete in the spool
     load_flow: Callable[[str, str], Awaitable[str]]  # a stored flow's document, by its id and the account; raises NotFound
     free_bytes: int = 1 << 62  # where the spool is; looked up once a second
+    recorders: dict[str, Recorder] = field(default_factory=dict)  # of the calls that are up, by the recording's id
     taps: dict[int, Recorder] = field(default_factory=dict)  # by the tap's id
     players: dict[int, Callable[[bool], None]] = field(default_factory=dict)  # by the player's id: told whether it was stopped
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)

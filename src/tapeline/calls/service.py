@@ -126,17 +126,10 @@ class Service:
     async def _active(self, recording_id: str, principal: Principal) -> Recorder:
         principal.require("recordings:write")
         view = await self._recording_view(recording_id, principal)
-        recorder = self._live_recorder(recording_id)
+        recorder = self._kit.recorders.get(recording_id)
         if recorder is None or not recorder.active:
             raise InvalidState(f"the recording is {view.state}", reason="RECORDING_NOT_ACTIVE")
         return recorder
-
-    def _live_recorder(self, recording_id: str) -> Recorder | None:
-        for call in self._switch.calls:
-            for recorder in call.recorders:
-                if recorder.id == recording_id:
-                    return recorder
-        return None
 
     # -- recordings ----------------------------------------------------------------------------------------------------
 
@@ -167,7 +160,7 @@ class Service:
         return view
 
     def _in_memory(self, recording_id: str) -> RecordingView | None:
-        recorder = self._live_recorder(recording_id)
+        recorder = self._kit.recorders.get(recording_id)
         return recorder.view() if recorder is not None else self._finishing.get(recording_id)
 
     def _further(self, stored: RecordingView) -> RecordingView:
@@ -255,7 +248,7 @@ class Service:
     def stats(self) -> Mapping[str, float]:
         """Gauges and totals for /metrics."""
         calls = self._switch.calls
-        recording = sum(recorder.active for call in calls for recorder in call.recorders)
+        recording = sum(recorder.active for recorder in self._kit.recorders.values())
         engine = self._kit.engine.counters()
         return {
             "calls": len(calls),

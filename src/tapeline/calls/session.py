@@ -100,6 +100,10 @@ class Call:
 
     # -- signalling ----------------------------------------------------------------------------------------------------
 
+    @property
+    def session_id(self) -> str:
+        return self._session.id
+
     def follow(self, listener: Listener) -> None:
         self._listener = listener
         self._put_row()
@@ -229,6 +233,7 @@ class Call:
         """Give the port back once every recording has what the leg heard."""
         for recorder in self.recorders:
             await recorder.done.wait()
+            self._kit.recorders.pop(recorder.id)
         self.leg.close()
         self.ended.set()
         self._on_end(self)
@@ -299,6 +304,7 @@ class Call:
             new_id(), spec, self._subject(), self.leg, self._kit, on_change=self._recording_changed, on_beep=self._beep
         )
         self.recorders.append(recorder)
+        self._kit.recorders[recorder.id] = recorder
         if spec.silence is not None:
             self.leg.watch_voice(spec.silence.threshold)
         recorder.start()

@@ -168,7 +168,7 @@ class Switch:
 
     def _released(self, call: Call) -> None:
         self._calls.pop(call.facts.id, None)
-        self._by_session = {key: value for key, value in self._by_session.items() if value is not call}
+        self._by_session.pop(call.session_id, None)
         self._by_leg.pop(call.leg.id, None)
         self._forget()
         self._ended[call.facts.id] = (self._kit.clock.now(), call.view())
