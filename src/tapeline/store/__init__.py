@@ -3,13 +3,15 @@
 from tapeline.store.database import Database
 from tapeline.store.errors import DatabaseUnavailable, ObjectMissing, ObjectsUnavailable
 from tapeline.store.objects import ObjectStat, ObjectStore, object_key
-from tapeline.store.rows import Account, AttemptRow, CallRow, FlowRow, RecordingRow, Token
+from tapeline.store.rows import Account, AttemptRow, CallRow, ConferenceCallRow, ConferenceRow, FlowRow, RecordingRow, Token
 from tapeline.store.writer import WriteBehind
 
 __all__ = [
     "Account",
     "AttemptRow",
     "CallRow",
+    "ConferenceCallRow",
+    "ConferenceRow",
     "Database",
     "DatabaseUnavailable",
     "FlowRow",

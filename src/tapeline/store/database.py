@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from tapeline.store.accounts import Accounts, Tokens
 from tapeline.store.attempts import Attempts
 from tapeline.store.calls import Calls
+from tapeline.store.conferences import ConferenceCalls, Conferences
 from tapeline.store.errors import DatabaseUnavailable
 from tapeline.store.flows import Flows
 from tapeline.store.migrate import migrate
@@ -66,7 +67,7 @@ def _tune_sqlite(engine: AsyncEngine, *, writer: bool) -> None:
 
 
 class Database:
-    """The tables as query objects: `.calls .recordings .accounts .tokens .attempts .flows`.
+    """The tables as query objects: `.calls .recordings .conferences .conferencecalls .accounts .tokens .attempts .flows`.
 
     Every query may raise DatabaseUnavailable; nothing of it was done then.
     """
@@ -79,6 +80,8 @@ class Database:
         self.tokens = Tokens(self)
         self.calls = Calls(self)
         self.recordings = Recordings(self)
+        self.conferences = Conferences(self)
+        self.conferencecalls = ConferenceCalls(self)
         self.attempts = Attempts(self)
         self.flows = Flows(self)
 

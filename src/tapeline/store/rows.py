@@ -10,7 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CALL_RANKS", "RECORDING_RANKS", "Account", "AttemptRow", "CallRow", "FlowRow", "RecordingRow", "Token"]
+__all__ = [
+    "CALL_RANKS",
+    "CONFERENCECALL_RANKS",
+    "CONFERENCE_RANKS",
+    "RECORDING_RANKS",
+    "Account",
+    "AttemptRow",
+    "CallRow",
+    "ConferenceCallRow",
+    "ConferenceRow",
+    "FlowRow",
+    "RecordingRow",
+    "Token",
+]
 
 CALL_RANKS: Mapping[str, int] = {
     "dialing": 0,
@@ -21,6 +34,8 @@ CALL_RANKS: Mapping[str, int] = {
     "hangup": 4,
 }
 RECORDING_RANKS: Mapping[str, int] = {"starting": 0, "recording": 1, "stopping": 2, "available": 3, "failed": 3}
+CONFERENCE_RANKS: Mapping[str, int] = {"starting": 0, "progressing": 1, "terminating": 2, "terminated": 3}
+CONFERENCECALL_RANKS: Mapping[str, int] = {"joining": 0, "joined": 1, "leaving": 2, "leaved": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +119,54 @@ class RecordingRow:
     measures: Mapping[str, Any] = field(default_factory=dict)
     peaks: tuple[tuple[float, ...], ...] = ()  # left out (empty) in lists
     custom: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ConferenceRow:
+    """A conference: one made over the API, or a room that its first member opened by name."""
+
+    id: str
+    account: str
+    status: str
+    created: float
+    kind: str = "conference"
+    room: str = ""  # the name under which members find it; "" where they use its id
+    name: str = ""
+    detail: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)  # the client's own
+    options: Mapping[str, Any] = field(default_factory=dict)  # how it is run: tones, music, limits
+    timeout: int = 0  # seconds after which it ends; 0: never
+    pre_flow_id: str = ""
+    post_flow_id: str = ""
+    node: str = ""  # the media node that mixes it
+    recording_id: str = ""
+    recording_ids: tuple[str, ...] = ()
+    reason: str = ""  # why it ended
+    expires: float | None = None
+    ended: float | None = None
+    updated: float | None = None
+    deleted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConferenceCallRow:
+    """One stay of one call in a conference."""
+
+    id: str
+    account: str
+    status: str
+    created: float
+    conference_id: str = ""
+    call_id: str = ""
+    activeflow_id: str = ""
+    node: str = ""
+    reason: str = ""  # why it left
+    muted: bool = False
+    deaf: bool = False
+    joined: float | None = None
+    left: float | None = None
+    updated: float | None = None
+    deleted: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,18 @@ from sqlalchemy import ColumnElement, Select, Table, and_, case, func, or_, sele
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 
-from tapeline.store.rows import CALL_RANKS, RECORDING_RANKS
+from tapeline.store.rows import CALL_RANKS, CONFERENCE_RANKS, CONFERENCECALL_RANKS, RECORDING_RANKS
 
 __all__ = ["build", "forward", "insert_for", "newest", "values"]
 
 R = TypeVar("R")
+
+RANKS: Mapping[str, Mapping[str, int]] = {
+    "calls": CALL_RANKS,
+    "recordings": RECORDING_RANKS,
+    "conferences": CONFERENCE_RANKS,
+    "conferencecalls": CONFERENCECALL_RANKS,
+}
 
 
 def insert_for(dialect: str, table: Table) -> Any:
@@ -56,7 +63,7 @@ def forward(dialect: str, table: Table, state: str) -> Any:
     The new values win where their state ranks higher, or where it is the same state and they are not older. A tombstone and the
     time of creation stay. The comparison is part of the statement, so that it holds whichever process writes last.
     """
-    ranks = {"calls": CALL_RANKS, "recordings": RECORDING_RANKS}[table.name]
+    ranks = RANKS[table.name]
     insert = insert_for(dialect, table)
     new = insert.excluded
 

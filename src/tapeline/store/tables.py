@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
 
-__all__ = ["accounts", "attempts", "calls", "flows", "metadata", "recordings", "tokens"]
+__all__ = ["accounts", "attempts", "calls", "conferencecalls", "conferences", "flows", "metadata", "recordings", "tokens"]
 
 metadata = MetaData()
 _ID = String(36)
@@ -143,4 +143,56 @@ flows = Table(
     _time("updated"),
     _time("deleted"),
     Index("flows_account_created", "account", "created", "id"),
+)
+
+conferences = Table(
+    "conferences",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("status"),
+    Column("created", Double, nullable=False),
+    _text("kind"),
+    _text("room"),
+    _text("name"),
+    _text("detail"),
+    Column("data", JSON, nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("timeout", Integer, nullable=False),
+    _text("pre_flow_id"),
+    _text("post_flow_id"),
+    _text("node"),
+    _text("recording_id"),
+    Column("recording_ids", JSON, nullable=False),
+    _text("reason"),
+    _time("expires"),
+    _time("ended"),
+    _time("updated"),
+    _time("deleted"),
+    Index("conferences_created", "created", "id"),
+    Index("conferences_account_created", "account", "created", "id"),
+    Index("conferences_node_status", "node", "status"),
+)
+
+conferencecalls = Table(
+    "conferencecalls",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("status"),
+    Column("created", Double, nullable=False),
+    _text("conference_id"),
+    _text("call_id"),
+    _text("activeflow_id"),
+    _text("node"),
+    _text("reason"),
+    Column("muted", Boolean, nullable=False),
+    Column("deaf", Boolean, nullable=False),
+    _time("joined"),
+    _time("left"),
+    _time("updated"),
+    _time("deleted"),
+    Index("conferencecalls_created", "created", "id"),
+    Index("conferencecalls_account_created", "account", "created", "id"),
+    Index("conferencecalls_node_status", "node", "status"),
 )

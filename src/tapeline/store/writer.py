@@ -1,7 +1,7 @@
-"""Write-behind: rows of live calls and recordings, written when the database has time for them.
+"""Write-behind: rows of live calls, recordings and conferences, written when the database has time for them.
 
-`put` never waits and never fails. Of each call or recording only the newest row is kept, so that what waits is bounded by the number
-of things that changed, however long the database is away. Rows go out in batches, one transaction for all of them: a burst of
+`put` never waits and never fails. Of each thing only the newest row is kept, so that what waits is bounded by the number of things
+that changed, however long the database is away. Rows go out in batches, one transaction for all of them: a burst of
 200 calls costs a few syncs of the disk, not 200. While the database is locked or gone the same batch is tried again for ever, with
 growing pauses. A row the database refuses for good (it should not happen) is dropped aloud, alone, and does not hold up the rest.
 """
@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tapeline.store.database import Database
 from tapeline.store.errors import DatabaseUnavailable
-from tapeline.store.rows import CallRow, RecordingRow
+from tapeline.store.rows import CallRow, ConferenceCallRow, ConferenceRow, RecordingRow
 
 __all__ = ["WriteBehind"]
 
@@ -26,6 +26,7 @@ GATHER_S = 0.05  # rows that come within this time of each other share a transac
 BATCH = 200  # rows in one transaction: a few milliseconds in which no other process can write
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
+Row = CallRow | RecordingRow | ConferenceRow | ConferenceCallRow
 Key = tuple[type, str]
 
 
@@ -34,7 +35,7 @@ class WriteBehind:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._rows: dict[Key, CallRow | RecordingRow] = {}
+        self._rows: dict[Key, Row] = {}
         self._in_flight = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -53,7 +54,7 @@ class WriteBehind:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="store.writer")
 
-    def put(self, row: CallRow | RecordingRow) -> None:
+    def put(self, row: Row) -> None:
         """Write `row` soon, instead of an older one of the same thing that still waits."""
         self._rows[type(row), row.id] = row
         self._idle.clear()
@@ -88,7 +89,7 @@ class WriteBehind:
             if not self._rows:
                 self._idle.set()
 
-    async def _write(self, rows: list[CallRow | RecordingRow]) -> None:
+    async def _write(self, rows: list[Row]) -> None:
         pause = FIRST_PAUSE_S
         for start in range(0, len(rows), BATCH):
             chunk = rows[start : start + BATCH]
@@ -110,7 +111,7 @@ class WriteBehind:
                 self._in_flight -= len(chunk)
                 break
 
-    async def _write_chunk(self, chunk: list[CallRow | RecordingRow]) -> None:
+    async def _write_chunk(self, chunk: list[Row]) -> None:
         try:
             await self._send(chunk)
         except SQLAlchemyError as error:
@@ -121,11 +122,14 @@ class WriteBehind:
             for row in chunk:  # find the one it refuses
                 await self._write_chunk([row])
 
-    async def _send(self, chunk: list[CallRow | RecordingRow]) -> None:
-        async with self._database.writing() as connection:
-            calls = [row for row in chunk if isinstance(row, CallRow)]
-            recordings = [row for row in chunk if isinstance(row, RecordingRow)]
-            if calls:
-                await self._database.calls.write(connection, calls)
-            if recordings:
-                await self._database.recordings.write(connection, recordings)
+    async def _send(self, chunk: list[Row]) -> None:
+        database = self._database
+        async with database.writing() as connection:
+            if calls := [row for row in chunk if isinstance(row, CallRow)]:
+                await database.calls.write(connection, calls)
+            if recordings := [row for row in chunk if isinstance(row, RecordingRow)]:
+                await database.recordings.write(connection, recordings)
+            if conferences := [row for row in chunk if isinstance(row, ConferenceRow)]:
+                await database.conferences.write(connection, conferences)
+            if stays := [row for row in chunk if isinstance(row, ConferenceCallRow)]:
+                await database.conferencecalls.write(connection, stays)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tapeline.core.ids import new_id
-from tapeline.store import CallRow, Database, RecordingRow, WriteBehind
+from tapeline.store import CallRow, ConferenceCallRow, ConferenceRow, Database, RecordingRow, WriteBehind
 
 
 @pytest.fixture(autouse=True)
@@ -34,18 +34,22 @@ def call(status: str = "progressing", **fields: object) -> CallRow:
     return replace(CallRow(new_id(), new_id(), "incoming", status, 1.0, updated=1.0), **fields)  # type: ignore[arg-type]
 
 
-async def test_rows_of_both_kinds_arrive(database: Database) -> None:
+async def test_rows_of_every_kind_arrive(database: Database) -> None:
     writer = WriteBehind(database)
     writer.start()
     calls = [call() for _ in range(450)]
     recording = RecordingRow(new_id(), new_id(), "recording", 1.0)
-    for row in [*calls, recording]:
+    conference = ConferenceRow(new_id(), new_id(), "progressing", 1.0, data={"a": [1]}, options={"music": "x"}, recording_ids=("r",))
+    stay = ConferenceCallRow(new_id(), new_id(), "joined", 1.0, conference_id=conference.id, muted=True)
+    for row in [*calls, recording, conference, stay]:
         writer.put(row)
-    assert writer.pending == 451
+    assert writer.pending == 453
     assert await writer.drain(10.0)
     assert writer.pending == 0 and writer.healthy
     assert await database.calls.count() == 450
     assert await database.recordings.get(recording.id) == recording
+    assert await database.conferences.get(conference.id) == conference
+    assert await database.conferencecalls.get(stay.id) == stay
     assert await writer.close()
 
 
