@@ -1,7 +1,10 @@
-"""What all tests share: hypothesis' profiles and the watch over what a test leaves behind.
+"""What all tests share: hypothesis' profiles, the watch over what a test leaves behind, and the watch over the machine.
 
 Every test under tests/system is watched; others ask for it with `@pytest.mark.leakless`. A watched test that leaves a thread, a descriptor
 or a task behind fails.
+
+A test with real peers (marked `peer`) that fails while a processor provably stood still is repeated once, and the summary tells of it: a
+voice that could not be sent in time is nobody's recording. It does not pass for that reason: the second time counts.
 """
 
 from __future__ import annotations
@@ -9,13 +12,17 @@ from __future__ import annotations
 import inspect
 import os
 import signal
+import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
 
 from tapeline.testing.leaks import Snapshot
+from tapeline.testing.stalls import StallWatch
 
 # One failure is one failure: the same examples on every machine and in every run, unless someone goes looking for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,6 +30,8 @@ settings.register_profile("explore", deadline=None, max_examples=2000, print_blo
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 SYSTEM = Path(__file__).parent / "system"
+REPEATED = "repeated since the machine stood still"
+WATCH = pytest.StashKey[StallWatch]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,3 +66,40 @@ async def no_task_left_behind() -> AsyncIterator[None]:
     yield
     left = [what for what in before.left_behind(grace_s=0.0) if what.startswith("task ")]
     assert not left, "the test left behind: " + "; ".join(left)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test with real peers, once more where it failed while the machine stood still."""
+    if item.get_closest_marker("peer") is None:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    watch = _watch(item.config)
+    began = time.monotonic()
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    if any(report.failed for report in reports) and (stall := watch.worst_since(began)) is not None:
+        item.user_properties.append((REPEATED, str(stall)))
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _watch(config: pytest.Config) -> StallWatch:
+    """The run's watch over the machine, started when first needed."""
+    if WATCH not in config.stash:
+        folder = tempfile.TemporaryDirectory(prefix="tapeline-stalls-")
+        config.add_cleanup(folder.cleanup)
+        watch = StallWatch(Path(folder.name))
+        config.add_cleanup(lambda: watch.__exit__(None, None, None))
+        config.stash[WATCH] = watch.__enter__()
+    return config.stash[WATCH]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == REPEATED and report.when == "call":
+                    terminalreporter.write_line(f"REPEATED {report.nodeid}: {value}", yellow=True)

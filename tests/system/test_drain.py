@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from spoken_calls import judge_recordings, recording_flow, voices
 
-from tapeline.testing import LIVE, Plan, assert_heard, decode, spoken
+from tapeline.testing import Plan, spoken
 from tapeline.testing.server import Server
-from tapeline.testing.sipp import SippCallers, caller_number, sipp_missing
+from tapeline.testing.sipp import SippCallers, sipp_missing
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())]
 
 CALLS = 10
-ROUGHLY = replace(LIVE, duration_s=0.25)  # how promptly a recording begins is not the question here; what is heard is
-
-
-def flow(milliseconds: int) -> dict[str, object]:
-    return {
-        "actions": [
-            {"type": "answer"},
-            {"type": "recording_start"},
-            {"type": "sleep", "option": {"duration": milliseconds}},
-            {"type": "hangup"},
-        ]
-    }
 
 
 def judge(server: Server, plans: list[Plan], seconds: float | None) -> None:
     """Start again, and hold what is there against what was said."""
     server.start()
-    recordings = server.api.wait_for_recordings(len(plans), "available", timeout_s=20)
-    assert len(recordings) == len(plans)
-    for source, recording in server.api.recordings_by_source().items():
-        number = caller_number(source)
+    for recording in judge_recordings(server, plans, seconds, timeout_s=20).values():
         assert recording["tapeline"]["recovered"] is False, "it was finished, not cut off"
-        file = decode(server.api.file(recording["id"]))
-        assert_heard(file, plans[number], ROUGHLY, seconds=seconds or file.seconds, name=f"the recording of caller {number}")
 
 
 def test_calls_that_are_up_end_in_their_own_time_and_new_ones_are_refused(tmp_path: Path) -> None:
-    plans = [Plan.of(spoken(number, 7)) for number in range(CALLS)]
-    with Server(tmp_path / "server", {"1000": flow(6000)}, {"server": {"drain_seconds": 20}}) as server:
+    plans = voices(CALLS, 7)
+    with Server(tmp_path / "server", {"1000": recording_flow(6)}, {"server": {"drain_seconds": 20}}) as server:
         callers = SippCallers(tmp_path / "sipp", server.sip, plans, rate=20, seconds=20, ends="callee")
         with callers.child:
             server.api.wait_for_recordings(CALLS, "recording", timeout_s=10)
@@ -62,8 +45,8 @@ def test_calls_that_are_up_end_in_their_own_time_and_new_ones_are_refused(tmp_pa
 
 
 def test_calls_that_outlast_the_wait_are_hung_up_and_their_recordings_kept(tmp_path: Path) -> None:
-    plans = [Plan.of(spoken(number, 20)) for number in range(CALLS)]
-    with Server(tmp_path / "server", {"1000": flow(60_000)}, {"server": {"drain_seconds": 2}}) as server:
+    plans = voices(CALLS, 20)
+    with Server(tmp_path / "server", {"1000": recording_flow(60)}, {"server": {"drain_seconds": 2}}) as server:
         callers = SippCallers(tmp_path / "sipp", server.sip, plans, rate=20, seconds=30, ends="callee")
         with callers.child:
             server.api.wait_for_recordings(CALLS, "recording", timeout_s=10)

@@ -9,32 +9,20 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from spoken_calls import judge_recordings, recording_flow, voices
 
-from tapeline.testing import LIVE, Plan, assert_heard, decode, spoken
+from tapeline.testing import Plan, spoken
 from tapeline.testing.process import until
 from tapeline.testing.server import Server
-from tapeline.testing.sipp import SippCallers, caller_number, sipp_missing
+from tapeline.testing.sipp import SippCallers, sipp_missing
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())]
 
 CALLS = 6
 RECORDED_S = 4.0
-ROUGHLY = replace(LIVE, duration_s=0.25)  # how promptly a recording begins is not the question here; what is heard is
-
-
-def flow(milliseconds: int) -> dict[str, object]:
-    return {
-        "actions": [
-            {"type": "answer"},
-            {"type": "recording_start"},
-            {"type": "sleep", "option": {"duration": milliseconds}},
-            {"type": "hangup"},
-        ]
-    }
 
 
 @pytest.fixture
@@ -60,9 +48,9 @@ def fill(folder: Path, leave: int) -> Path:
 
 
 def test_a_full_disk_ends_recordings_with_its_reason_and_stops_nothing_else(tmp_path: Path, small_disk: Path) -> None:
-    plans = [Plan.of(spoken(number, 20)) for number in range(CALLS)]
+    plans = voices(CALLS, 20)
     settings = {"recording": {"min_free_mb": 4}}
-    with Server(tmp_path / "server", {"1000": flow(12_000)}, settings, data=small_disk / "data") as server:
+    with Server(tmp_path / "server", {"1000": recording_flow(12)}, settings, data=small_disk / "data") as server:
         callers = SippCallers(tmp_path / "sipp", server.sip, plans, rate=20, seconds=30, ends="callee")
         with callers.child:
             server.api.wait_for_recordings(CALLS, "recording", timeout_s=10)
@@ -81,13 +69,9 @@ def test_a_full_disk_ends_recordings_with_its_reason_and_stops_nothing_else(tmp_
             ballast.unlink()
             result = callers.finish()
         assert (result.successful, result.failed) == (CALLS, 0), result.errors
-        recordings = server.api.wait_for_recordings(CALLS, "available", timeout_s=40)
-        for recording in recordings:
+        for recording in judge_recordings(server, plans, None).values():
             assert recording["tapeline"]["reason"] == "disk_full"
-        for source, recording in server.api.recordings_by_source().items():
-            file = decode(server.api.file(recording["id"]))
-            assert 0.5 < file.seconds < 9
-            assert_heard(file, plans[caller_number(source)], LIVE, seconds=file.seconds, name=f"the recording of {source}")
+            assert 0.5 < recording["tapeline"]["duration"] < 9
         # With room again, calls are recorded again.
         again = [Plan.of(spoken(800, 3))]
         assert SippCallers(tmp_path / "again", server.sip, again, seconds=3, ends="caller").run().successful == 1
@@ -101,8 +85,8 @@ def _refused(server: Server, call_id: str) -> bool:
 
 
 def test_recordings_complete_although_the_databases_were_locked(tmp_path: Path) -> None:
-    plans = [Plan.of(spoken(number, 5)) for number in range(CALLS)]
-    with Server(tmp_path / "server", {"1000": flow(round(RECORDED_S * 1000))}) as server:
+    plans = voices(CALLS, 5)
+    with Server(tmp_path / "server", {"1000": recording_flow(RECORDED_S)}) as server:
         files = [server.data / "tapeline.sqlite", server.data / "dbos.sqlite"]
         until(lambda: all(path.exists() for path in files), "the databases")
         with closing(sqlite3.connect(files[0])) as rows, closing(sqlite3.connect(files[1])) as jobs:
@@ -113,12 +97,12 @@ def test_recordings_complete_although_the_databases_were_locked(tmp_path: Path) 
             time.sleep(1.0)
             rows.rollback()
             jobs.rollback()
-        _judge(server, plans)
+        judge_recordings(server, plans, RECORDED_S)
 
 
 def test_recordings_complete_although_the_database_was_gone(tmp_path: Path) -> None:
-    plans = [Plan.of(spoken(number, 5)) for number in range(CALLS)]
-    with Server(tmp_path / "server", {"1000": flow(round(RECORDED_S * 1000))}) as server:
+    plans = voices(CALLS, 5)
+    with Server(tmp_path / "server", {"1000": recording_flow(RECORDED_S)}) as server:
         names = [path.name for path in server.data.glob("tapeline.sqlite*")]
         away = tmp_path / "away"
         away.mkdir()
@@ -130,12 +114,4 @@ def test_recordings_complete_although_the_database_was_gone(tmp_path: Path) -> N
         (server.data / "tapeline.sqlite").rmdir()
         for name in names:
             (away / name).rename(server.data / name)
-        _judge(server, plans)
-
-
-def _judge(server: Server, plans: list[Plan]) -> None:
-    recordings = server.api.wait_for_recordings(len(plans), "available", timeout_s=60)
-    assert len(recordings) == len(plans)
-    for source, recording in server.api.recordings_by_source().items():
-        file = server.api.file(recording["id"])
-        assert_heard(file, plans[caller_number(source)], ROUGHLY, seconds=RECORDED_S, name=f"the recording of {source}")
+        judge_recordings(server, plans, RECORDED_S)

@@ -8,6 +8,7 @@
     listening      listen, assert_heard: a recording held against its plan
     alignment      offset_between two channels
     leaks          Snapshot: what a test leaves behind
+    stalls         StallWatch: whether the machine let its processes run
     process        Child: a process that ends for certain; free ports
     sipp, baresip  drivers of real peers
     server, api    Server: a real `tapeline serve`; Api: a client of it

@@ -104,7 +104,7 @@ class Baresip:
         )
         (folder / "config").write_text(config)
         (folder / "accounts").write_text(f"<sip:{name}@127.0.0.1>;regint=0;answermode={answer};audio_codecs=PCMU\n")
-        self.child = Child("baresip", ["baresip", "-f", str(folder.absolute())], folder)
+        self.child = Child("baresip", ["baresip", "-f", str(folder.absolute())], folder, urgent=True)
 
     def __enter__(self) -> Self:
         self.start()

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from tapeline.testing.stalls import raised_priority
+
 __all__ = ["Child", "ChildFailed", "ProcessId", "free_port", "free_port_range", "until"]
 
 Found = TypeVar("Found")
@@ -95,14 +97,17 @@ class ProcessId:
 
 
 class Child:
-    """One process, its output in `<folder>/<name>.log`."""
+    """One process, its output in `<folder>/<name>.log`. One that keeps time (a peer that sends media) is `urgent`."""
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, *, urgent: bool = False
+    ) -> None:
         self.name = name
         self.command = list(command)
         self.folder = folder
         self.log = folder / f"{name}.log"
         self._environment = {**os.environ, **(environment or {})}
+        self._urgent = urgent
         self._process: subprocess.Popen[bytes] | None = None
         self._family: set[ProcessId] = set()
 
@@ -126,7 +131,7 @@ class Child:
     def start(self) -> None:
         """Start, or start again; output is appended. It has a session of its own, so that Ctrl-C does not reach it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output:
+        with self.log.open("ab") as output, raised_priority() if self._urgent else contextlib.nullcontext():
             self._process = subprocess.Popen(
                 self.command,
                 cwd=self.folder,

@@ -171,7 +171,7 @@ class SippCallers:
             *("-p", str(free_port(socket.SOCK_DGRAM)), "-mp", str(media), "-t", "u1" if transport == "udp" else "t1", "-nostdin"),
             *("-trace_err", "-error_file", "errors.txt", "-trace_stat", "-stf", "statistics.csv", "-fd", "1"),
         ]
-        self.child = Child("sipp", command, folder)
+        self.child = Child("sipp", command, folder, urgent=True)
 
     def start(self) -> None:
         self.child.start()
