@@ -3,7 +3,7 @@
 from tapeline.rtp.engine.build import COMPILED
 from tapeline.rtp.engine.engine import Engine, EngineCounters
 from tapeline.rtp.engine.parts import Bus, Leg, LegCounters, Player, Source, Tap
-from tapeline.rtp.errors import Closed, MalformedPacket, NoPorts, TooManyLegs, TooManyPlayers, UnknownCodec
+from tapeline.rtp.errors import BusFull, Closed, MalformedPacket, NoPorts, TooManyLegs, TooManyPlayers, UnknownCodec
 from tapeline.rtp.events import (
     Digit,
     Event,
@@ -22,6 +22,7 @@ __all__ = [
     "COMPILED",
     "Address",
     "Bus",
+    "BusFull",
     "Closed",
     "Digit",
     "Direction",

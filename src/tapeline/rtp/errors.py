@@ -6,7 +6,8 @@ TapelineError
 │   │   └── UnknownCodec      no codec of this name and rate
 │   └── InvalidState
 │       ├── Closed            the leg, bus or tap is gone
-│       └── TooManyPlayers    a leg plays eight prompts at most
+│       ├── TooManyPlayers    a leg or bus plays eight prompts at most
+│       └── BusFull           a bus has as many members as it was opened for
 ├── ProtocolError
 │   └── MalformedPacket       bytes that are not RTP, or not RTCP
 └── WorldError
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from tapeline.core.errors import Exhausted, InvalidInput, InvalidState, ProtocolError
 
-__all__ = ["Closed", "MalformedPacket", "NoPorts", "TooManyLegs", "TooManyPlayers", "UnknownCodec"]
+__all__ = ["BusFull", "Closed", "MalformedPacket", "NoPorts", "TooManyLegs", "TooManyPlayers", "UnknownCodec"]
 
 
 class UnknownCodec(InvalidInput):
@@ -35,9 +36,15 @@ class Closed(InvalidState):
 
 
 class TooManyPlayers(InvalidState):
-    """A leg plays eight prompts at most."""
+    """A leg or bus plays eight prompts at most."""
 
     reason = "TOO_MANY_PLAYERS"
+
+
+class BusFull(InvalidState):
+    """A bus has as many members as it was opened for."""
+
+    reason = "BUS_FULL"
 
 
 class MalformedPacket(ProtocolError):

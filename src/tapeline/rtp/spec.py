@@ -30,7 +30,10 @@ class EngineConfig:
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """`direction` is ours: `sendonly` is how we hold. `ptime` (ms) is what we send; any is taken. `timeout_s` 0: never."""
+    """`direction` is ours: `sendonly` is how we hold, `recvonly` or `inactive` how we are held. `ptime` (ms) is what we send; any is taken.
+
+    `timeout_s` without media are told by MediaTimeout; 0: never. A leg that was `sendrecv` and is not any more does not time out.
+    """
 
     codec: str = "PCMU"
     payload_type: int = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from rtp_peer import World, rtp, tone
@@ -280,3 +282,29 @@ def test_the_rate_may_change_in_the_middle(world: World) -> None:
     assert len(heard) == pytest.approx(16320 - 160, abs=161)
     pitches = [np.abs(np.fft.rfft(heard[at : at + 7200] * np.hanning(7200))).argmax() * 8000 / 7200 for at in (200, 8500)]
     assert pitches == pytest.approx([440, 440], abs=2)
+
+
+def test_a_held_leg_does_not_time_out(world: World) -> None:
+    """The peer holds us by an offer to send only, and sends nothing; a leg that never sent is another matter."""
+    leg = world.leg(timeout_s=1.0)
+    world.speak((leg, tone(0.2)))
+    for direction in ("recvonly", "inactive", "recvonly"):
+        leg.configure(StreamSpec(remote=PEER, timeout_s=1.0, direction=direction))  # type: ignore[arg-type]
+        world.wait(3.0)
+    assert world.events(MediaTimeout) == []
+    leg.configure(StreamSpec(remote=PEER, timeout_s=1.0))
+    world.wait(0.8)
+    assert world.events(MediaTimeout) == [], "the time counts from the resuming"
+    world.wait(0.5)
+    assert [event.leg for event in world.events(MediaTimeout)] == [leg]
+
+
+def test_reports_go_where_the_peers_come_from(world: World) -> None:
+    """A peer behind a NAT: its SDP names a port that nobody hears."""
+    leg = world.leg()
+    world.speak((leg, tone(1.0)))
+    report = struct.pack("!BBHI", 0x80, 201, 1, leg.id)
+    world.engine.inject(leg, report, world.engine.now(), source=("198.51.100.9", 6001), rtcp=True)
+    assert leg.counters().rtcp_foreign == 1
+    world.engine.inject(leg, report, world.engine.now(), source=(PEER[0], 6001), rtcp=True)
+    assert leg.remotes() == (PEER, (PEER[0], 6001))

@@ -10,7 +10,7 @@ import pytest
 from rtp_peer import Packet, World, decode, rtp, tone
 
 from tapeline.core.errors import InvalidInput
-from tapeline.rtp import Closed, Leg, PlayerEnded, StreamSpec, TooManyPlayers, UnknownCodec
+from tapeline.rtp import BusFull, Closed, Leg, PlayerEnded, StreamSpec, TooManyPlayers, UnknownCodec
 from tapeline.rtp.engine.build import native
 from tapeline.rtp.engine.virtual import PEER
 
@@ -230,6 +230,25 @@ def test_a_closed_leg_leaves_its_bus(world: World) -> None:
     bus.remove(legs[2])
     heard = talk(world, *legs[:2])
     assert [spectrum(heard[leg]) for leg in legs[:2]] == [{600}, {400}]
+
+
+def test_a_full_bus_refuses(world: World) -> None:
+    legs = [world.leg() for _ in range(4)]
+    bus, other = world.engine.open_bus(capacity=2), world.engine.open_bus()
+    for leg in legs[:2]:
+        bus.add(leg)
+    bus.set_gain(legs[0], hear=0.5)
+    with pytest.raises(BusFull):
+        bus.add(legs[2])
+    other.add(legs[0])
+    bus.add(legs[2])
+    legs[1].close()
+    bus.add(legs[3])
+    assert bus.members == {legs[2], legs[3]} and other.members == {legs[0]} and legs[1].bus is None
+    bus.add(legs[1])
+    assert len(bus.members) == 2, "a closed leg is nobody"
+    bus.close()
+    assert legs[2].bus is None
 
 
 def dialled(packets: list[Packet]) -> list[tuple[int, int, int, int]]:

@@ -20,10 +20,10 @@ cdef void begin_stream(Shard* shard, Leg* leg, long long at) noexcept nogil
 cdef void take_digit(Shard* shard, Leg* leg, const unsigned char* buf, int offset, int size, long long stamp, long long at) noexcept nogil
 cdef void close_digit(Shard* shard, Leg* leg, long long at) noexcept nogil
 @cython.locals(report="Report*", trip=cython.longlong)
-cdef void receive_reports(Shard* shard, Leg* leg, const unsigned char* buf, int n, long long high, long long low, long long at) noexcept nogil
+cdef void receive_reports(Shard* shard, Leg* leg, const unsigned char* buf, int n, long long high, long long low, int port, long long at) noexcept nogil
 @cython.locals(wall=cython.longlong, fraction=cython.longlong)
 cdef long long ntp_middle(Shard* shard, long long at) noexcept nogil
-@cython.locals(rate=cython.int, codec=cython.int)
+@cython.locals(rate=cython.int, codec=cython.int, was_both=cython.int)
 cdef void configure(Shard* shard, Leg* leg, int i) noexcept nogil
 @cython.locals(high=cython.longlong, low=cython.longlong, port=cython.int)
 cdef void set_addresses(Shard* shard, Leg* leg, int i) noexcept nogil

@@ -44,7 +44,7 @@ def receive(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high:
     header = shard.header
     if n > 1 and buf[1] >= 192 and buf[1] <= 223:  # RFC 5761 section 4: no payload type looks like this
         leg.counts.reports += 1
-        receive_reports(shard, leg, buf, n, high, low, at)
+        receive_reports(shard, leg, buf, n, high, low, 0, at)
         return
     if n > PACKET or not parse(header, buf, n):
         leg.counts.malformed += 1
@@ -215,8 +215,9 @@ def close_digit(shard: state.Shard, leg: state.Leg, at: int) -> None:
     push(shard, DIGIT, leg.id, at, leg.digit, (leg.digit_before + leg.digit_span) * 1000 // leg.dtmf_rate, 0)
 
 
-def receive_reports(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high: int, low: int, at: int) -> None:
-    """Take a compound RTCP packet, from whichever of the leg's ports."""
+def receive_reports(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high: int, low: int, port: int, at: int) -> None:
+    """Take a compound RTCP packet; `port` is 0 when it came to the RTP port. Ours go where the peer's come from, as with RTP: the address
+    in its SDP may be one behind a NAT."""
     report = shard.report
     report.about = leg.out_ssrc
     leg.counts.rtcp_packets += 1
@@ -226,6 +227,10 @@ def receive_reports(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: in
     if n > PACKET or not parse_reports(report, buf, n):
         leg.counts.rtcp_malformed += 1
         return
+    if port and leg.locked and leg.source_low == low and leg.source_high == high:
+        leg.reports_high = high
+        leg.reports_low = low
+        leg.reports_port = port
     if report.has_sender:
         leg.sender_report = ((report.ntp_high & 0xFFFF) << 16) | (report.ntp_low >> 16)
         leg.sender_report_at = at
@@ -270,11 +275,13 @@ def configure(shard: state.Shard, leg: state.Leg, i: int) -> None:
     leg.dtmf_type = shard.commands[i].args[4]
     leg.dtmf_rate = shard.commands[i].args[5]
     leg.noise_type = shard.commands[i].args[6]
-    if not leg.configured or (shard.commands[i].args[7] and not leg.receives):
+    if not leg.configured or (shard.commands[i].args[7] and (leg.held or not leg.receives)):
         leg.last_at = shard.now
         leg.timed_out = 0
+    was_both = leg.held or (leg.receives and leg.sends)
     leg.receives = shard.commands[i].args[7]
     leg.sends = shard.commands[i].args[8]
+    leg.held = was_both and not (leg.receives and leg.sends)
     leg.timeout_ns = ms(shard.commands[i].args[9])
     set_addresses(shard, leg, i)
     if not leg.configured:

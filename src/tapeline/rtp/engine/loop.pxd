@@ -29,7 +29,7 @@ cdef void serve_taps(Shard* shard, long long when) noexcept nogil
 cdef void release_buses(Shard* shard, long long when) noexcept nogil
 @cython.locals(n=cython.int, level=cython.int)
 cdef void listen_for_voice(Shard* shard, Leg* leg, long long when) noexcept nogil
-@cython.locals(most=cython.longlong)
+@cython.locals(most=cython.longlong, expected=cython.int)
 cdef void look_after(Shard* shard, Leg* leg, long long when) noexcept nogil
 @cython.locals(wanted=cython.longlong)
 cdef void set_delay(Shard* shard, Leg* leg, long long lateness, int slack_ms) noexcept nogil

@@ -146,7 +146,7 @@ def read_reports(shard: state.Shard, leg: state.Leg) -> None:
     """Take what has come to a leg's RTCP socket."""
     count = receive_batch(shard, leg.rtcp, BATCH)
     for i in range(count):
-        receive_reports(shard, leg, shard.data[i], shard.size[i], shard.high[i], shard.low[i], shard.now)
+        receive_reports(shard, leg, shard.data[i], shard.size[i], shard.high[i], shard.low[i], shard.port[i], shard.now)
 
 
 def tick(shard: state.Shard, when: int) -> None:
@@ -234,7 +234,8 @@ def look_after(shard: state.Shard, leg: state.Leg, when: int) -> None:
         leg.waiting = watch(shard, leg, 1)
     if leg.digit_open and when - leg.digit_at > 250000000:
         close_digit(shard, leg, when)
-    if leg.configured and leg.receives and leg.timeout_ns and not leg.timed_out and when - leg.last_at >= leg.timeout_ns:
+    expected = leg.configured and leg.receives and not leg.held and not leg.timed_out
+    if expected and leg.timeout_ns and when - leg.last_at >= leg.timeout_ns:
         leg.timed_out = push(shard, MEDIA_TIMEOUT, leg.id, when, when - leg.last_at, 0, 0)
     if when >= leg.next_calm:
         leg.next_calm = when + 2000000000

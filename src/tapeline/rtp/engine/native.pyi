@@ -1,6 +1,7 @@
 from tapeline.rtp.engine.plain import address as address
 from tapeline.rtp.engine.plain import free as free
 from tapeline.rtp.engine.plain import inject as inject
+from tapeline.rtp.engine.plain import leg_addresses as leg_addresses
 from tapeline.rtp.engine.plain import leg_numbers as leg_numbers
 from tapeline.rtp.engine.plain import new_bus as new_bus
 from tapeline.rtp.engine.plain import new_leg as new_leg

@@ -119,7 +119,9 @@ def new_shard(int commands_fd, int events_fd, long long tick_ns, long long read_
 
 def new_leg(long long number, int rtp, int rtcp, int family, long long ssrc, long long sequence, long long stamp, unsigned long long name):
     """A leg over two sockets that it owns from now on; -1 for a leg without."""
-    cdef Leg* leg = <Leg*>map_memory(leg_size())
+    # Legs would all lie at the same places of their pages, and of a cache that tells pages by those places only few would fit into it.
+    cdef size_t shade = 64 * <size_t>(number % 60)
+    cdef Leg* leg = <Leg*>(<unsigned char*>map_memory(leg_size()) + shade)
     cdef int i
     leg.id = number
     leg.rtp = rtp
@@ -132,13 +134,13 @@ def new_leg(long long number, int rtp, int rtcp, int family, long long ssrc, lon
     leg.noise_type = leg.dtmf_type = leg.payload_type = leg.codec = -1
     for i in range(SEEN):
         leg.seen[i] = -1
-    leg.ring = <short*>(<unsigned char*>leg + leg_size() - 2 * RING * sizeof(short))
+    leg.ring = <short*>(<unsigned char*>leg + leg_size() - 4096 - 2 * RING * sizeof(short))
     leg.out_ring = leg.ring + RING
     return keep(leg, "leg")
 
 
 cdef size_t leg_size() noexcept nogil:
-    return (sizeof(Leg) + 4095) // 4096 * 4096 + 2 * RING * sizeof(short)
+    return (sizeof(Leg) + 4095) // 4096 * 4096 + 2 * RING * sizeof(short) + 4096
 
 
 def new_player(long long number, const short[::1] pcm, bint loop_):
@@ -189,7 +191,7 @@ def free(long long handle):
     """Give up what a `new_` function made."""
     kind = _kinds.pop(handle)
     if kind == "leg":
-        munmap(leg_of(handle), leg_size())
+        munmap(<void*>(<size_t>handle // 4096 * 4096), leg_size())
     elif kind == "shard":
         free_shard(shard_of(handle))
     else:
@@ -255,7 +257,7 @@ def inject(long long handle, long long leg, const unsigned char[::1] data, long 
     with nogil:
         shard.now = at
         if reports:
-            receive_reports(shard, leg_of(leg), buf, n, high, low, at)
+            receive_reports(shard, leg_of(leg), buf, n, high, low, port, at)
         else:
             receive(shard, leg_of(leg), buf, n, high, low, port, at)
 
@@ -272,6 +274,12 @@ def leg_numbers(long long handle, names):
     """A leg's counters, by name."""
     cdef dict fields = leg_of(handle).counts
     return tuple([int(fields[name]) for name in names])
+
+
+def leg_addresses(long long handle):
+    """Where a leg's RTP and RTCP go: high and low half and port of each."""
+    cdef Leg* leg = leg_of(handle)
+    return (leg.to_high, leg.to_low, leg.to_port), (leg.reports_high, leg.reports_low, leg.reports_port)
 
 
 def shard_numbers(long long handle):

@@ -6,6 +6,7 @@ These objects belong to one `Shard`; none of them waits for it, and none knows o
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,8 +19,8 @@ from tapeline.rtp import codecs
 from tapeline.rtp.engine import constants as c
 from tapeline.rtp.engine.build import native
 from tapeline.rtp.engine.shard import Shard
-from tapeline.rtp.errors import Closed, TooManyPlayers
-from tapeline.rtp.spec import MaskMode, StreamSpec
+from tapeline.rtp.errors import BusFull, Closed, TooManyPlayers
+from tapeline.rtp.spec import Address, MaskMode, StreamSpec
 
 __all__ = ["Bus", "Leg", "LegCounters", "Player", "Source", "Tap"]
 
@@ -111,6 +112,7 @@ class Leg(Part):
         self.port = port
         self.spec: StreamSpec | None = None
         self.gone = False
+        self.bus: Bus | None = None
         self.players: dict[int, Player] = {}
         self._numbers = numbers
         self._last = LegCounters()
@@ -155,6 +157,8 @@ class Leg(Part):
         if not self.closed:
             self._command(c.CLOSE_LEG, self.clock())
             self.closed = True
+            if self.bus:
+                self.bus.forget(self)
 
     def play(self, pcm: NDArray[np.int16], *, loop: bool = False) -> Player:
         """Send `pcm`, int16[n] at `rate`, mixed with whatever else is sent. Raises TooManyPlayers, Closed."""
@@ -194,6 +198,16 @@ class Leg(Part):
             self._last = LegCounters(*native.leg_numbers(self.handle, COUNTERS))
         return self._last
 
+    def remotes(self) -> tuple[Address | None, Address | None]:
+        """Where RTP and RTCP go at present, as learnt from where they come; None where that is not known or the leg is gone."""
+        if self.gone:
+            return None, None
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        rtp, rtcp = (
+            (native.address(high, low, family), port) if port else None for high, low, port in native.leg_addresses(self.handle)
+        )
+        return rtp, rtcp
+
 
 def _numbers(address: tuple[str, int] | None) -> tuple[int, int, int]:
     return (*native.numbers(address[0]), address[1]) if address else (0, 0, 0)
@@ -218,26 +232,49 @@ class Bus(Part):
     def __init__(self, number: int, shard: Shard, clock: Callable[[], int], rate: int, capacity: int) -> None:
         super().__init__(number, shard, clock)
         self.rate = rate
+        self.capacity = capacity
+        self.members: set[Leg] = set()
         self.handle = shard.keep(native.new_bus(number, rate, capacity))
 
     def add(self, leg: Leg, *, hear: float = 1.0, speak: float = 1.0) -> None:
-        """Let `leg` take part. `hear` and `speak` are gains, 0 to 8; a leg is on one bus at a time."""
+        """Let `leg` take part. `hear` and `speak` are gains, 0 to 8; a leg is on one bus at a time. A closed leg is nobody.
+
+        Raises BusFull, Closed, InvalidInput.
+        """
+        gains = _gain(hear), _gain(speak)
         if leg.shard is not self.shard:
             raise InvalidInput(f"{leg!r} runs on another engine thread than {self!r}", hint="open it with beside=")
-        if not leg.closed:
-            self._command(c.JOIN, leg.handle, _gain(hear), _gain(speak))
+        if leg.closed:
+            return
+        if leg not in self.members and len(self.members) >= self.capacity:
+            raise BusFull(f"{self!r} has {len(self.members)} members already")
+        self._command(c.JOIN, leg.handle, *gains)
+        if leg.bus and leg.bus is not self:
+            leg.bus.forget(leg)
+        leg.bus = self
+        self.members.add(leg)
 
     def set_gain(self, leg: Leg, *, hear: float = 1.0, speak: float = 1.0) -> None:
         self.add(leg, hear=hear, speak=speak)
 
     def remove(self, leg: Leg) -> None:
-        if not leg.closed:
+        """Let `leg` take part no longer; nothing happens when it does not."""
+        if leg in self.members:
             self._command(c.LEAVE, leg.handle)
+            self.forget(leg)
+
+    def forget(self, leg: Leg) -> None:
+        """Count `leg` among the members no longer."""
+        self.members.discard(leg)
+        leg.bus = None
 
     def close(self) -> None:
+        """All members leave."""
         if not self.closed:
             self._command(c.CLOSE_BUS, self.clock())
             self.closed = True
+            for leg in list(self.members):
+                self.forget(leg)
 
 
 def _gain(value: float) -> int:

@@ -21,6 +21,7 @@ __all__ = [
     "address",
     "free",
     "inject",
+    "leg_addresses",
     "leg_numbers",
     "new_bus",
     "new_leg",
@@ -171,7 +172,7 @@ def inject(handle: int, leg: int, data: bytes, high: int, low: int, port: int, a
     shard = state.objects[handle]
     shard.now = at
     if reports:
-        inbound.receive_reports(shard, state.leg_of(leg), data, len(data), high, low, at)
+        inbound.receive_reports(shard, state.leg_of(leg), data, len(data), high, low, port, at)
     else:
         inbound.receive(shard, state.leg_of(leg), data, len(data), high, low, port, at)
 
@@ -187,6 +188,12 @@ def take_captured(handle: int) -> bytes:
 def leg_numbers(handle: int, names: Sequence[str]) -> tuple[int, ...]:
     counts = state.leg_of(handle).counts
     return tuple(int(getattr(counts, name)) for name in names)
+
+
+def leg_addresses(handle: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Where a leg's RTP and RTCP go: high and low half and port of each."""
+    leg = state.leg_of(handle)
+    return (leg.to_high, leg.to_low, leg.to_port), (leg.reports_high, leg.reports_low, leg.reports_port)
 
 
 def shard_numbers(handle: int) -> dict[str, int]:

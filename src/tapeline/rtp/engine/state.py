@@ -147,6 +147,7 @@ class Leg(Struct):
     ptime_ns: int
     receives: int
     sends: int
+    held: int
     muxed: int
     timeout_ns: int
     expand: Samples

@@ -165,6 +165,7 @@ cdef struct Leg:
     long long ptime_ns
     int receives
     int sends
+    int held
     int muxed
     long long timeout_ns
     const short* expand
