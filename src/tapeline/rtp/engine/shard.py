@@ -65,7 +65,8 @@ class Shard:
     def _run(self) -> None:
         with contextlib.suppress(OSError):  # whoever may not (no CAP_SYS_NICE, RLIMIT_NICE) does without
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        log.info("engine thread runs", extra={"engine": self._thread.name, "nice": os.getpriority(os.PRIO_PROCESS, threading.get_native_id())})
+        nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        log.info("engine thread runs", extra={"engine": self._thread.name, "nice": nice})
         native.run(self.handle)
 
     @property
