@@ -50,6 +50,7 @@ from tapeline.flow.events import (
     RecordingRefused,
     RecordingStarted,
     RoomLeft,
+    RoomPrelude,
     Unsupported,
 )
 from tapeline.flow.interpreter import Limits, Run
@@ -96,6 +97,7 @@ __all__ = [
     "RecordingStarted",
     "Ring",
     "RoomLeft",
+    "RoomPrelude",
     "Run",
     "RunMisused",
     "Say",

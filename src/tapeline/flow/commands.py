@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tapeline.core.recordspec import RecordSpec
+from tapeline.core.roomspec import JoinSpec
 
 __all__ = [
     "Answer",
@@ -175,12 +176,16 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class JoinRoom:
-    """Put the caller into a conference. Ends with `RoomLeft`."""
+    """Put the caller into a conference: `room` is its id, or for a `conversation` its name. Ends with `RoomLeft`.
+
+    With `prelude` the answer is `RoomPrelude` where the conference has a flow that comes first.
+    """
 
     token: int
     room: str
     kind: Literal["conference", "confbridge", "conversation"] = "conference"
-    options: Mapping[str, Any] = field(default_factory=dict)
+    spec: JoinSpec = JoinSpec()
+    prelude: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ __all__ = [
     "RecordingRefused",
     "RecordingStarted",
     "RoomLeft",
+    "RoomPrelude",
     "Unsupported",
 ]
 
@@ -113,10 +114,21 @@ class DialEnded:
 
 @dataclass(frozen=True, slots=True)
 class RoomLeft:
-    """The caller left the conference, or it ended, or it could not be joined (`reason`)."""
+    """The caller left the conference, or it ended, or it could not be joined.
+
+    `reason`: `left`, `kicked`, `ended`, `moderator_left`, `timeout`; `not_found`, `full`, `failed`.
+    """
 
     token: int
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPrelude:
+    """Before the conference is joined, the stored flow `flow_id` is to be run; then ask again, without `prelude`."""
+
+    token: int
+    flow_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,5 +160,5 @@ class Elapsed:
 
 Event = (
     Answered | PlayEnded | Digit | RecordingStarted | RecordingRefused | RecordingEnded | Fetched | FlowLoaded | DigitsSent
-    | DialEnded | RoomLeft | Unsupported | HungUp | CallStatus | Elapsed
+    | DialEnded | RoomLeft | RoomPrelude | Unsupported | HungUp | CallStatus | Elapsed
 )  # fmt: skip

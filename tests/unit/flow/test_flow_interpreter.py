@@ -124,7 +124,8 @@ def test_an_unsupported_command_goes_on_to_the_next_step(phone, actions):
     none = {getattr(flow, name): lambda command: flow.Unsupported(command.token) for name in names}
     call = phone(found, replies=none).start()
     assert call.run.finished
-    assert call.names == ["Answer", "Answer", "Say", "Tone", "Play", "SendDigits", "StartRecording", "StartRecording", "Dial", "JoinRoom",
+    assert call.names == ["Answer", "Answer", "Say", "Tone", "Play", "SendDigits", "StartRecording", "StartRecording", "Dial",
+                          "Answer", "JoinRoom",
                           "Fetch", "LoadFlow", "Send", "Hangup"]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tapeline import flow
+from tapeline.core.roomspec import JoinSpec
 
 SEED = """{ "actions": [ { "type": "answer" }, { "type": "recording_start", "option": { "format": "wav" } },
  { "type": "talk", "option": { "text": "This call is being recorded for quality purposes." } },
@@ -69,8 +70,29 @@ def test_34_conference_is_joined_and_left(phone, actions):
     call = phone(actions("answer", ("conference_join", {"conference_id": "c-1"}), ("talk", {"text": "bye"}))).start()
     command = call.last(flow.JoinRoom)
     assert (command.room, command.kind) == ("c-1", "conference")
+    assert command.spec == JoinSpec() and command.prelude
     call.tell(flow.RoomLeft(command.token))
     assert call.said == ["bye"]
+
+
+def test_34_a_conference_may_have_a_flow_that_comes_first(phone, actions):
+    call = phone(actions(("conference_join", {"conference_id": "${x}", "mute": "true"}), ("talk", {"text": "bye"}))).start()
+    assert call.names == ["Answer", "JoinRoom"]
+    call.tell(flow.RoomPrelude(call.last(flow.JoinRoom).token, "f-1"))
+    load = call.last(flow.LoadFlow)
+    assert load.flow_id == "f-1"
+    call.tell(flow.FlowLoaded(load.token, actions(("talk", {"text": "welcome"}))))
+    again = call.last(flow.JoinRoom)
+    assert (again.prelude, again.spec) == (False, JoinSpec(mute=True)) and call.said == ["welcome"]
+    call.tell(flow.RoomLeft(again.token, "ended"))
+    assert call.said == ["welcome", "bye"] and call.run.finished
+
+
+def test_34_a_first_flow_that_cannot_be_had_keeps_nobody_out(phone, actions):
+    call = phone(actions(("conference_join", {"conference_id": "c-1"}))).start()
+    call.tell(flow.RoomPrelude(call.last(flow.JoinRoom).token, "gone"))
+    call.tell(flow.FlowLoaded(call.last(flow.LoadFlow).token, None, "no such flow"))
+    assert not call.last(flow.JoinRoom).prelude
 
 
 def test_35_stop_sensitive_part_start(phone, actions):

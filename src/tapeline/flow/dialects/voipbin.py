@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, cast
 
 from tapeline.core.ids import ZERO_ID
 from tapeline.core.recordspec import Format, RecordSpec, SilenceRule
+from tapeline.core.roomspec import JoinSpec
 from tapeline.flow.commands import Party
 from tapeline.flow.diagnostics import Problems
 from tapeline.flow.dialects.dialect import Dialect
@@ -320,11 +321,22 @@ def _call(action: _Action) -> Op:
 
 
 def _conference_join(action: _Action) -> Op:
-    return JoinRoom(_needed(action, "conference_id"), "conference")
+    return JoinRoom(_needed(action, "conference_id"), "conference", _membership(action.option))
 
 
 def _confbridge_join(action: _Action) -> Op:
-    return JoinRoom(_needed(action, "confbridge_id"), "confbridge")
+    return JoinRoom(_needed(action, "confbridge_id"), "confbridge", _membership(action.option))
+
+
+def _membership(option: Fields) -> JoinSpec:
+    """All of these are ours: the platform's action has nothing but the id."""
+    return JoinSpec(
+        moderator=option.boolean("moderator") if "moderator" in option else None,
+        end_on_exit=option.boolean("end_on_exit"),
+        mute=option.boolean("mute"),
+        deaf=option.boolean("deaf"),
+        music=option.text("music") if "music" in option else None,
+    )
 
 
 def _needed(action: _Action, name: str) -> str:

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+from tapeline.core.roomspec import JoinSpec
 from tapeline.flow import commands
 from tapeline.flow.commands import Party
-from tapeline.flow.events import DialEnded, RoomLeft
+from tapeline.flow.events import DialEnded, RoomLeft, RoomPrelude
+from tapeline.flow.ops.answering import be_answered
+from tapeline.flow.ops.fetching import LoadProgram
 from tapeline.flow.ops.waiting import reply
-from tapeline.flow.program import DEFAULT, Context, Op, Performance
+from tapeline.flow.program import DEFAULT, Context, Enter, Op, Performance, Program
 
 __all__ = ["Dial", "JoinRoom", "PlaceCall"]
 
@@ -56,18 +59,29 @@ class Dial(Op):
 
 @dataclass(frozen=True, slots=True)
 class JoinRoom(Op):
-    """Be in a conference until one leaves it. Result: why, as the call tells it."""
+    """Be in a conference until one leaves it. Answers the call first. Result: why it is over, as the call tells it.
+
+    Where the conference has a flow that comes first (`prelude`), that one runs, and then the joining is asked for again.
+    """
 
     kind: ClassVar[str] = "join_room"
 
     room: str
     room_kind: Literal["conference", "confbridge", "conversation"] = "conference"
-    options: Mapping[str, Any] = field(default_factory=dict)
+    spec: JoinSpec = JoinSpec()
+    prelude: bool = True
 
     def perform(self, context: Context) -> Performance:
+        room, spec = context.text(self.room), self.spec
+        if spec.music:
+            spec = replace(spec, music=context.text(spec.music))
+        yield from be_answered(context)
         token = context.token()
-        context.issue(commands.JoinRoom(token, context.text(self.room), self.room_kind, self.options))
+        context.issue(commands.JoinRoom(token, room, self.room_kind, spec, self.prelude))
         event = yield from reply(token)
+        if isinstance(event, RoomPrelude):
+            rest = JoinRoom(room, self.room_kind, spec, prelude=False)
+            return Enter(Program.chain(LoadProgram(event.flow_id), rest, substitutes=False))
         return event.reason if isinstance(event, RoomLeft) else DEFAULT
 
 
