@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["beep", "busy", "congestion", "dial", "digit", "ringback", "silence", "tone"]
+__all__ = ["beep", "busy", "congestion", "dial", "digit", "music", "ringback", "silence", "tone"]
 
 Samples = NDArray[np.int16]
 
@@ -69,6 +69,20 @@ def congestion(rate: int) -> Samples:
 def dial(rate: int) -> Samples:
     """One second of dial tone, 425 Hz, whole periods and no ramps: it loops without a seam."""
     return _scaled(np.sin(2 * np.pi * 425.0 * np.arange(rate) / rate), -12.0)
+
+
+def music(rate: int) -> Samples:
+    """What somebody on hold hears: 16 s of soft broken chords (C, A minor, F, G), each note fading. Play it in a loop."""
+    c, a, f, g = (261.6, 329.6, 392.0, 523.3), (220.0, 261.6, 329.6, 440.0), (174.6, 220.0, 261.6, 349.2), (196.0, 246.9, 293.7, 392.0)
+    count = rate // 2
+    moments = np.arange(count) / rate
+    fade = np.exp(-3.0 * moments) * np.minimum(1.0, moments / 0.01) * np.minimum(1.0, (0.5 - moments) / 0.01)
+    notes = []
+    for chord in (c, a, f, g):
+        for step in (0, 1, 2, 3, 2, 1, 2, 1):
+            wave = np.sin(2 * np.pi * chord[step] * moments) + 0.3 * np.sin(4 * np.pi * chord[step] * moments)
+            notes.append(_scaled(wave * fade / 1.3, -14.0))
+    return np.concatenate(notes)
 
 
 def digit(key: str, seconds: float, rate: int, level_db: float = -9.0) -> Samples:

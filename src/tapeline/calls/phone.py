@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tapeline import rtp, sip
 from tapeline.audio import wav
-from tapeline.calls.session import stream_spec
+from tapeline.calls.media import stream_spec
 from tapeline.core.clock import Clock, SystemClock
 from tapeline.core.errors import Exhausted, InvalidInput, InvalidState, ProtocolError, Unavailable
 from tapeline.sip import offer_answer

@@ -22,20 +22,24 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from tapeline.audio import files, tones
 from tapeline.audio.speech import Speech
 from tapeline.calls.ports import HttpClient
-from tapeline.core.errors import InvalidInput, NotFound
+from tapeline.core.errors import InvalidInput, NotFound, TapelineError
 from tapeline.recording.spool import Spool
 
 __all__ = ["MAX_PROMPT_BYTES", "Prompts"]
+
+log = structlog.get_logger(__name__)
 
 Samples = NDArray[np.int16]
 T = TypeVar("T")
 
 MAX_PROMPT_BYTES = 50_000_000
+LONGEST_MUSIC_S = 600.0
 LONGEST_TONE_MS = 60_000
 _TONE = re.compile(r"tone:(\d{2,5}(?:,\d{2,5}){0,3})/(\d{1,5})")
 _SILENCE = re.compile(r"silence:(\d{1,5})")
@@ -45,15 +49,25 @@ class Prompts:
     """Turns what a flow says or plays into samples: int16[n], mono, at the rate asked for."""
 
     def __init__(
-        self, folder: Path, speech: Speech, spool: Spool, stored: Callable[[str], Awaitable[bytes]], http: HttpClient, pool: Executor
+        self,
+        folder: Path,
+        speech: Speech,
+        spool: Spool,
+        stored: Callable[[str], Awaitable[bytes]],
+        http: HttpClient,
+        pool: Executor,
+        music: Path | None = None,
     ) -> None:
-        """`stored(recording id)` gives the audio of a recording that is in the store already; raises NotFound."""
+        """`stored(recording id)` gives the audio of a recording that is in the store already; raises NotFound. `music` is the file that
+        who waits on hold hears; None: a pattern of tones."""
         self._folder = folder
         self._speech = speech
         self._spool = spool
         self._stored = stored
         self._http = http
         self._pool = pool
+        self._music_file = music
+        self._music: dict[int, Samples] = {}  # by rate
 
     async def _thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -63,6 +77,24 @@ class Prompts:
 
     def beep(self, rate: int) -> Samples:
         return tones.beep(rate)
+
+    def ringback(self, rate: int) -> Samples:
+        return tones.ringback(rate)
+
+    async def music(self, rate: int) -> Samples:
+        """Music on hold, to be played in a loop. A file that cannot be read gives way to the tones."""
+        if rate not in self._music:
+            path = self._music_file
+            if path is None:
+                self._music[rate] = await self._thread(lambda: tones.music(rate))
+            else:
+                try:
+                    self._music[rate] = await self._thread(lambda: files.load(path, rate, max_seconds=LONGEST_MUSIC_S))
+                except TapelineError as error:
+                    log.error("the music on hold cannot be played; tones are played instead", error=str(error))
+                    self._music_file = None
+                    return await self.music(rate)
+        return self._music[rate]
 
     async def load(self, address: str, rate: int) -> Samples:
         """The samples at `address`. Raises NotFound, InvalidInput or UnreadableAudio, each with the address in its message."""

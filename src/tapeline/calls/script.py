@@ -15,6 +15,7 @@ import structlog
 
 from tapeline import flow
 from tapeline.calls.alarm import Alarm
+from tapeline.calls.connecting import connect
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
@@ -41,6 +42,7 @@ class Script:
         self._stopped: set[int] = set()  # tokens told to stop before their sound was ready
         self._recordings: dict[int, Recorder] = {}  # by the token of the step that started it
         self._answering: list[int] = []
+        self._dialling: asyncio.Task[None] | None = None
         self._queue: list[flow.Command] = []
         self._running = False
 
@@ -52,6 +54,9 @@ class Script:
         return dict(self._run.current.action) if self._run.current is not None else {}
 
     # -- what happens to the call --------------------------------------------------------------------------------------
+
+    def progressed(self, status: int) -> None:
+        """A flow begins when its call is up."""
 
     def established(self) -> None:
         tokens, self._answering = self._answering, []
@@ -65,6 +70,8 @@ class Script:
     def hung_up(self, cause: str, by: str) -> None:
         self._tell(flow.HungUp(cause, by))
         self._alarm.set(None)
+        if self._dialling is not None:
+            self._dialling.cancel()
 
     def _tick(self) -> None:
         self._perform(self._run.tick(self._kit.clock.now()))
@@ -111,7 +118,7 @@ class Script:
 
     def _play(self, command: flow.Play) -> None:
         rate = self._call.leg.rate
-        own = {f"recording:{recorder.id}" for recorder in self._call.recorders}
+        own = {f"recording:{recording_id}" for recording_id in self._call.recordings.ids}
         allowed = [url for url in command.urls if url in own or not url.startswith("recording:")]
         self._kit.spawn(self._sound(command.token, [partial(self._kit.prompts.load, url, rate) for url in allowed]))
 
@@ -186,13 +193,23 @@ class Script:
             log.info("the flow's stop found no recording", call_id=self._call.facts.id, error=str(error))
 
     def _send_digits(self, command: flow.SendDigits) -> None:
-        self._call.leg.send_digits(command.digits, duration_ms=command.duration_ms, gap_ms=command.gap_ms)
+        self._call.send_digits(command.digits, command.duration_ms, command.gap_ms)
         self._kit.spawn(self._digits_sent(command))
 
     async def _digits_sent(self, command: flow.SendDigits) -> None:
-
         await asyncio.sleep(len(command.digits) * (command.duration_ms + command.gap_ms) / 1000)
         self._tell(flow.DigitsSent(command.token))
+
+    def _dial(self, command: flow.Dial) -> None:
+        self._dialling = self._kit.spawn(self._dialled(command))
+
+    async def _dialled(self, command: flow.Dial) -> None:
+        try:
+            ended = await connect(self._call, command, self._kit.dialer, self._kit)
+        except TapelineError as error:
+            log.error("a caller could not be connected", call_id=self._call.facts.id, error=str(error))
+            ended = flow.DialEnded(command.token, False, ("FAILED",), "failed")
+        self._tell(ended)
 
     def _fetch(self, command: flow.Fetch) -> None:
         self._kit.spawn(self._fetched(command))
@@ -266,7 +283,7 @@ class Script:
         flow.Send: _send,
         flow.Hangup: _hangup,
         flow.Log: _log,
-        flow.Dial: _unsupported,
+        flow.Dial: _dial,
         flow.JoinRoom: _unsupported,
         flow.LoadFlow: _load_flow,
         flow.PlaceCall: _unsupported,

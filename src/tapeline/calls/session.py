@@ -1,10 +1,13 @@
-"""One call: the only owner of its state. Signalling, media, recordings and the flow's script meet here.
+"""One call: the only owner of its state, whichever way it goes. Signalling, media, recordings and whoever follows it meet here.
 
 Everything happens on the event loop, in the order in which it is told; nothing here blocks. A call ends exactly once, whoever
 ends it: the script, an API, the peer, the clock. Its recordings are stopped first, and its media port is given back only when
-the last of them has everything.
+the last of them has everything. Its media part is `calls.media`, its recordings are `calls.recordings`, and what it is in with others
+(a bridge, a conference) is a `calls.place.Place`.
 
-    ringing -> progressing -> terminating -> hangup          (see docs/architecture.md, "The way of a call")
+    incoming    ringing -> progressing -> terminating -> hangup          (see docs/architecture.md, "The way of a call")
+    outgoing    dialing -> ringing -> progressing -> terminating -> hangup
+                dialing, ringing -> canceling -> hangup
 """
 
 from __future__ import annotations
@@ -12,37 +15,41 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 import structlog
 
 from tapeline import rtp, sip
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.errors import already_recording, disk_full, not_progressing, not_recording
+from tapeline.calls.errors import not_progressing
+from tapeline.calls.media import Media
+from tapeline.calls.place import Place
 from tapeline.calls.recorder import Recorder, Subject
+from tapeline.calls.recordings import Recordings
 from tapeline.calls.rows import call_row
 from tapeline.calls.views import Address, CallStatus, CallView
 from tapeline.core.errors import ProtocolError
-from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
-from tapeline.sip import offer_answer
-from tapeline.sip.dtmf import info_digit
 
 __all__ = ["Call", "Facts", "Listener"]
 
 log = structlog.get_logger(__name__)
 
-HANGUP_CAUSES = {  # how the end of the dialog reads in the call's hangup_reason
+HANGUP_REASONS = {  # how the end of the dialog reads in the call's hangup_reason
     "normal": "normal",
     "cancel": "cancel",
     "busy": "busy",
     "noanswer": "noanswer",
     "timeout": "timeout",
 }
+REFUSALS = {"busy": 486, "rejected": 603, "failed": 500}  # how an incoming call is refused, by its hangup_reason; else 480
 
 
 class Listener(Protocol):
-    """Who follows a call: its script. Every method may change the call at once."""
+    """Who follows a call: its script, or whoever dialled it. Every method may change the call at once."""
+
+    def progressed(self, status: int) -> None:
+        """A provisional answer (101 to 199) to a call of ours; where it brought early media, `Call.media` has agreed on them."""
 
     def established(self) -> None: ...
 
@@ -56,7 +63,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was known of a call when it came."""
+    """What is known of a call from its beginning."""
 
     id: str
     account: str
@@ -64,104 +71,175 @@ class Facts:
     source: Address
     destination: Address
     created: float
+    flow_id: str = ""
+    master_call_id: str = ""  # the call that this one was dialled for, and with which it ends
 
 
 class Call:
+    """`ended` is set once everything of it is over; `final` then says how the signalling ended."""
+
     def __init__(
         self,
         facts: Facts,
         session: sip.Session,
-        leg: rtp.Leg,
-        media: offer_answer.LocalMedia,
+        media: Media,
         equipment: Equipment,
         pump: Callable[[], None],
         on_end: Callable[[Call], None],
     ) -> None:
+        now = equipment.clock.wall()
         self.facts = facts
-        self.leg = leg
-        self._session = session
-        self._media = media
+        self.session = session
+        self.media = media
+        self.leg = media.leg
+        self.place: Place | None = None
+        self.chained: list[Call] = []  # dialled for this call: they end with it
+        self.final: sip.Ended | None = None
         self._kit = equipment
         self._pump = pump
         self._on_end = on_end
         self._listener: Listener | None = None
-        self._answer: bytes | None = None  # what our 200 carries; None while an offer of ours waits for its answer
-        self._offer: bytes | None = None  # ours, where the INVITE brought none
+        self._answer: bytes | None = None  # what our 200 to the INVITE carries
         self._heard = False  # the peer's first packet came
-        self._playing = 0  # sounds that the peer hears now
+        self._by_info = False  # the peer sends its keys by INFO
         self._hangup: tuple[Literal["local", "remote"], str, str] | None = None
-        self.status: CallStatus = "ringing"
-        self.recorders: list[Recorder] = []
-        self.ringing: float | None = equipment.clock.wall()
+        self.status: CallStatus = "ringing" if session.incoming else "dialing"
+        self.recordings = Recordings(media.leg, equipment, on_change=self._touch, on_beep=self._beep)
+        self.ringing: float | None = now if session.incoming else None
         self.progressing: float | None = None
         self.hungup: float | None = None
         self.updated = facts.created
         self.ended = asyncio.Event()
-
-    # -- signalling ----------------------------------------------------------------------------------------------------
+        media.on_play = lambda: self.recordings.sounded(self._now(), "out")
 
     @property
-    def session_id(self) -> str:
-        return self._session.id
+    def incoming(self) -> bool:
+        return self.session.incoming
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, or is about to."""
+        return self.status in ("terminating", "canceling", "hangup")
 
     def follow(self, listener: Listener) -> None:
+        """From now on `listener` is told, in place of whoever was before."""
         self._listener = listener
         self._put_row()
+
+    def chain(self, call: Call) -> None:
+        """`call` was dialled for this one, and ends with it."""
+        self.chained.append(call)
+        self._touch()
+
+    def unchain(self, call: Call) -> None:
+        """`call` goes its own way from now on."""
+        self.chained.remove(call)
+        self._touch()
+
+    # -- an incoming call until it is answered -------------------------------------------------------------------------
 
     def offered(self, offer: bytes | None) -> bool:
         """Agree on media with the INVITE's offer, if it has one. False: refused, and the call is over."""
         if offer is None:
-            self._offer = self._answer = offer_answer.make_offer(self._media)
+            self._answer = self.media.offer()
             return True
         try:
-            self._agree(offer_answer.answer_offer(offer, self._media))
+            self._answer = self.media.accept(offer)
         except ProtocolError as error:
             log.info("call refused: no media in common", call_id=self.facts.id, error=str(error))
-            self._session.reject(error.status, self._now())
+            self.session.reject(error.status, self._now())
             self._pump()
             return False
         return True
 
-    def _agree(self, agreed: offer_answer.Agreed) -> None:
-        self._answer = agreed.sdp
-        self.leg.configure(stream_spec(agreed, self._kit.settings.server.media_timeout_seconds))
-
     def ring(self) -> None:
-        if self.status == "ringing":
-            self._session.ring(self._now())
+        """Tell the caller that it rings."""
+        if self.incoming and self.status == "ringing":
+            self.session.ring(self._now())
             self._pump()
+
+    def early_media(self) -> bool:
+        """Let the caller hear something before it is answered (183). False where it cannot: it is up, or waits for our offer."""
+        if not self.incoming or self.status != "ringing" or self._answer is None or self.media.unanswered:
+            return False
+        self.session.ring(self._now(), 183, self._answer)
+        self._pump()
+        return True
 
     def answer(self) -> None:
         """Send the 200; `established` follows with the caller's ACK."""
-        if self.status == "ringing" and self.progressing is None and self._answer is not None:
-            self._session.accept(self._answer, self._now())
+        if self.status == "ringing" and self.session.state in ("proceeding", "early") and self._answer is not None:
+            self.session.accept(self._answer, self._now())
             self._pump()
+
+    # -- signalling ----------------------------------------------------------------------------------------------------
 
     def on_signal(self, event: sip.Event) -> None:
         match event:
+            case sip.Progress(status=status, body=body):
+                self._progressed(status, body)
+            case sip.Accepted(body=body):
+                self._accepted(body)
             case sip.Established(body=body):
                 self._established(body)
             case sip.Reoffered(body=body):
                 self._reoffered(body)
             case sip.ReofferAcknowledged(body=body):
                 self._answered_late(body)
+            case sip.ReofferAccepted(body=body):
+                self._answered_late(body)
             case sip.InfoReceived(content_type=content_type, body=body):
                 self._info(content_type, body)
-            case sip.Ended(by=by, cause=cause, text=text):
-                self._ended(by, cause, text)
+            case sip.Ended():
+                self._ended(event)
             case _:
                 pass
+
+    def _progressed(self, status: int, body: bytes | None) -> None:
+        if self.status not in ("dialing", "ringing"):
+            return
+        if body:
+            try:
+                self.media.answered(body, final=False)
+            except ProtocolError as error:
+                log.info("early media are of no use", call_id=self.facts.id, error=str(error))
+        if self.status == "dialing" and status >= 180:
+            self.status = "ringing"
+            self.ringing = self._kit.clock.wall()
+            self._touch()
+        if self._listener is not None:
+            self._listener.progressed(status)
+
+    def _accepted(self, body: bytes | None) -> None:
+        """The 2xx to our INVITE; its answer may have come with an earlier 183 (RFC 3261 section 13.2.1)."""
+        if self.status not in ("dialing", "ringing"):
+            return
+        try:
+            if body:
+                self.media.answered(body)
+            elif self.media.agreed is None:
+                raise sip.NoCommonMedia("the 2xx has no answer to our offer")
+            else:
+                self.media.settle()
+        except ProtocolError as error:
+            log.info("call ended: the answer is of no use", call_id=self.facts.id, error=str(error))
+            self.hang_up("failed", str(error))
+            return
+        self._up()
 
     def _established(self, body: bytes | None) -> None:
         if self.status != "ringing":
             return
-        if self._offer is not None:
+        if self.media.unanswered:
             try:
-                self._agree(offer_answer.read_answer(self._offer, body or b"", self._media))
+                self.media.answered(body or b"")
             except ProtocolError as error:
                 log.info("call ended: the answer in the ACK is of no use", call_id=self.facts.id, error=str(error))
                 self.hang_up("failed", str(error))
                 return
+        self._up()
+
+    def _up(self) -> None:
         self.status = "progressing"
         self.progressing = self._kit.clock.wall()
         self._touch()
@@ -171,69 +249,86 @@ class Call:
     def _reoffered(self, offer: bytes | None) -> None:
         """A re-INVITE: hold, resume, another address or codec. Without an offer we make one, and keep what we have until its answer."""
         now = self._now()
+        was_held = self.media.held
         if offer is None:
-            self._media = self._media.next_version()
-            self._offer = offer_answer.make_offer(self._media)
-            self._session.answer_reoffer(self._offer, now)
+            self.session.answer_reoffer(self.media.reoffer(), now)
         else:
-            media = self._media.next_version()
             try:
-                agreed = offer_answer.answer_offer(offer, media)
+                answer = self.media.reaccept(offer)
             except ProtocolError as error:
-                self._session.refuse_reoffer(error.status, now)
+                self.session.refuse_reoffer(error.status, now)
             else:
-                self._media = media
-                self._agree(agreed)
-                self._session.answer_reoffer(agreed.sdp, now)
-                for recorder in self.recorders:
-                    if recorder.active:
-                        recorder.note("media", direction=agreed.direction, codec=agreed.codec)
+                self.session.answer_reoffer(answer, now)
+                self._media_changed(was_held)
         self._pump()
 
+    def _media_changed(self, was_held: bool) -> None:
+        agreed = self.media.agreed
+        assert agreed is not None
+        self.recordings.note("media", direction=agreed.direction, codec=agreed.codec)
+        if self.media.held != was_held and self.place is not None:
+            self.place.held(self, self.media.held)
+
     def _answered_late(self, answer: bytes | None) -> None:
-        """The ACK that answers the offer we made in a 2xx. One that is of no use leaves the media as they were."""
-        if self._offer is None or answer is None:
+        """The answer to an offer we made within the call. One that is of no use leaves the media as they were."""
+        if not self.media.unanswered or answer is None:
             return
         try:
-            self._agree(offer_answer.read_answer(self._offer, answer, self._media))
+            self.media.answered(answer)
         except ProtocolError as error:
             log.info("an answer to our offer is of no use; media stay as they were", call_id=self.facts.id, error=str(error))
 
     def _info(self, content_type: str, body: bytes) -> None:
-        digit = info_digit(content_type, body)
+        digit = sip.info_digit(content_type, body)
         if digit:
-            self.on_digit(digit, self._now())
+            self._by_info = True
+            self.on_digit(digit, self._now(), event=False)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
 
     def hang_up(self, reason: str = "normal", text: str = "") -> None:
-        """End the call from our side. Does nothing where it is over or ending."""
-        if self.status in ("terminating", "hangup"):
+        """End the call from our side, as its state asks for: refusal, CANCEL or BYE. Does nothing where it is over or ending."""
+        if self.over:
             return
         self._hangup = ("local", reason, text)
-        self.status = "terminating"
+        waiting = self.session.state in ("proceeding", "early")
+        self.status = "terminating" if self.incoming or self.status == "progressing" else "canceling"
         self._touch()
-        self._stop_recordings("hangup")
-        self._session.hangup(self._now(), text)
+        self._leave()
+        self.recordings.stop_all("hangup")
+        if self.incoming and waiting:
+            self.session.reject(REFUSALS.get(reason, 480), self._now(), text)
+        else:
+            self.session.hangup(self._now(), text)
         self._pump()
 
-    def _ended(self, by: Literal["local", "remote"], cause: str, text: str) -> None:
+    def _leave(self) -> None:
+        if self.place is not None:
+            self.place.leave(self)
+
+    def _ended(self, event: sip.Ended) -> None:
         if self.status == "hangup":
             return
+        self.final = event
         if self._hangup is None:
-            self._hangup = (by, HANGUP_CAUSES.get(cause, "failed"), text)
+            text = f"{event.status} {event.text}".strip() if event.status >= 300 and event.by == "remote" else event.text
+            self._hangup = (event.by, HANGUP_REASONS.get(event.cause, "failed"), text)
         self.status = "hangup"
         self.hungup = self._kit.clock.wall()
-        self._stop_recordings("hangup")
+        self._leave()
+        self.recordings.stop_all("hangup")
         self._touch()
-        log.info("call ended", call_id=self.facts.id, by=self._hangup[0], reason=self._hangup[1], text=self._hangup[2])
+        by, reason, text = self._hangup
+        log.info("call ended", call_id=self.facts.id, by=by, reason=reason, text=text)
         if self._listener is not None:
-            self._listener.hung_up(self._hangup[1], self._hangup[0])
+            self._listener.hung_up(reason, by)
+        for call in list(self.chained):
+            call.hang_up("normal" if call.status == "progressing" else "cancel", "the call that it was dialled for has ended")
         self._kit.spawn(self._release())
 
     async def _release(self) -> None:
         """Give the port back once every recording has what the leg heard."""
-        for recorder in self.recorders:
-            await recorder.done.wait()
-            self._kit.recorders.pop(recorder.id)
+        await self.recordings.released()
         self.leg.close()
         self.ended.set()
         self._on_end(self)
@@ -243,93 +338,59 @@ class Call:
     def on_media(self, event: rtp.Event) -> None:
         match event:
             case rtp.Digit(digit=digit, at=at):
-                self.on_digit(digit, at)
+                self.on_digit(digit, at, event=True)
             case rtp.MediaStarted(at=at):
                 self._heard = True
-                self._sounded(at, "in")
+                self.recordings.sounded(at, "in")
             case rtp.Voice(voiced=voiced, at=at):
-                for recorder in self.recorders:
-                    if recorder.active:
-                        recorder.voice(voiced, at)
+                self.recordings.voice(voiced, at)
             case rtp.MediaTimeout(idle_s=idle):
                 log.warning("no media from the peer", call_id=self.facts.id, idle_s=idle)
                 self.hang_up("timeout", f"no media for {idle:.0f} s")
             case _:
                 pass
 
-    def on_digit(self, digit: str, at: float) -> None:
-        for recorder in list(self.recorders):
-            if recorder.active:
-                recorder.digit(digit, at)
+    def on_digit(self, digit: str, at: float, *, event: bool) -> None:
+        """The peer pressed a key; `event`: it was an event among its media."""
+        self.recordings.digit(digit, at)
+        if self.place is not None:
+            self.place.on_digit(self, digit, event=event)
         if self._listener is not None and self.status == "progressing":
             self._listener.digit(digit)
 
+    def send_digits(self, digits: str, duration_ms: int = 100, gap_ms: int = 100) -> None:
+        """Send keys to the peer: as events where those were agreed, by INFO where the peer itself sends its keys so, else as tones."""
+        agreed = self.media.agreed
+        if self._by_info and (agreed is None or agreed.dtmf_payload_type is None) and self.session.state == "confirmed":
+            for digit in digits:
+                self.session.info("application/dtmf-relay", f"Signal={digit}\r\nDuration={duration_ms}\r\n".encode(), self._now())
+            self._pump()
+        else:
+            self.leg.send_digits(digits, duration_ms=duration_ms, gap_ms=gap_ms)
+
     def play(self, samples: Any, then: Callable[[bool], None], *, loop: bool = False) -> rtp.Player:
         """Play samples (int16[n] at the leg's rate) to the peer; `then(stopped)` follows in any case."""
-        player = self.leg.play(samples, loop=loop)
-        self._playing += 1
-
-        def ended(stopped: bool) -> None:
-            self._playing -= 1
-            then(stopped)
-
-        self._kit.players[player.id] = ended
-        self._sounded(self._now(), "out")
-        return player
-
-    def _sounded(self, at: float, kind: Literal["in", "out"]) -> None:
-        """The peer is heard, or hears something: tell the recordings that listen there."""
-        for recorder in self.recorders:
-            if recorder.active and recorder.listens(kind):
-                recorder.media(at)
+        return self.media.play(samples, then, loop=loop)
 
     # -- recordings ----------------------------------------------------------------------------------------------------
-
-    @property
-    def active_recorder(self) -> Recorder | None:
-        """The newest recording that is active now."""
-        return next((recorder for recorder in reversed(self.recorders) if recorder.active), None)
 
     def start_recording(self, spec: RecordSpec) -> Recorder:
         """Raises InvalidState (not progressing, already recording) or Exhausted (the disk's watermark)."""
         if self.status != "progressing":
             raise not_progressing(self.status)
-        active = self.active_recorder
-        if spec.exclusive and active is not None:
-            raise already_recording(active.id)
-        wanted = self._kit.settings.recording.min_free_mb
-        if self._kit.free_bytes < wanted * 1_000_000:
-            raise disk_full(self._kit.free_bytes // 1_000_000, wanted)
-        recorder = Recorder(
-            new_id(), spec, self._subject(), self.leg, self._kit, on_change=self._recording_changed, on_beep=self._beep
-        )
-        self.recorders.append(recorder)
-        self._kit.recorders[recorder.id] = recorder
-        if spec.silence is not None:
-            self.leg.watch_voice(spec.silence.threshold)
-        recorder.start()
+        recorder = self.recordings.start(spec, self._subject())
         if self._heard:
-            self._sounded(self._now(), "in")
-        if self._playing:
-            self._sounded(self._now(), "out")
+            self.recordings.sounded(self._now(), "in")
+        if self.media.playing:
+            self.recordings.sounded(self._now(), "out")
         self._touch()
         return recorder
 
     def stop_recording(self) -> Recorder:
         """Stop the newest active one. Raises InvalidState where none is."""
-        active = self.active_recorder
-        if active is None:
-            raise not_recording()
-        active.stop("stopped")
+        stopped = self.recordings.stop()
         self._touch()
-        return active
-
-    def _stop_recordings(self, reason: str) -> None:
-        for recorder in self.recorders:
-            recorder.stop(reason)
-
-    def _recording_changed(self, recorder: Recorder) -> None:
-        self._touch()
+        return stopped
 
     def _beep(self) -> None:
         self.play(self._kit.prompts.beep(self.leg.rate), lambda stopped: None)
@@ -339,10 +400,10 @@ class Call:
             account=self.facts.account,
             call_id=self.facts.id,
             activeflow_id=self.facts.activeflow_id,
-            sip_call_id=self._session.call_id,
+            sip_call_id=self.session.call_id,
             source=self.facts.source.target,
             destination=self.facts.destination.target,
-            incoming=self._session.incoming,
+            incoming=self.incoming,
         )
 
     # -- what is told of it --------------------------------------------------------------------------------------------
@@ -358,21 +419,25 @@ class Call:
         self._kit.writer.put(call_row(self.view(), self._kit.node))
 
     def view(self) -> CallView:
-        active = self.active_recorder
+        active = self.recordings.active
         by, reason, text = self._hangup or ("", "", "")
         ended = self.status == "hangup"
+        facts = self.facts
         return CallView(
-            id=self.facts.id,
-            account=self.facts.account,
-            direction="incoming" if self._session.incoming else "outgoing",
+            id=facts.id,
+            account=facts.account,
+            direction="incoming" if self.incoming else "outgoing",
             status=self.status,
-            source=self.facts.source,
-            destination=self.facts.destination,
-            created=self.facts.created,
-            sip_call_id=self._session.call_id,
-            activeflow_id=self.facts.activeflow_id,
+            source=facts.source,
+            destination=facts.destination,
+            created=facts.created,
+            sip_call_id=self.session.call_id,
+            flow_id=facts.flow_id,
+            activeflow_id=facts.activeflow_id,
+            master_call_id=facts.master_call_id,
+            chained_call_ids=tuple(call.facts.id for call in self.chained),
             recording_id=active.id if active is not None else "",
-            recording_ids=tuple(recorder.id for recorder in self.recorders),
+            recording_ids=self.recordings.ids,
             action=self._listener.action if self._listener is not None else {},
             hangup_by=by if ended else "",
             hangup_reason=reason if ended else "",
@@ -382,23 +447,3 @@ class Call:
             hungup=self.hungup,
             updated=self.updated,
         )
-
-
-def stream_spec(agreed: offer_answer.Agreed, timeout_s: float) -> rtp.StreamSpec:
-    """What offer and answer agreed on, in the media engine's words."""
-    remote = (agreed.remote_address, agreed.remote_port) if agreed.remote_address else None
-    receiving = agreed.direction in ("sendrecv", "recvonly")
-    return rtp.StreamSpec(
-        codec=agreed.codec,
-        payload_type=agreed.payload_type,
-        rate=agreed.rate,
-        ptime=agreed.ptime,
-        remote=remote,
-        remote_rtcp=agreed.remote_rtcp,
-        rtcp_mux=agreed.rtcp_mux,
-        dtmf_payload_type=agreed.dtmf_payload_type,
-        dtmf_rate=agreed.dtmf_rate,
-        comfort_noise_payload_type=agreed.comfort_noise_payload_type,
-        direction=cast(rtp.Direction, agreed.direction),
-        timeout_s=timeout_s if receiving else 0.0,
-    )

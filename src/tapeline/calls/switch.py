@@ -11,7 +11,11 @@ from collections import OrderedDict
 import structlog
 
 from tapeline import flow, rtp, sip
+from tapeline.calls.dialer import Dialer
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.media import Media
+from tapeline.calls.outgoing import Outgoing
+from tapeline.calls.parties import Parties
 from tapeline.calls.routing import Routes
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call, Facts
@@ -47,6 +51,7 @@ class Switch:
         self._routes = routes
         self._accounts = accounts  # name -> id
         self._advertise = advertise
+        equipment.dialer = Dialer(equipment, Outgoing(equipment, endpoint, shell, advertise, self._add, self._released), Parties(shell))
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
         self._by_leg: dict[int, Call] = {}
@@ -125,15 +130,18 @@ class Switch:
             created=round(self._kit.clock.wall(), 6),
         )
         media = offer_answer.LocalMedia(address=local, port=leg.port, codecs=self._codecs(), session_id=round(facts.created * 1000))
-        call = Call(facts, session, leg, media, self._kit, self._shell.pump, self._released)
-        self._calls[facts.id] = self._by_session[session.id] = self._by_leg[leg.id] = call
-        self.totals["calls_total"] += 1
+        call = Call(facts, session, Media(leg, media, self._kit), self._kit, self._shell.pump, self._released)
+        self._add(call)
         log.info("call", call_id=facts.id, sip_call_id=session.call_id, flow=route.source)
         script = Script(route.program, flow.Variables(_variables(facts)), call, self._kit)
         call.follow(script)
         if call.offered(event.body):
             session.ring(now)
             script.start()
+
+    def _add(self, call: Call) -> None:
+        self._calls[call.facts.id] = self._by_session[call.session.id] = self._by_leg[call.leg.id] = call
+        self.totals["calls_total"] += 1
 
     def _refuse(self, session: sip.Session, status: int) -> None:
         self.totals["calls_refused_total"] += 1
@@ -168,7 +176,7 @@ class Switch:
 
     def _released(self, call: Call) -> None:
         self._calls.pop(call.facts.id, None)
-        self._by_session.pop(call.session_id, None)
+        self._by_session.pop(call.session.id, None)
         self._by_leg.pop(call.leg.id, None)
         self._forget()
         self._ended[call.facts.id] = (self._kit.clock.now(), call.view())

@@ -105,11 +105,13 @@ class DigitsSent:
 
 @dataclass(frozen=True, slots=True)
 class DialEnded:
-    """Nobody was reached, or the conversation is over. `causes` most telling first: `("NO_ANSWER", "sip:480")`."""
+    """Nobody was reached, or the conversation is over. `causes` most telling first: `("NO_ANSWER", "sip:480")`; `reason` is the
+    hangup_reason of the call that was dialled: normal, busy, noanswer, failed."""
 
     token: int
     answered: bool
     causes: tuple[str, ...] = ()
+    reason: str = "normal"
 
 
 @dataclass(frozen=True, slots=True)

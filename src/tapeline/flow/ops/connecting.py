@@ -17,7 +17,7 @@ from tapeline.flow.events import DialEnded, RoomLeft, RoomPrelude
 from tapeline.flow.ops.answering import be_answered
 from tapeline.flow.ops.fetching import LoadProgram
 from tapeline.flow.ops.waiting import reply
-from tapeline.flow.program import DEFAULT, Context, Enter, Op, Performance, Program
+from tapeline.flow.program import DEFAULT, Context, Enter, Finish, Op, Performance, Program
 
 __all__ = ["Dial", "JoinRoom", "PlaceCall"]
 
@@ -30,7 +30,8 @@ def _filled(context: Context, party: Party) -> Party:
 class Dial(Op):
     """Call several at once and connect the first to answer, until one of the two leaves.
 
-    Results: `answered`; else the causes as the call tells them, most telling first (`NO_ANSWER`, `sip:486`), else `failed`.
+    Results: `answered`; else the causes as the call tells them, most telling first (`NO_ANSWER`, `sip:486`), else `failed`. With
+    `relay_reason` among the options the caller is hung up with the reason of who was dialled, and the run is over.
     """
 
     kind: ClassVar[str] = "dial"
@@ -54,6 +55,9 @@ class Dial(Op):
         event = yield from reply(token)
         if not isinstance(event, DialEnded):
             return DEFAULT
+        if self.options.get("relay_reason"):
+            context.issue(commands.Hangup(event.reason))
+            return Finish(hung_up=True)
         return "answered" if event.answered else (*event.causes, "failed")
 
 

@@ -1,0 +1,121 @@
+"""A bridge: two calls that hear each other on one bus, until one of them leaves.
+
+Where both speak the same codec the engine relays their packets untouched; else it mixes. The bridge passes keys on, plays music to
+whom the other side has put on hold, and tells who waits when a call has left (`until_left`). It ends no call: what a party does once
+it is alone is its script's business. A transfer swaps a party: the bridge goes on, and so does who waits for the end of the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from tapeline import rtp
+from tapeline.calls.equipment import Equipment
+from tapeline.calls.session import Call
+
+__all__ = ["Bridge"]
+
+log = structlog.get_logger(__name__)
+
+
+class Bridge:
+    """Made with both calls; they may still be ringing (early media)."""
+
+    def __init__(self, one: Call, other: Call, equipment: Equipment) -> None:
+        self._kit = equipment
+        self._calls: list[Call] = []
+        self._held: set[str] = set()  # ids of the calls whose party holds
+        self._music: dict[str, rtp.Player] = {}  # by the id of the call that hears it
+        rate = 8000 if max(one.leg.rate, other.leg.rate) <= 8000 else 16000
+        self._bus = equipment.engine.open_bus(rate, capacity=4, beside=one.leg)
+        self._left: dict[str, asyncio.Future[tuple[Call, ...]]] = {}  # by the id of the call that is in it
+        for call in (one, other):
+            self._join(call)
+
+    @property
+    def bus(self) -> rtp.Bus:
+        return self._bus
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        return tuple(self._calls)
+
+    def other(self, call: Call) -> Call | None:
+        """Whom `call` talks with."""
+        return next((each for each in self._calls if each is not call), None)
+
+    # -- who is in it --------------------------------------------------------------------------------------------------
+
+    def _join(self, call: Call) -> None:
+        if call.place is not None:
+            call.place.leave(call)
+        call.place = self
+        self._calls.append(call)
+        self._left[call.facts.id] = asyncio.get_running_loop().create_future()
+        self._bus.add(call.leg)
+        if call.media.held:
+            self.held(call, True)
+
+    def swap(self, leaving: Call, coming: Call) -> None:
+        """Put `coming` in the place of `leaving`; the bridge goes on."""
+        self._part(leaving, ())
+        self._join(coming)
+
+    def leave(self, call: Call) -> None:
+        """One leaves, and the bridge is over: both are out of it."""
+        if call not in self._calls:
+            return
+        last = self.calls
+        for each in last:
+            self._part(each, tuple(other for other in last if other is not each))
+        self._bus.close()
+
+    async def until_left(self, call: Call) -> tuple[Call, ...]:
+        """Wait until `call` is no longer in it. With whom it was when the bridge was over; nobody where the bridge goes on without it."""
+        left = self._left.get(call.facts.id)
+        return await asyncio.shield(left) if left is not None else ()
+
+    def _part(self, call: Call, others: tuple[Call, ...]) -> None:
+        if call.media.held:
+            self.held(call, False)
+        self._silence(call)
+        self._calls.remove(call)
+        call.place = None
+        self._left[call.facts.id].set_result(others)
+        self._bus.remove(call.leg)
+
+    # -- what happens to them ------------------------------------------------------------------------------------------
+
+    def on_digit(self, call: Call, digit: str, *, event: bool) -> None:
+        other = self.other(call)
+        if other is not None and not other.over:
+            other.send_digits(digit)
+
+    def held(self, call: Call, on: bool) -> None:
+        """The party of `call` holds: it neither hears nor is heard, and the other one hears music."""
+        if on == (call.facts.id in self._held):
+            return
+        (self._held.add if on else self._held.discard)(call.facts.id)
+        gain = 0.0 if on else 1.0
+        self._bus.set_gain(call.leg, hear=gain, speak=gain)
+        other = self.other(call)
+        if other is None:
+            return
+        for each in self._calls:
+            each.recordings.note("held" if on else "resumed_from_hold", by=call.facts.id)
+        if on:
+            self._kit.spawn(self._entertain(other, call))
+        else:
+            self._silence(other)
+
+    async def _entertain(self, call: Call, holder: Call) -> None:
+        music = await self._kit.prompts.music(call.leg.rate)
+        if call.place is self and holder.facts.id in self._held and call.facts.id not in self._music:
+            self._music[call.facts.id] = call.play(music, lambda stopped: None, loop=True)
+
+    def _silence(self, call: Call) -> None:
+        player = self._music.pop(call.facts.id, None)
+        if player is not None:
+            player.stop()

@@ -1,0 +1,126 @@
+"""The media part of one call: its leg, what was agreed about it with the peer, and what is played to it.
+
+Offers and answers go in and out as bytes; when they are due is the call's business. This module knows nothing of SIP's messages, of
+recordings or of who else is on the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+from tapeline import rtp
+from tapeline.calls.equipment import Equipment
+from tapeline.sip import offer_answer
+
+__all__ = ["Media", "stream_spec"]
+
+
+class Media:
+    """`agreed` is what holds now, None before the first agreement. Methods that read the peer's bytes raise ProtocolError."""
+
+    def __init__(self, leg: rtp.Leg, local: offer_answer.LocalMedia, equipment: Equipment) -> None:
+        self.leg = leg
+        self.agreed: offer_answer.Agreed | None = None
+        self.held = False  # the peer has put us on hold
+        self.playing = 0  # sounds that the peer hears now
+        self.on_play: Callable[[], None] | None = None  # told when a sound begins
+        self._local = local
+        self._kit = equipment
+        self._offered: bytes | None = None  # ours, while its answer has not come
+
+    # -- offers and answers --------------------------------------------------------------------------------------------
+
+    def offer(self) -> bytes:
+        """Our offer; `answered` is due."""
+        self._offered = offer_answer.make_offer(self._local)
+        return self._offered
+
+    def accept(self, offer: bytes) -> bytes:
+        """Agree to the peer's first offer: our answer."""
+        self._agree(offer_answer.answer_offer(offer, self._local))
+        assert self.agreed is not None
+        return self.agreed.sdp
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether an offer of ours waits for its answer."""
+        return self._offered is not None
+
+    def answered(self, answer: bytes, *, final: bool = True) -> None:
+        """The answer to our offer; another may follow unless `final` (early media of a fork)."""
+        assert self._offered is not None
+        self._agree(offer_answer.read_answer(self._offered, answer, self._local))
+        if final:
+            self._offered = None
+
+    def settle(self) -> None:
+        """The answer that came early is the final one."""
+        self._offered = None
+
+    def reoffer(self, direction: str = "") -> bytes:
+        """A new offer within the call, in `direction` from now on where one is given."""
+        self._local = replace(self._local.next_version(), direction=direction or self._local.direction)
+        return self.offer()
+
+    def reoffer_refused(self, direction: str) -> None:
+        """Our new offer came to nothing: everything stays as it was, `direction` too."""
+        self._offered = None
+        self._local = replace(self._local, direction=direction)
+
+    def reaccept(self, offer: bytes) -> bytes:
+        """Agree to a new offer of the peer's: hold, resume, another address or codec. Our answer."""
+        local = self._local.next_version()
+        agreed = offer_answer.answer_offer(offer, local)
+        self._local = local
+        self.held = agreed.direction in ("recvonly", "inactive") and local.direction == "sendrecv"
+        self._agree(agreed)
+        return agreed.sdp
+
+    @property
+    def direction(self) -> str:
+        """What we allow."""
+        return self._local.direction
+
+    def _agree(self, agreed: offer_answer.Agreed) -> None:
+        self.agreed = agreed
+        # Who holds a call may say nothing for as long as it likes.
+        timeout = 0.0 if self.held else self._kit.settings.server.media_timeout_seconds
+        self.leg.configure(stream_spec(agreed, timeout))
+
+    # -- sound ---------------------------------------------------------------------------------------------------------
+
+    def play(self, samples: Any, then: Callable[[bool], None], *, loop: bool = False) -> rtp.Player:
+        """Play samples (int16[n] at the leg's rate) to the peer; `then(stopped)` follows in any case."""
+        player = self.leg.play(samples, loop=loop)
+        self.playing += 1
+
+        def ended(stopped: bool) -> None:
+            self.playing -= 1
+            then(stopped)
+
+        self._kit.players[player.id] = ended
+        if self.on_play is not None:
+            self.on_play()
+        return player
+
+
+def stream_spec(agreed: offer_answer.Agreed, timeout_s: float) -> rtp.StreamSpec:
+    """What offer and answer agreed on, in the media engine's words."""
+    remote = (agreed.remote_address, agreed.remote_port) if agreed.remote_address else None
+    receiving = agreed.direction in ("sendrecv", "recvonly")
+    return rtp.StreamSpec(
+        codec=agreed.codec,
+        payload_type=agreed.payload_type,
+        rate=agreed.rate,
+        ptime=agreed.ptime,
+        remote=remote,
+        remote_rtcp=agreed.remote_rtcp,
+        rtcp_mux=agreed.rtcp_mux,
+        dtmf_payload_type=agreed.dtmf_payload_type,
+        dtmf_rate=agreed.dtmf_rate,
+        comfort_noise_payload_type=agreed.comfort_noise_payload_type,
+        direction=cast(rtp.Direction, agreed.direction),
+        timeout_s=timeout_s if receiving else 0.0,
+    )

@@ -1,0 +1,100 @@
+"""The recordings of one thing that can be recorded: a call. Which are active, when a new one may start, what each is told.
+
+It knows recorders and their rules, nothing of signalling. The newest active one is what the API names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from tapeline import rtp
+from tapeline.calls.equipment import Equipment
+from tapeline.calls.errors import already_recording, disk_full, not_recording
+from tapeline.calls.recorder import Recorder, Subject
+from tapeline.core.ids import new_id
+from tapeline.core.recordspec import RecordSpec
+
+__all__ = ["Recordings"]
+
+
+class Recordings:
+    """`on_change` is called after each change of one of them, `on_beep` when a beep is due."""
+
+    def __init__(self, leg: rtp.Leg, equipment: Equipment, *, on_change: Callable[[], None], on_beep: Callable[[], None]) -> None:
+        self._leg = leg
+        self._kit = equipment
+        self._on_change = on_change
+        self._on_beep = on_beep
+        self._all: list[Recorder] = []
+
+    def __iter__(self) -> Iterator[Recorder]:
+        return iter(self._all)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(recorder.id for recorder in self._all)
+
+    @property
+    def active(self) -> Recorder | None:
+        """The newest recording that is active now."""
+        return next((recorder for recorder in reversed(self._all) if recorder.active), None)
+
+    def start(self, spec: RecordSpec, subject: Subject) -> Recorder:
+        """Raises InvalidState (already recording) or Exhausted (the disk's watermark)."""
+        active = self.active
+        if spec.exclusive and active is not None:
+            raise already_recording(active.id)
+        wanted = self._kit.settings.recording.min_free_mb
+        if self._kit.free_bytes < wanted * 1_000_000:
+            raise disk_full(self._kit.free_bytes // 1_000_000, wanted)
+        recorder = Recorder(
+            new_id(), spec, subject, self._leg, self._kit, on_change=lambda _: self._on_change(), on_beep=self._on_beep
+        )
+        self._all.append(recorder)
+        self._kit.recorders[recorder.id] = recorder
+        if spec.silence is not None:
+            self._leg.watch_voice(spec.silence.threshold)
+        recorder.start()
+        return recorder
+
+    def stop(self) -> Recorder:
+        """Stop the newest active one. Raises InvalidState where none is."""
+        active = self.active
+        if active is None:
+            raise not_recording()
+        active.stop("stopped")
+        return active
+
+    def stop_all(self, reason: str) -> None:
+        for recorder in self._all:
+            recorder.stop(reason)
+
+    async def released(self) -> None:
+        """Wait until each has all its audio."""
+        for recorder in self._all:
+            await recorder.done.wait()
+            self._kit.recorders.pop(recorder.id)
+
+    # -- what they are told --------------------------------------------------------------------------------------------
+
+    def note(self, event: str, **facts: Any) -> None:
+        for recorder in self._all:
+            if recorder.active:
+                recorder.note(event, **facts)
+
+    def digit(self, digit: str, at: float) -> None:
+        for recorder in list(self._all):
+            if recorder.active:
+                recorder.digit(digit, at)
+
+    def voice(self, voiced: bool, at: float) -> None:
+        for recorder in self._all:
+            if recorder.active:
+                recorder.voice(voiced, at)
+
+    def sounded(self, at: float, kind: Literal["in", "out"]) -> None:
+        """The peer is heard (`in`), or hears something (`out`): tell those that listen there."""
+        for recorder in self._all:
+            if recorder.active and recorder.listens(kind):
+                recorder.media(at)
