@@ -5,187 +5,24 @@ exactly once, and no audio is lost."""
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from worker_house import RATE, WAIT_S, House, locked, until, working
 
 from tapeline.audio import wav
 from tapeline.core.ids import new_id
-from tapeline.core.recordspec import RecordSpec
-from tapeline.delivery.config import VARIABLE, WorkerConfig
 from tapeline.delivery.process import WorkerProcess
-from tapeline.recording.manifest import Manifest
-from tapeline.recording.spool import Spool
-
-ACCOUNT = new_id()
-RATE = 8000
-WAIT_S = 30.0  # for anything that should happen at all; nothing waits that long when it works
-
-
-def tone(seconds: float, channels: int = 1) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """A tone of its own pitch for each channel: 500 Hz, 1000 Hz ..."""
-    at = np.arange(round(seconds * RATE)) / RATE
-    return np.stack([8000 * np.sin(2 * np.pi * 500 * (n + 1) * at) for n in range(channels)], axis=1).astype(np.int16)
-
-
-class House:
-    """A data folder with a spool, and what can be asked of it from outside."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.spool = Spool(root / "spool")
-        self.objects = root / "objects"
-        self.rows = root / "tapeline.sqlite"
-        self.jobs = root / "dbos.sqlite"
-        self.config = WorkerConfig(str(root), f"sqlite:///{self.rows}", str(self.objects), f"sqlite:///{self.jobs}", "test", slots=2)
-
-    def record(self, seconds: float = 1.0, channels: int = 1, **fields: Any) -> str:
-        """Capture a tone into the spool, as a call does, and complete it."""
-        spec = RecordSpec(**({"channels": channels, "rate": RATE} | fields.pop("spec", {})))
-        now = time.time()
-        manifest = make_manifest(spec, created=now - seconds, started=now - seconds, ended=now, channels=channels, **fields)
-        path = self.spool.create(replace(manifest, state="recording"))
-        with path.open("ab") as file:
-            file.write(tone(seconds, channels).tobytes())
-        self.spool.finish(manifest)
-        return manifest.id
-
-    def query(self, file: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
-        try:
-            return connection.execute(statement, values).fetchall()
-        finally:
-            connection.close()
-
-    def row(self, recording_id: str) -> dict[str, Any]:
-        names = ("state", "reason", "duration", "size", "sha256", "object_key", "content_type", "channels", "rate", "format", "deleted")
-        rows = self.query(self.rows, f"SELECT {', '.join(names)} FROM recordings WHERE id = ?", recording_id)
-        assert len(rows) == 1
-        return dict(zip(names, rows[0], strict=True))
-
-    def attempts(self, recording_id: str) -> list[tuple[Any, ...]]:
-        return self.query(
-            self.rows, "SELECT target, outcome, reason, fault FROM attempts WHERE ref = ? AND kind = 'finish' ORDER BY time", recording_id
-        )
-
-    def stored(self) -> list[Path]:
-        return [path for path in self.objects.rglob("*") if path.is_file()]
-
-    async def over(self, *recordings: str) -> None:
-        """Released from the spool, and the workflow's end written down, which is a moment later."""
-        await until(lambda: not any(self.spool.path(recording).exists() for recording in recordings))
-        under_way = "SELECT 1 FROM workflow_status WHERE workflow_uuid = ? AND status != 'SUCCESS'"
-        await until(lambda: not any(self.query(self.jobs, under_way, recording) for recording in recordings))
-
-    def check_finished_once(self, recording_id: str, seconds: float) -> None:
-        """One row, one object with the audio in it, nothing left in the spool, the workflow over."""
-        row = self.row(recording_id)
-        assert row["state"] == "available" and row["duration"] == pytest.approx(seconds)
-        objects = [path for path in self.stored() if recording_id in path.name]
-        assert objects == [self.objects / row["object_key"]]
-        data = objects[0].read_bytes()
-        assert (len(data), hashlib.sha256(data).hexdigest()) == (row["size"], row["sha256"])
-        assert not self.spool.path(recording_id).exists()
-        found = self.query(self.jobs, "SELECT status FROM workflow_status WHERE workflow_uuid = ?", recording_id)
-        assert found == [("SUCCESS",)]
-
-
-def make_manifest(spec: RecordSpec, **fields: Any) -> Manifest:
-    return Manifest(id=new_id(), account=ACCOUNT, spec=spec_dict(spec), rate=RATE, **({"reason": "stopped", "state": "stopped"} | fields))
-
-
-def spec_dict(spec: RecordSpec) -> dict[str, Any]:
-    return {"format": spec.format, "channels": spec.channels, "rate": spec.rate}
-
-
-class Running:
-    """A worker process and what it has said."""
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        self.said: list[Mapping[str, Any]] = []
-        self._more = asyncio.Event()
-        self._task = asyncio.create_task(self._hear())
-
-    async def _hear(self) -> None:
-        assert self.process.stdout is not None
-        while line := await self.process.stdout.readline():
-            self.said.append(json.loads(line))
-            self._more.set()
-        await self.process.wait()
-        self._more.set()
-
-    async def hears(self, wanted: Callable[[Mapping[str, Any]], bool], count: int = 1) -> list[Mapping[str, Any]]:
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                found = [line for line in self.said if wanted(line)]
-                if len(found) >= count:
-                    return found
-                assert self.process.returncode is None, "the worker ended"
-                self._more.clear()
-                await self._more.wait()
-
-    async def state(self, recording_id: str, state: str = "available") -> Mapping[str, Any]:
-        return (await self.hears(lambda line: line.get("recording") == recording_id and line["state"] == state))[0]
-
-    def poke(self, recording_id: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"finish {recording_id}\n".encode())
-
-    async def ends(self) -> int:
-        status = await asyncio.wait_for(self.process.wait(), WAIT_S)
-        await self._task
-        return status
-
-
-@asynccontextmanager
-async def working(house: House, fault: str = "") -> AsyncIterator[Running]:
-    environment = os.environ | {VARIABLE: house.config.to_json(), "TAPELINE_FAULT": fault}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tapeline.delivery.worker", stdin=PIPE, stdout=PIPE, env=environment
-    )
-    running = Running(process)
-    try:
-        yield running
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await running.ends()
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not true():
-            await asyncio.sleep(0.02)
-
-
-@contextmanager
-def locked(file: Path) -> Any:
-    connection = sqlite3.connect(file, isolation_level=None, timeout=30)
-    connection.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
 
 
 @pytest.fixture

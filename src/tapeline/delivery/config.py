@@ -27,6 +27,7 @@ class WorkerConfig:
     jobs: str
     node: str = ""
     slots: int = 0
+    private: bool = False  # whether uploads and webhooks may go to loopback and private networks
 
     @property
     def spool(self) -> Path:
@@ -38,7 +39,8 @@ class WorkerConfig:
         data = server.data.absolute()
         shared = server.database_url.startswith("postgres")
         jobs = server.database_url if shared else f"sqlite:///{data / 'dbos.sqlite'}"
-        return cls(str(data), server.database_url, server.objects_url, jobs, server.node_name)
+        private = settings.delivery.allow_private_addresses
+        return cls(str(data), server.database_url, server.objects_url, jobs, server.node_name, private=private)
 
     @classmethod
     def from_environment(cls) -> WorkerConfig:

@@ -1,12 +1,13 @@
-"""DBOS: what makes finishing survive anything. One workflow for each recording, whose id is the recording's.
+"""DBOS: what makes finishing and delivering survive anything. One workflow for each recording, and one for each delivery.
 
 DBOS writes down each step's result before the next begins; after a crash it runs the workflow again and skips what is done. A pause
 between two tries is such a step too: its end is written down, so it goes on across restarts, for days where need be.
 
 Why there is no DBOS queue. The spool is on this node's disk, and its complete folders are the queue already, more durable than a row
-about them; a queue in a shared database would offer them to nodes that do not have the file. And a workflow waiting for its next try
-would hold one of the queue's few places: two recordings that cannot be delivered would stop all others. So the `worker` starts a
-workflow when there is room, and `slots` bounds what is *worked on*, while any number may sleep, each a small coroutine.
+about them; a queue in a shared database would offer them to nodes that do not have the file. Deliveries have their own table, which
+says what is still to be sent. And a workflow waiting for its next try would hold one of the queue's few places: two recordings that
+cannot be delivered would stop all others. So the `worker` starts a workflow when there is room, and slots bound what is *worked on*,
+while any number may sleep, each a small coroutine.
 
 DBOS's SQLite file runs with synchronous=NORMAL: a power cut may take its last moments, after which some steps are done again, which each
 of them allows. The fact itself, the row, is committed with FULL before the spool is released.
@@ -19,54 +20,151 @@ import hashlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from sqlalchemy import event
 
 from tapeline.core.clock import utc
-from tapeline.delivery.finish import STAGES, Finisher, pause_after
 
-__all__ = ["Jobs"]
+__all__ = ["Jobs", "Kind", "Work"]
 
 log = logging.getLogger(__name__)
 
-# The order of the steps is part of what DBOS has written down. Change this with STAGES: what an older version left unfinished is then
-# begun anew from its spool folder (see `Jobs.offer`) instead of being continued wrongly.
+# The order of the steps is part of what DBOS has written down. Change this with them: what an older version left unfinished is then
+# begun anew from its spool folder, or its row (see `Kind.offer`), instead of being continued wrongly.
 VERSION = "finish-1"
 THREADS = 12
 ORPHANED_S = 15.0  # a workflow that is said to run, but not by us, for so long after start-up, is nobody's
 KEEP_S = 86400.0  # how long DBOS keeps what is done
 
 
-class Jobs:
-    """The workflows of this process. `open`, then `offer` recordings; all on the event loop that `open` was called on."""
+class Work(Protocol):
+    """What a kind of job does. `run` gets the thing's id and the kind, whose `step` and `pause` it uses, and returns what became of it."""
 
-    def __init__(self, url: str, node: str, slots: int) -> None:
-        self._url = sqlalchemy.make_url(url)
-        self._node = node
+    async def run(self, key: str, kind: Kind) -> str: ...
+
+    async def holds(self, key: str) -> bool:
+        """Whether there is still something to do for `key`, whatever DBOS says."""
+        ...
+
+
+class Kind:
+    """The workflows of one name. Made by `Jobs.kind` before `Jobs.open`; used on its event loop."""
+
+    def __init__(self, jobs: Jobs, name: str, slots: int) -> None:
+        self._jobs = jobs
+        self._name = name
         self._slots = asyncio.Semaphore(slots)
-        self._finisher: Finisher | None = None
-        self._working: set[str] = set()  # recordings whose workflow runs or sleeps in this process
-        self._busy = 0  # steps at work now
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._closing = asyncio.Event()
-        self._seen: dict[str, float] = {}  # since when DBOS says of a recording that it runs, though not here
+        self._work: Work | None = None
+        self._working: set[str] = set()  # whose workflow runs or sleeps in this process
+        self._seen: dict[str, float] = {}  # since when DBOS says of one that it runs, though not here
         self._resting: dict[str, Callable[[], None]] = {}
-        self._engine: sqlalchemy.Engine | None = None
-        self._workflow = DBOS.workflow(name="finish", max_recovery_attempts=None)(self._make_workflow())
+        self._workflow = DBOS.workflow(name=name, max_recovery_attempts=None)(self._make_workflow())
+
+    def does(self, work: Work) -> None:
+        """Name what does the work. Before `Jobs.open`."""
+        self._work = work
 
     @property
     def working(self) -> frozenset[str]:
         return frozenset(self._working)
 
-    async def open(self, finisher: Finisher) -> None:
+    async def offer(self, key: str, on_rest: Callable[[], None]) -> None:
+        """Start the workflow of `key`, unless it is under way. `on_rest` is called, once, when it is over or sleeps.
+
+        Raises what DBOS raises where its database fails.
+        """
+        if key in self._working or self._jobs.closing:
+            on_rest()
+            return
+        self._resting[key] = on_rest
+        try:
+            with SetWorkflowID(key):
+                await DBOS.start_workflow_async(self._workflow, key)
+            await asyncio.sleep(0)  # the new task's first lines put it into `working`
+            if key not in self._working:
+                await self._revive(key)
+        finally:
+            if key not in self._working:
+                self._rest(key)
+
+    async def step(self, key: str, name: str, act: Callable[[], Awaitable[Any]]) -> Any:
+        """Do `act` once, ever: its result is written down, and given back without doing it after a crash."""
+
+        async def run() -> Any:
+            async with self._slots:
+                return await self._jobs.busy(act)
+
+        return await DBOS.run_step_async({"name": name}, run)
+
+    async def pause(self, key: str, seconds: float) -> None:
+        """Sleep, across restarts if need be, holding no slot."""
+        self._rest(key)
+        await DBOS.sleep_async(seconds)
+
+    def _make_workflow(self) -> Any:
+        async def workflow(key: str) -> str:
+            self._working.add(key)
+            try:
+                assert self._work is not None
+                return await self._work.run(key, self)
+            finally:
+                self._working.discard(key)
+                self._seen.pop(key, None)
+                self._rest(key)
+
+        return workflow
+
+    def _rest(self, key: str) -> None:
+        on_rest = self._resting.pop(key, None)
+        if on_rest is not None:
+            on_rest()
+
+    async def _revive(self, key: str) -> None:
+        """DBOS knows this workflow and does not run it. Where there is still work, find out why."""
+        assert self._work is not None
+        if not await self._work.holds(key):
+            return  # it was done between the look and now
+        status = await DBOS.get_workflow_status_async(key)
+        if status is not None and status.status in {"PENDING", "ENQUEUED", "DELAYED"}:
+            # After a restart DBOS takes up what this process's forerunner left within a second or two. Another version of us, or a
+            # node under another name, left what it does not take up.
+            since = self._seen.setdefault(key, time.monotonic())
+            if time.monotonic() - since < ORPHANED_S:
+                return
+        self._seen.pop(key, None)
+        log.warning("%s begins anew", self._name, extra={"key": key, "was": status.status if status else ""})
+        await DBOS.delete_workflow_async(key)
+
+
+class Jobs:
+    """All workflows of this process. Make the kinds, `open`, then offer; all on the event loop that `open` was called on."""
+
+    def __init__(self, url: str, node: str) -> None:
+        self._url = sqlalchemy.make_url(url)
+        self._node = node
+        self._kinds: list[str] = []
+        self._busy = 0  # steps at work now
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._closing = asyncio.Event()
+        self._engine: sqlalchemy.Engine | None = None
+
+    def kind(self, name: str, slots: int) -> Kind:
+        """A kind of job of which `slots` are worked on at once."""
+        self._kinds.append(name)
+        return Kind(self, name, slots)
+
+    @property
+    def closing(self) -> bool:
+        return self._closing.is_set()
+
+    async def open(self) -> None:
         """Open DBOS's database, make it where there is none, and go on with what a former process left. Waits for it for ever."""
-        self._finisher = finisher
         pause = 0.5
         while True:
             try:
@@ -79,25 +177,6 @@ class Jobs:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 10.0)
 
-    async def offer(self, recording_id: str, on_rest: Callable[[], None]) -> None:
-        """Start the workflow of a complete recording, unless it is under way. `on_rest` is called, once, when it is over or sleeps.
-
-        Raises what DBOS raises where its database fails.
-        """
-        if recording_id in self._working or self._closing.is_set():
-            on_rest()
-            return
-        self._resting[recording_id] = on_rest
-        try:
-            with SetWorkflowID(recording_id):
-                await DBOS.start_workflow_async(self._workflow, recording_id)
-            await asyncio.sleep(0)  # the new task's first lines put it into `working`
-            if recording_id not in self._working:
-                await self._revive(recording_id)
-        finally:
-            if recording_id not in self._working:
-                self._rest(recording_id)
-
     async def close(self, timeout: float) -> bool:
         """Let the steps at work end, at most `timeout` seconds, begin no others. Whether all did."""
         self._closing.set()
@@ -109,77 +188,27 @@ class Jobs:
     async def forget_old(self) -> None:
         """Delete what DBOS keeps of workflows done long ago. Attempts and results are in our own tables."""
         before = utc(time.time() - KEEP_S).isoformat()
-        while True:
-            old = await DBOS.list_workflows_async(
-                status="SUCCESS", name="finish", completed_before=before, limit=500, load_input=False, load_output=False
-            )
-            if not old:
-                return
-            await DBOS.delete_workflows_async([found.workflow_id for found in old])
+        for name in self._kinds:
+            while True:
+                old = await DBOS.list_workflows_async(
+                    status="SUCCESS", name=name, completed_before=before, limit=500, load_input=False, load_output=False
+                )
+                if not old:
+                    break
+                await DBOS.delete_workflows_async([found.workflow_id for found in old])
 
-    def _make_workflow(self) -> Any:
-        async def finish(recording_id: str) -> str:
-            self._working.add(recording_id)
-            try:
-                return await self._finish(recording_id)
-            finally:
-                self._working.discard(recording_id)
-                self._seen.pop(recording_id, None)
-                self._rest(recording_id)
-
-        return finish
-
-    async def _finish(self, recording_id: str) -> str:
-        for stage in STAGES:
-            failures = 0
-            while (outcome := await self._step(stage, recording_id)) == "again":
-                failures += 1
-                self._rest(recording_id)
-                await DBOS.sleep_async(pause_after(failures))
-            if outcome == "gone":
-                return "gone"
-        return "finished"
-
-    async def _step(self, stage: str, recording_id: str) -> str:
-        async def run() -> str:
-            async with self._slots:
-                await self._unless_closing()
-                self._busy += 1
-                self._quiet.clear()
-                try:
-                    assert self._finisher is not None
-                    return await self._finisher.run(stage, recording_id)
-                finally:
-                    self._busy -= 1
-                    if not self._busy:
-                        self._quiet.set()
-
-        return await DBOS.run_step_async({"name": stage}, run)
-
-    async def _unless_closing(self) -> None:
+    async def busy(self, act: Callable[[], Awaitable[Any]]) -> Any:
+        """Run a step's work, unless this process is ending: then never, and the next process does it."""
         if self._closing.is_set():
-            await asyncio.Event().wait()  # begin nothing more; the process ends and the step begins in the next one
-
-    def _rest(self, recording_id: str) -> None:
-        on_rest = self._resting.pop(recording_id, None)
-        if on_rest is not None:
-            on_rest()
-
-    async def _revive(self, recording_id: str) -> None:
-        """DBOS knows this recording's workflow and does not run it. Where its folder is still in the spool, find out why."""
-        assert self._finisher is not None
-        if not await self._finisher.holds(recording_id):
-            return  # it was finished between the look into the spool and now
-        status = await DBOS.get_workflow_status_async(recording_id)
-        if status is not None and status.status in {"PENDING", "ENQUEUED", "DELAYED"}:
-            # After a restart DBOS takes up what this process's forerunner left within a second or two. Another version of us, or a
-            # node under another name, left what it does not take up.
-            since = self._seen.setdefault(recording_id, time.monotonic())
-            if time.monotonic() - since < ORPHANED_S:
-                return
-        self._seen.pop(recording_id, None)
-        log.warning("finishing begins anew", extra={"recording": recording_id, "was": status.status if status else ""})
-        await DBOS.delete_workflow_async(recording_id)
+            await asyncio.Event().wait()
+        self._busy += 1
+        self._quiet.clear()
+        try:
+            return await act()
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._quiet.set()
 
     def _probe(self) -> None:
         """Raises where the database cannot be written now: DBOS itself would wait inside `launch` and hold up the event loop."""

@@ -31,6 +31,7 @@ from tapeline.core.ids import ZERO_ID, is_id
 from tapeline.core.recordspec import Format
 from tapeline.delivery.errors import Fault, NotVerified
 from tapeline.delivery.seam import fault
+from tapeline.delivery.uploads import deliveries_of
 from tapeline.recording.errors import UnknownRecording
 from tapeline.recording.manifest import Manifest
 from tapeline.recording.spool import AUDIO, Spool
@@ -79,8 +80,10 @@ class Finisher:
         objects: ObjectStore,
         announce: Callable[[Mapping[str, Any]], None],
         *,
+        node: str = "",
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self._node = node
         self._spool = spool
         self._database = database
         self._objects = objects
@@ -145,7 +148,9 @@ class Finisher:
             return "ok"
         rendered = None if manifest.state == "failed" else await asyncio.to_thread(self._rendered, manifest)
         fault("available")
-        await self._database.recordings.upsert(row_of(manifest, rendered, self._wall()))
+        now = self._wall()
+        final = row_of(manifest, rendered, now)
+        await self._database.recordings.publish(final, deliveries_of(manifest, final, now, self._node) if rendered is not None else ())
         row = await self._database.recordings.get(recording_id)
         if row is None:
             raise DatabaseUnavailable("the row just written is not there")

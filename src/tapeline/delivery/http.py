@@ -20,9 +20,9 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx2
 
@@ -36,6 +36,18 @@ _SECRETS = {"authorization", "cookie", "proxy-authorization"}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 Headers = Sequence[tuple[str, str]]
+
+
+class Streamed(Protocol):
+    """A body of known size that is read anew each time it is sent."""
+
+    @property
+    def size(self) -> int: ...
+
+    def pieces(self) -> AsyncIterator[bytes]: ...
+
+
+Body = bytes | Path | Streamed
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -99,29 +111,35 @@ class GuardedClient:
         method: str,
         url: str,
         *,
-        body: bytes | Path = b"",
+        body: Body = b"",
         headers: Headers = (),
         timeout_s: float = 10.0,
+        idle_s: float | None = None,
         max_bytes: int = 1_000_000,
+        redirects: int = MAX_REDIRECTS,
     ) -> Response:
-        """Send `body` (bytes, or a file that is streamed) and read the whole answer.
+        """Send `body` (bytes, or a file or object that is streamed) and read the whole answer.
 
-        301, 302, 307 and 308 are followed with the same method and body, 303 with GET; at most five in all. Credentials in `headers`
-        do not go along to another host. Raises Refused, or DeliveryFailed whose `fault` says who has to act.
+        301, 302, 307 and 308 are followed with the same method and body, 303 with GET; at most `redirects` in all, and none to an
+        address that was asked before. Credentials in `headers` do not go along to another host. `idle_s` bounds the time in which
+        nothing moves. Raises Refused, or DeliveryFailed whose `fault` says who has to act.
         """
         stage: list[str] = ["resolving the name of"]
+        asked = _Asked(headers, idle_s, max_bytes, stage)
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._follow(method.upper(), url, body, headers, max_bytes, stage)
+                return await self._follow(method.upper(), url, body, asked, redirects)
         except TimeoutError as error:
             # Who was connected to and is slow is at fault; who was never reached may be behind a broken network.
             fault: Fault = "destination" if stage[0] == "waiting for" else "network"
             raise DeliveryFailed(f"gave up after {timeout_s:g} s {stage[0]} the destination", fault=fault) from error
 
-    async def _follow(self, method: str, url: str, body: bytes | Path, headers: Headers, max_bytes: int, stage: list[str]) -> Response:
+    async def _follow(self, method: str, url: str, body: Body, asked: _Asked, redirects: int) -> Response:
         target = _parsed(url)
-        for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._once(method, target, body, headers, max_bytes, stage)
+        seen: set[tuple[str, str]] = set()
+        for _ in range(redirects + 1):
+            seen.add((method, str(target)))
+            answer = await self._once(method, target, body, asked)
             location = answer.header("location")
             if answer.status not in {301, 302, 303, 307, 308} or not location:
                 return answer
@@ -129,47 +147,47 @@ class GuardedClient:
             if answer.status == 303:
                 method, body = "GET", b""
             if (following.scheme, following.host, following.port) != (target.scheme, target.host, target.port):
-                headers = [(name, value) for name, value in headers if name.lower() not in _SECRETS]
+                asked = replace(asked, headers=[(name, value) for name, value in asked.headers if name.lower() not in _SECRETS])
             target = following
-        raise DeliveryFailed(f"more than {MAX_REDIRECTS} redirects", fault="destination")
+            if (method, str(target)) in seen:
+                raise DeliveryFailed("the redirects lead in a circle", fault="destination")
+        raise DeliveryFailed(f"more than {redirects} redirects", fault="destination")
 
-    async def _addresses(self, target: httpx2.URL) -> list[str]:
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """The addresses of `host` that may be talked to. Raises Refused, DeliveryFailed."""
         try:
-            found = await self._resolve(target.raw_host.decode("ascii").strip("[]"), target.port or _default_port(target))
+            found = await self._resolve(host, port)
         except socket.gaierror as error:
             fault: Fault = "network" if error.errno == socket.EAI_AGAIN else "destination"
-            raise DeliveryFailed(f"the name {target.host!r} cannot be resolved", fault=fault) from error
+            raise DeliveryFailed(f"the name {host!r} cannot be resolved", fault=fault) from error
         except (OSError, UnicodeError) as error:
-            raise DeliveryFailed(f"the name {target.host!r} cannot be resolved", fault="network") from error
+            raise DeliveryFailed(f"the name {host!r} cannot be resolved", fault="network") from error
         allowed = [address for address in found if self._private or public_address(address)]
         if not allowed:
             raise Refused(
-                f"{target.host!r} is not a public address",
+                f"{host!r} is not a public address",
                 hint="delivery.allow_private_addresses = true permits private networks",
             )
         return allowed
 
-    async def _once(
-        self, method: str, target: httpx2.URL, body: bytes | Path, headers: Headers, max_bytes: int, stage: list[str]
-    ) -> Response:
-        stage[0] = "resolving the name of"
-        addresses = await self._addresses(target)
-        stage[0] = "connecting to"
+    async def _once(self, method: str, target: httpx2.URL, body: Body, asked: _Asked) -> Response:
+        asked.stage[0] = "resolving the name of"
+        addresses = await self.addresses(target.raw_host.decode("ascii").strip("[]"), target.port or _default_port(target))
+        asked.stage[0] = "connecting to"
         for address in addresses[:-1]:
             with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
-                return await self._exchange(method, target, address, body, headers, max_bytes, stage)
+                return await self._exchange(method, target, address, body, asked)
         try:
-            return await self._exchange(method, target, addresses[-1], body, headers, max_bytes, stage)
+            return await self._exchange(method, target, addresses[-1], body, asked)
         except httpx2.HTTPError as error:
             raise DeliveryFailed(_words(error), fault=_whose(error)) from error
         except httpx2.InvalidURL as error:
             raise Refused("this is not a URL that can be sent to") from error
 
-    async def _exchange(
-        self, method: str, target: httpx2.URL, address: str, body: bytes | Path, headers: Headers, max_bytes: int, stage: list[str]
-    ) -> Response:
+    async def _exchange(self, method: str, target: httpx2.URL, address: str, body: Body, asked: _Asked) -> Response:
+        headers = asked.headers
         size, content = await _content(body)
-        progress = _Progress(stage)
+        progress = _Progress(asked.stage)
         sent = [("Host", target.netloc.decode("ascii")), ("Accept-Encoding", "gzip"), ("User-Agent", "tapeline")]
         if size or method in {"POST", "PUT", "PATCH"}:
             sent.append(("Content-Length", str(size)))
@@ -184,18 +202,29 @@ class GuardedClient:
                 content=content,
                 headers=sent,
                 extensions={"sni_hostname": target.raw_host.decode("ascii"), "trace": progress.trace},
+                timeout=asked.idle_s,
             )
         except (TypeError, ValueError) as error:
             raise Refused(f"the request cannot be sent as given: {error}") from error
         try:
             answer = await self._client.send(request, stream=True)
             try:
-                data = await _limited(answer, max_bytes)
+                data = await _limited(answer, asked.max_bytes)
             finally:
                 await answer.aclose()
         finally:
             await progress.close()
         return Response(answer.status_code, tuple(answer.headers.multi_items()), data, str(target))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What of a request stays the same over its redirects. `stage` says how far it has come."""
+
+    headers: Headers
+    idle_s: float | None
+    max_bytes: int
+    stage: list[str]
 
 
 class _Progress:
@@ -236,9 +265,11 @@ def _parsed(url: str, base: httpx2.URL | None = None) -> httpx2.URL:
     return target.copy_with(fragment=None)
 
 
-async def _content(body: bytes | Path) -> tuple[int, bytes | AsyncIterator[bytes]]:
+async def _content(body: Body) -> tuple[int, bytes | AsyncIterator[bytes]]:
     if isinstance(body, bytes):
         return len(body), body
+    if not isinstance(body, Path):
+        return body.size, body.pieces()
     try:
         size = (await asyncio.to_thread(body.stat)).st_size
     except OSError as error:
@@ -299,6 +330,8 @@ def _whose(error: httpx2.HTTPError) -> Fault:
 def _words(error: httpx2.HTTPError) -> str:
     words: dict[type[httpx2.HTTPError], str] = {
         httpx2.ConnectError: "no connection",
+        httpx2.ReadTimeout: "nothing was answered for too long",
+        httpx2.WriteTimeout: "nothing was taken for too long",
         httpx2.ReadError: "the connection broke while reading the answer",
         httpx2.WriteError: "the connection broke while sending",
         httpx2.RemoteProtocolError: "the answer is not HTTP",

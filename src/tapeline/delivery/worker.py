@@ -2,10 +2,10 @@
 
     python -m tapeline.delivery.worker
 
-It is told of work by lines on stdin (`finish <recording id>`), and finds what it was not told of by looking into the spool. What it
-did it says in lines of JSON on stdout: `{"recording": id, "state": "available", ...}`, `{"ready": true}`. Its parent's death closes
-stdin; then, or on SIGTERM, it ends after the step it is in. It may be killed at any time: what it was doing goes on when it is
-started again.
+It is told of work by lines on stdin (`finish <recording id>`, `deliver`), and finds what it was not told of by looking into the spool
+and into the table of deliveries. What it did it says in lines of JSON on stdout: `{"recording": id, "state": "available", ...}`,
+`{"delivery": id, ...}`, `{"ready": true}`. Its parent's death closes stdin; then, or on SIGTERM, it ends after the step it is in. It may
+be killed at any time: what it was doing goes on when it is started again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from tapeline.core.ids import is_id
 from tapeline.delivery.config import WorkerConfig
 from tapeline.delivery.durable import Jobs
 from tapeline.delivery.finish import Finisher
+from tapeline.delivery.http import GuardedClient
+from tapeline.delivery.jobs import Finishing, Sending, sending_key
+from tapeline.delivery.send import Sender
 from tapeline.recording.spool import Spool
 from tapeline.store import Database, DatabaseUnavailable, ObjectStore
 
@@ -34,7 +37,9 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 5.0  # how often the spool is searched for what nobody told us of
 FORGET_S = 3600.0
+ENDING_S = 3.0  # what the loops may take to end
 NICE = 5  # where the cores are short, live calls go first
+SENDING = 100  # deliveries tried at once
 AHEAD = 2  # workflows begun beyond what can be worked on, so that no slot waits for DBOS
 
 
@@ -46,12 +51,19 @@ class Worker:
         slots = config.slots or os.cpu_count() or 1
         self._spool = Spool(config.spool)
         self._database = Database(config.database)
-        self._jobs = Jobs(config.jobs, config.node, slots)
-        self._finisher = Finisher(self._spool, self._database, ObjectStore(config.objects), self._say)
+        self._jobs = Jobs(config.jobs, config.node)
+        self._finishing = self._jobs.kind("finish", slots)
+        self._sending = self._jobs.kind("deliver", SENDING)
+        objects = ObjectStore(config.objects)
+        self._finisher = Finisher(self._spool, self._database, objects, self._say, node=config.node)
+        self._finishing.does(Finishing(self._finisher))
+        self._client = GuardedClient(allow_private_addresses=config.private)
+        self._sending.does(Sending(Sender(self._database, objects, self._client, self._say)))
         self._waiting: dict[str, None] = {}  # complete recordings not begun yet, in order of arrival
         self._begun: set[str] = set()
         self._room = asyncio.Semaphore(slots + AHEAD)
         self._wake = asyncio.Event()
+        self._to_send = asyncio.Event()
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -63,30 +75,41 @@ class Worker:
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            # The loops see `stop` and end by themselves: a query to SQLite that is cut short leaves a connection that never closes.
+            await asyncio.wait({working}, timeout=ENDING_S)
             if working.done():
                 working.result()
         finally:
             for task in (listening, working, stopping):
                 task.cancel()
             await self._jobs.close(10.0)
+            await self._client.close()
             await self._database.close()
 
     async def _work(self) -> None:
         await self._open_database()
-        await self._jobs.open(self._finisher)
+        if self._stop.is_set():
+            return
+        await self._jobs.open()
         self._say({"ready": True})
-        await asyncio.gather(self._look(), self._start(), self._tidy())
+        await asyncio.gather(self._look(), self._start(), self._deliver(), self._tidy())
 
     async def _open_database(self) -> None:
         pause = 0.5
-        while True:
+        while not self._stop.is_set():
             try:
                 await self._database.open()
                 return
             except DatabaseUnavailable as error:
                 log.warning("%s", error)
-                await asyncio.sleep(pause)
+                await self._rest(pause)
                 pause = min(pause * 2, 10.0)
+
+    async def _rest(self, seconds: float) -> None:
+        """Let time pass, or until the end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
     async def _listen(self) -> None:
         reader = asyncio.StreamReader(limit=65536)
@@ -95,28 +118,29 @@ class Worker:
             word, _, recording_id = line.decode("ascii", "replace").strip().partition(" ")
             if word == "finish" and is_id(recording_id):
                 self._add(recording_id)
+            elif word == "deliver":
+                self._to_send.set()
         self._stop.set()  # nobody is left who could tell us anything: the parent is gone
 
     def _add(self, recording_id: str) -> None:
-        if recording_id not in self._begun and recording_id not in self._waiting and recording_id not in self._jobs.working:
+        if recording_id not in self._begun and recording_id not in self._waiting and recording_id not in self._finishing.working:
             self._waiting[recording_id] = None
             self._wake.set()
 
     async def _look(self) -> None:
-        while True:
+        while not self._stop.is_set():
             try:
                 for recording_id in await asyncio.to_thread(self._spool.complete):
                     self._add(recording_id)
                 await self._finisher.write_attempts()
             except (OSError, TapelineError) as error:
                 log.warning("cannot look into the spool: %s", error)
-            await asyncio.sleep(LOOK_S)
+            await self._rest(LOOK_S)
 
     async def _start(self) -> None:
         """Begin workflows, oldest first, while there is room."""
         starting: set[asyncio.Task[None]] = set()
-        while True:
-            await self._wake.wait()
+        while await self._woken(self._wake):
             self._wake.clear()
             while self._waiting:
                 await self._room.acquire()
@@ -134,21 +158,46 @@ class Worker:
                 self._room.release()
 
         try:
-            await self._jobs.offer(recording_id, rest)
+            await self._finishing.offer(recording_id, rest)
         except Exception as error:  # noqa: BLE001 - whatever DBOS's database did, the next look into the spool tries again
             log.warning("cannot begin to finish: %s", error, extra={"recording": recording_id})
             rest()
 
+    async def _deliver(self) -> None:
+        """Begin the workflow of whatever is to be sent and is not under way: as soon as one is known of, and every few seconds."""
+        while not self._stop.is_set():
+            self._to_send.clear()
+            try:
+                for delivery_id, round in await self._database.deliveries.waiting(self._config.node):
+                    await self._sending.offer(sending_key(delivery_id, round), lambda: None)
+            except Exception as error:  # noqa: BLE001 - whatever either database did, the next look tries again
+                log.warning("cannot begin to deliver: %s", error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._woken(self._to_send)
+
+    async def _woken(self, event: asyncio.Event) -> bool:
+        """Wait for `event`; False at the end."""
+        waiting = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._stop.wait())}
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        return not self._stop.is_set()
+
     async def _tidy(self) -> None:
-        while True:
+        while not self._stop.is_set():
             try:
                 await self._jobs.forget_old()
             except Exception as error:  # noqa: BLE001 - housekeeping; it is tried again in an hour
                 log.warning("cannot tidy the jobs' database: %s", error)
-            await asyncio.sleep(FORGET_S)
+            await self._rest(FORGET_S)
 
     def _say(self, what: Mapping[str, Any]) -> None:
         """One line for the parent, in a single write."""
+        if what.get("state") == "available":
+            self._to_send.set()  # its row came with what is to be sent of it
         with suppress(OSError):  # the parent is gone; the end of stdin will tell
             os.write(1, json.dumps(what).encode() + b"\n")
 

@@ -185,7 +185,12 @@ _CHECKS: Final[dict[str, Check]] = {
     "version": _COUNT,
 }
 _SILENCE_CHECKS: Final[dict[str, Check]] = {"threshold": _COUNT, "initial_s": _number, "final_s": _number}
-_DELIVERY_CHECKS: Final[dict[str, Check]] = {"url": _text, "method": _one_of(Literal["PUT", "POST"]), "headers": _object}
+_DELIVERY_CHECKS: Final[dict[str, Check]] = {
+    "url": _text,
+    "method": _one_of(Literal["PUT", "POST"]),
+    "naming": _one_of(Literal["as_is", "kazoo", "kazoo_query"]),
+    "headers": _object,
+}
 _SPEC_CHECKS: Final[dict[str, Check]] = {
     **dict.fromkeys(("max_s", "min_s"), _number),
     **dict.fromkeys(("beep", "follow_transfer", "exclusive", "blocking"), _flag),

@@ -3,7 +3,17 @@
 from tapeline.store.database import Database
 from tapeline.store.errors import DatabaseUnavailable, ObjectMissing, ObjectsUnavailable
 from tapeline.store.objects import ObjectStat, ObjectStore, object_key
-from tapeline.store.rows import Account, AttemptRow, CallRow, ConferenceCallRow, ConferenceRow, FlowRow, RecordingRow, Token
+from tapeline.store.rows import (
+    Account,
+    AttemptRow,
+    CallRow,
+    ConferenceCallRow,
+    ConferenceRow,
+    DeliveryRow,
+    FlowRow,
+    RecordingRow,
+    Token,
+)
 from tapeline.store.writer import WriteBehind
 
 __all__ = [
@@ -14,6 +24,7 @@ __all__ = [
     "ConferenceRow",
     "Database",
     "DatabaseUnavailable",
+    "DeliveryRow",
     "FlowRow",
     "ObjectMissing",
     "ObjectStat",

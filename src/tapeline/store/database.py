@@ -24,6 +24,7 @@ from tapeline.store.accounts import Accounts, Tokens
 from tapeline.store.attempts import Attempts
 from tapeline.store.calls import Calls
 from tapeline.store.conferences import ConferenceCalls, Conferences
+from tapeline.store.deliveries import Deliveries
 from tapeline.store.errors import DatabaseUnavailable
 from tapeline.store.flows import Flows
 from tapeline.store.migrate import migrate
@@ -67,7 +68,7 @@ def _tune_sqlite(engine: AsyncEngine, *, writer: bool) -> None:
 
 
 class Database:
-    """The tables as query objects: `.calls .recordings .conferences .conferencecalls .accounts .tokens .attempts .flows`.
+    """The tables as query objects: `.calls .recordings .conferences .conferencecalls .accounts .tokens .attempts .flows .deliveries`.
 
     Every query may raise DatabaseUnavailable; nothing of it was done then.
     """
@@ -84,6 +85,7 @@ class Database:
         self.conferencecalls = ConferenceCalls(self)
         self.attempts = Attempts(self)
         self.flows = Flows(self)
+        self.deliveries = Deliveries(self)
 
     @property
     def dialect(self) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tapeline.store import tables
 from tapeline.store.paging import Ledger
-from tapeline.store.rows import RecordingRow
+from tapeline.store.rows import DeliveryRow, RecordingRow
 from tapeline.store.statements import forward, values
 
 if TYPE_CHECKING:
@@ -30,6 +30,12 @@ class Recordings(Ledger[RecordingRow]):
         """Insert or move forward. `rows` name different recordings."""
         async with self._database.writing() as connection:
             await self.write(connection, rows)
+
+    async def publish(self, row: RecordingRow, deliveries: Sequence[DeliveryRow]) -> None:
+        """`upsert` one, and in the same transaction what is to be sent of it: neither is ever there without the other."""
+        async with self._database.writing() as connection:
+            await self.write(connection, [row])
+            await self._database.deliveries.write(connection, deliveries)
 
     async def write(self, connection: AsyncConnection, rows: Sequence[RecordingRow]) -> None:
         """`upsert` within a transaction that the caller holds."""

@@ -20,6 +20,7 @@ __all__ = [
     "CallRow",
     "ConferenceCallRow",
     "ConferenceRow",
+    "DeliveryRow",
     "FlowRow",
     "RecordingRow",
     "Token",
@@ -182,6 +183,36 @@ class AttemptRow:
     outcome: str  # "ok" or "failed"
     reason: str = ""
     fault: str = ""  # "destination", "network" or "us"; "" when it went well
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """Something that is to be sent to somebody: a recording's file (`object_key`), or a message (`body`).
+
+    `state` is "waiting", "delivered" or "failed"; `round` grows with each replay, `tries` counts those of this round.
+    """
+
+    id: str
+    account: str
+    kind: str  # "upload", "webhook" ...
+    ref: str  # id of the recording (or other thing) it tells of
+    url: str
+    created: float
+    until: float  # when it is given up
+    method: str = "PUT"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    object_key: str = ""
+    content_type: str = ""
+    policy: str = "any"  # what is tried again: "any" answer but 2xx, or only those of the "server" (5xx) and no answer at all
+    node: str = ""  # whose worker sends it
+    state: str = "waiting"
+    round: int = 0
+    tries: int = 0
+    status: int = 0  # of the last try: its HTTP status, 0 where there was none
+    reason: str = ""  # why the last try failed
+    due: float | None = None  # the next try
+    done: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

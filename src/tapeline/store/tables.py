@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
 
-__all__ = ["accounts", "attempts", "calls", "conferencecalls", "conferences", "flows", "metadata", "recordings", "tokens"]
+__all__ = ["accounts", "attempts", "calls", "conferencecalls", "conferences", "deliveries", "flows", "metadata", "recordings", "tokens"]
 
 metadata = MetaData()
 _ID = String(36)
@@ -195,4 +195,34 @@ conferencecalls = Table(
     Index("conferencecalls_created", "created", "id"),
     Index("conferencecalls_account_created", "account", "created", "id"),
     Index("conferencecalls_node_status", "node", "status"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("kind"),
+    _text("ref"),
+    _text("url"),
+    _text("method"),
+    Column("headers", JSON, nullable=False),
+    _text("body"),
+    _text("object_key"),
+    _text("content_type"),
+    _text("policy"),
+    _text("node"),
+    _text("state"),
+    Column("round", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("status", Integer, nullable=False),
+    _text("reason"),
+    Column("created", Double, nullable=False),
+    Column("until", Double, nullable=False),
+    _time("due"),
+    _time("done"),
+    Index("deliveries_created", "created", "id"),
+    Index("deliveries_account_created", "account", "created", "id"),
+    Index("deliveries_ref", "ref"),
+    Index("deliveries_node_state", "node", "state"),
 )

@@ -20,8 +20,9 @@ from tapeline.testing.process import until
 
 __all__ = ["Fault", "Received", "Receiver"]
 
-Fault = int | Literal["hang", "close", "half"]
-"""A status to answer with; or: never answer; close without an answer; promise a body, send half of it and close."""
+Fault = int | Literal["hang", "close", "half", "stall", "cut"]
+"""A status to answer with; or: never answer; close without an answer; promise a body, send half of it and close; stop reading half-way
+through the request's body; close half-way through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Receiver:
         self.requests: list[Received] = []
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
         self._pages: dict[str, tuple[int, str, bytes]] = {}
+        self._moved: dict[str, tuple[int, str]] = {}
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -78,6 +80,16 @@ class Receiver:
             self._pages[path] = (status, content_type, body)
         return self.url + path
 
+    def redirect(self, path: str, to: str, status: int = 302) -> str:
+        """Send requests for `path` on to `to` (a path here, or an address); gives its address."""
+        with self._lock:
+            self._moved[path] = (status, to)
+        return self.url + path
+
+    def moved(self, path: str) -> tuple[int, str] | None:
+        with self._lock:
+            return self._moved.get(path)
+
     def received(self, path: str) -> list[Received]:
         """The requests for `path` so far, in order."""
         with self._lock:
@@ -95,6 +107,11 @@ class Receiver:
             faults = self._faults[request.path]
             return (faults.popleft() if faults else None), self._pages.get(request.path, (200, "application/json", b""))
 
+    def next_fault(self, path: str) -> Fault | None:
+        """What the next request for `path` will meet."""
+        with self._lock:
+            return self._faults[path][0] if self._faults[path] else None
+
     def hang(self) -> None:
         """Wait until the receiver is closed."""
         self._released.wait()
@@ -111,23 +128,31 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 10
 
     def _meet(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
         path = self.path.partition("?")[0]
+        size = int(self.headers.get("Content-Length", 0))
+        if self.server.receiver.next_fault(path) in ("stall", "cut"):
+            size //= 2
+        body = self.rfile.read(size)
+        headers = {name.lower(): value for name, value in self.headers.items()}
         fault, (status, content_type, page) = self.server.receiver.take(Received(self.command, path, headers, body, time.monotonic()))
         self.close_connection = True
-        if fault == "hang":
+        if fault in ("hang", "stall"):
             self.server.receiver.hang()
             return
-        if fault == "close":
+        if fault in ("close", "cut"):
             return
         if isinstance(fault, int):
             status, content_type, page = fault, "text/plain", b"asked to fail"
+        moved = self.server.receiver.moved(path)
+        if moved is not None and fault is None:
+            status, page = moved[0], b""
         half = fault == "half"
         if half:
             page = page or b"what was promised"
         self.send_response(status)
         self.send_header("Content-Type", content_type)
+        if moved is not None:
+            self.send_header("Location", moved[1])
         self.send_header("Content-Length", str(len(page)))
         self.send_header("Connection", "close")
         self.end_headers()

@@ -1,0 +1,88 @@
+"""Rows of deliveries: what is to be sent to somebody, and how far that has come.
+
+A row is the fact; the workflow that sends it may be lost and is begun again from the row. Every try is noted together with the change
+it makes, in one transaction.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tapeline.core.ids import new_id
+from tapeline.store import tables
+from tapeline.store.rows import AttemptRow, DeliveryRow
+from tapeline.store.statements import build, insert_for, values
+
+if TYPE_CHECKING:
+    from tapeline.store.database import Database
+
+__all__ = ["Deliveries"]
+
+_TABLE = tables.deliveries
+
+
+class Deliveries:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, *rows: DeliveryRow) -> None:
+        """Insert those that are not there yet."""
+        async with self._database.writing() as connection:
+            await self.write(connection, rows)
+
+    async def write(self, connection: AsyncConnection, rows: Sequence[DeliveryRow]) -> None:
+        """`add` within a transaction that the caller holds."""
+        insert = insert_for(self._database.dialect, _TABLE)
+        for row in rows:
+            await connection.execute(insert.values(values(row)).on_conflict_do_nothing(index_elements=[_TABLE.c.id]))
+
+    async def get(self, delivery_id: str) -> DeliveryRow | None:
+        async with self._database.reading() as connection:
+            found = (await connection.execute(select(_TABLE).where(_TABLE.c.id == delivery_id))).mappings().first()
+            return build(DeliveryRow, found) if found else None
+
+    async def list(
+        self, account: str | None = None, before: float | None = None, limit: int = 100, *, ref: str = "", state: str = ""
+    ) -> builtins.list[DeliveryRow]:
+        """A page, newest first; go on with `before` = the last row's `created`. `account` None: all of them."""
+        query = select(_TABLE)
+        for column, wanted in ((_TABLE.c.account, account), (_TABLE.c.ref, ref or None), (_TABLE.c.state, state or None)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if before is not None:
+            query = query.where(_TABLE.c.created < before)
+        query = query.order_by(_TABLE.c.created.desc(), _TABLE.c.id.desc()).limit(limit)
+        async with self._database.reading() as connection:
+            return [build(DeliveryRow, row) for row in (await connection.execute(query)).mappings()]
+
+    async def waiting(self, node: str) -> builtins.list[tuple[str, int]]:
+        """Id and round of all that `node` has still to send, oldest first."""
+        query = select(_TABLE.c.id, _TABLE.c.round).where(_TABLE.c.node == node, _TABLE.c.state == "waiting").order_by(_TABLE.c.created)
+        async with self._database.reading() as connection:
+            return [(found[0], found[1]) for found in (await connection.execute(query)).all()]
+
+    async def note(
+        self, row: DeliveryRow, *, at: float, state: str, status: int, reason: str, fault: str, due: float | None, target: str = ""
+    ) -> None:
+        """Write down one try of `row`'s round and what it led to. Nothing changes where a replay has begun another round meanwhile."""
+        outcome = "ok" if state == "delivered" else "failed"
+        attempt = AttemptRow(new_id(), row.kind, row.id, target or row.url, status, at, outcome, reason, fault)
+        changes = {"state": state, "tries": row.tries + 1, "status": status, "reason": reason, "due": due}
+        if state != "waiting":
+            changes["done"] = at
+        here = (_TABLE.c.id == row.id, _TABLE.c.round == row.round, _TABLE.c.state == "waiting")
+        async with self._database.writing() as connection:
+            await connection.execute(tables.attempts.insert().values(values(attempt)))
+            await connection.execute(update(_TABLE).where(*here).values(**changes))
+
+    async def replay(self, delivery_id: str, until: float) -> DeliveryRow | None:
+        """Send it again, whatever became of it: a new round. None where there is no such delivery."""
+        changes = {"state": "waiting", "round": _TABLE.c.round + 1, "tries": 0, "until": until, "due": None, "done": None}
+        async with self._database.writing() as connection:
+            await connection.execute(update(_TABLE).where(_TABLE.c.id == delivery_id).values(**changes))
+        return await self.get(delivery_id)

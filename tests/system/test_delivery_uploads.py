@@ -1,0 +1,135 @@
+
+"""The worker as a real process sends finished recordings to a real receiver: once, whatever happens to either of them."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worker_house import House, until, working
+
+from tapeline.core.recordspec import Delivery
+from tapeline.testing.receiver import Receiver
+
+SECONDS = 1.0
+
+
+class Sent(House):
+    """A house whose recordings are sent to a receiver."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.config = replace(self.config, private=True)
+
+    def send(self, *urls: str) -> str:
+        deliver = tuple(Delivery(url, naming="kazoo") for url in urls)
+        return self.record(SECONDS, spec={"deliver": deliver})
+
+    def deliveries(self, recording_id: str) -> list[tuple[Any, ...]]:
+        query = "SELECT state, tries, status, reason FROM deliveries WHERE ref = ? ORDER BY url"
+        return self.query(self.rows, query, recording_id) if self.rows.exists() else []
+
+    def tries(self, recording_id: str) -> list[tuple[Any, ...]]:
+        query = "SELECT a.outcome, a.status FROM attempts a JOIN deliveries d ON a.ref = d.id WHERE d.ref = ? ORDER BY a.time"
+        return self.query(self.rows, query, recording_id)
+
+    async def delivered(self, recording_id: str) -> None:
+        def all_delivered() -> bool:
+            try:
+                found = self.deliveries(recording_id)
+            except sqlite3.OperationalError:
+                return False  # the tables are being made
+            return bool(found) and all(state == "delivered" for state, *_ in found)
+
+        await until(all_delivered)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Sent:
+    return Sent(tmp_path / "data")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+NAME = "call_recording_.wav"  # there was no call
+
+
+async def test_a_finished_recording_is_sent_within_a_second_and_is_available_before(house: Sent, receiver: Receiver) -> None:
+    async with working(house) as worker:
+        await worker.hears(lambda line: bool(line.get("ready")))
+        recording = house.send(receiver.url + "/kzr/")
+        started = time.monotonic()
+        worker.poke(recording)
+        await worker.state(recording)
+        await house.delivered(recording)
+        assert time.monotonic() - started < 3.0
+        await house.over(recording)
+    house.check_finished_once(recording, SECONDS)
+    (request,) = receiver.received("/kzr/" + NAME)
+    assert (request.method, request.headers["content-type"]) == ("PUT", "audio/x-wav")
+    assert hashlib.sha256(request.body).hexdigest() == house.row(recording)["sha256"]
+    assert house.deliveries(recording) == [("delivered", 1, 200, "")]
+
+
+@pytest.mark.parametrize("point", ["send", "send.done"])
+async def test_killed_while_sending_it_sends_again_under_the_same_name(house: Sent, receiver: Receiver, point: str) -> None:
+    recording = house.send(receiver.url + "/kzr")
+    async with working(house, f"kill:{point}") as worker:
+        assert await worker.ends() == -signal.SIGKILL
+    async with working(house):
+        await house.delivered(recording)
+    requests = receiver.received("/kzr/" + NAME)
+    assert len(requests) == (1 if point == "send" else 2)  # at least once: what was taken and not yet noted is sent again
+    assert len({request.body for request in requests}) == 1
+
+
+async def test_a_receiver_that_fails_is_tried_across_a_restart_and_each_try_is_visible(house: Sent, receiver: Receiver) -> None:
+    recording = house.send(receiver.url + "/kzr")
+    async with working(house) as worker:
+        await worker.state(recording)
+        path = "/kzr/" + NAME
+        receiver.fail(path, 500, 500, "close")
+        await until(lambda: len(receiver.received(path)) >= 1)
+    receiver.fail(path, 503)
+    async with working(house):
+        await house.delivered(recording)
+    outcomes = [outcome for outcome, _ in house.tries(recording)]
+    assert outcomes.count("ok") == 1 and outcomes[-1] == "ok"
+    assert len(outcomes) == len(receiver.received(path))
+
+
+async def test_without_the_jobs_database_of_before_the_table_of_deliveries_is_enough(house: Sent, receiver: Receiver) -> None:
+    recording = house.send(receiver.url + "/kzr")
+    async with working(house, "kill:send") as worker:
+        await worker.ends()
+    for file in house.root.glob("dbos.sqlite*"):
+        file.unlink()
+    async with working(house):
+        await house.delivered(recording)
+    assert len(receiver.received("/kzr/" + NAME)) == 1
+
+
+async def test_receivers_that_hang_hold_up_neither_other_receivers_nor_recordings(house: Sent, receiver: Receiver) -> None:
+    with Receiver() as dead:
+        stuck = [house.send(dead.url + "/kzr") for _ in range(8)]
+        dead.fail("/kzr/" + NAME, *["hang"] * 100)
+        async with working(house) as worker:
+            for recording in stuck:
+                await worker.state(recording)
+            await until(lambda: len(dead.requests) == 4)  # no more at once to one receiver
+            recording = house.send(receiver.url + "/kzr")
+            worker.poke(recording)
+            await house.delivered(recording)
+            assert all(state == "waiting" for other in stuck for state, *_ in house.deliveries(other))
+            worker.process.kill()  # which asked to end would let them hang for a while
