@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 from starlette.requests import Request
 
 from tapeline.api.errors import BodyTooLarge
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import ZERO_ID, is_id
-from tapeline.core.recordspec import Format, MaskMode, RecordSpec, SilenceRule
+from tapeline.core.recordspec import RATES, Begin, Format, Heard, MaskMode, RecordSpec, SilenceRule
 
 __all__ = ["MAX_BODY", "Fields", "mask_mode", "read_json", "record_spec"]
 
 MAX_BODY = 1_000_000
 KEYS = "0123456789*#ABCD"
-RATES = (8000, 16000)
+CONFERENCE_CHANNELS = 8  # of a split recording of a conference, unless the body says otherwise
+MOST_CHANNELS = 32
 
 
 async def read_json(request: Request) -> Mapping[str, Any]:
@@ -77,10 +78,21 @@ class Fields:
             return 0.0
         return number
 
-    def flag(self, name: str) -> bool:
+    def whole(self, name: str, default: int, allowed: Sequence[int], word: str = "") -> int:
+        """A number out of `allowed`, or 0 for `word`; `default` where it is absent, empty, 0 or wrong."""
+        value = self._body.get(name)
+        if word and isinstance(value, str) and value.strip().lower() == word:
+            return 0
+        number = self.number(name)
+        if number and number not in allowed:
+            shown = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else ", ".join(map(str, allowed))
+            self.problem(f"{name} must be one of {shown}{f' or {word}' if word else ''}")
+        return int(number) if number in allowed else default
+
+    def flag(self, name: str, default: bool = False) -> bool:
         value = self._body.get(name)
         if value is None or value == "":
-            return False
+            return default
         flag = _FLAGS.get(value.strip().lower() if isinstance(value, str) else value) if isinstance(value, str | bool | int) else None
         if flag is None:
             self._mistyped(name, "true or false")
@@ -107,7 +119,7 @@ class Fields:
         self._problems.append(f"{name} must be {wanted}")
 
 
-def record_spec(body: Mapping[str, Any]) -> RecordSpec:
+def record_spec(body: Mapping[str, Any], of: Literal["call", "confbridge"] = "call") -> RecordSpec:
     """What the body of `recording_start` asks for. Raises InvalidInput with all its problems.
 
     The longest duration that the server allows is the service's rule, whoever asks; here it is only what the body says.
@@ -119,23 +131,39 @@ def record_spec(body: Mapping[str, Any]) -> RecordSpec:
     min_s = fields.number("min_seconds")
     if min_s > max_s:
         fields.problem(f"min_seconds must not exceed the longest duration, {max_s:g} s")
-    rate = fields.number("rate") or RATES[0]
-    if rate not in RATES:
-        fields.problem(f"rate must be one of {', '.join(map(str, RATES))}")
+    heard, channels = _conference_channels(fields) if of == "confbridge" else _call_channels(fields)
+    begin = fields.choice("begin", get_args(Begin))
     spec = RecordSpec(
-        channels=2 if fields.flag("split") else 1,
+        heard=heard,
+        channels=channels,
         format=next(item for item in get_args(Format) if item == chosen),
-        rate=int(rate),
+        rate=fields.whole("rate", RATES[0], RATES, "own"),
+        begin=next(item for item in get_args(Begin) if item == begin),
         max_s=max_s,
         min_s=min_s,
         silence=SilenceRule(initial_s=silence_s, final_s=silence_s) if silence_s else None,
         end_keys=_end_keys(fields),
         beep=fields.flag("beep_start"),
+        follow_transfer=fields.flag("should_follow_transfer", RecordSpec().follow_transfer),
         on_end_flow_id=_flow_id(fields),
         origin="api",
     )
     fields.finish()
     return spec
+
+
+def _call_channels(fields: Fields) -> tuple[Heard, int]:
+    """What of a call is heard, and on how many channels."""
+    chosen = fields.choice("heard", ("both", "caller", "callee"))
+    split = fields.flag("split")
+    if split and chosen != "both":
+        fields.problem(f"split needs both sides, and heard is {chosen}")
+    return next(item for item in get_args(Heard) if item == chosen), 2 if split else 1
+
+
+def _conference_channels(fields: Fields) -> tuple[Heard, int]:
+    channels = fields.whole("channels", CONFERENCE_CHANNELS, range(1, MOST_CHANNELS + 1))
+    return ("participants", channels) if fields.flag("split") else ("mix", 1)
 
 
 def mask_mode(body: Mapping[str, Any], default: MaskMode) -> MaskMode:

@@ -21,6 +21,7 @@ from tapeline.api.ports import Service
 from tapeline.api.times import read_page_token
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import is_id
+from tapeline.core.recordspec import RATES
 
 __all__ = ["PREFIX", "Face", "Route", "router"]
 
@@ -207,7 +208,10 @@ START_BODY: dict[str, Any] = {
         "end_of_key": {"type": "string", "description": "none, any, or the keys that end it, such as #."},
         "on_end_flow_id": {"type": "string", "format": "uuid", "description": "A flow to run once the recording is available."},
         "split": {"type": "boolean", "description": "Two channels: left the recorded party, right what it hears."},
-        "rate": {"type": "integer", "enum": [8000, 16000], "default": 8000},
+        "heard": {"type": "string", "enum": ["both", "caller", "callee"], "default": "both", "description": "Whose voice is recorded."},
+        "rate": {"enum": [*RATES, "own"], "default": RATES[0], "description": "Samples a second; own: the call's."},
+        "begin": {"type": "string", "enum": ["now", "answer", "bridge"], "default": "now", "description": "What it waits for."},
+        "should_follow_transfer": {"type": "boolean", "default": True, "description": "Go on when the recorded party transfers away."},
         "beep_start": {"type": "boolean", "description": "A beep when it begins."},
         "min_seconds": {"type": "number", "description": "What is shorter fails with too_short and is not kept."},
     },

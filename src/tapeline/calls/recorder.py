@@ -1,7 +1,8 @@
-"""One recording of one call: drives the recording's state machine with a tap, a spool folder and a clock.
+"""One recording of a call or a conference: drives the recording's state machine with a tap, a spool folder and a clock.
 
-`tapeline.recording` decides; this module carries out: it opens the folder and the tap, plays the beep, keeps the manifest
-and the row up to date, and tells whoever waits. It never asks the database anything, and goes on when the database is away.
+`tapeline.recording` decides, `calls.layout` says what each channel hears; this module carries out: it opens the folder and the tap,
+plays the beep, keeps the manifest and the row up to date, and tells whoever waits. It never asks the database anything, and goes on
+when the database is away.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import structlog
 
 from tapeline.calls.alarm import Alarm
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.layout import Ears
 from tapeline.calls.rows import recording_row
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import utc
@@ -33,37 +35,39 @@ from tapeline.recording.session import (
     StopTap,
     UnmaskTap,
 )
-from tapeline.rtp import Leg, Source, Tap, TapEnded, TapProgress
+from tapeline.rtp import Tap, TapEnded, TapProgress
 
-__all__ = ["Recorder", "Subject"]
+__all__ = ["Moment", "Recorder", "Subject"]
 
 log = structlog.get_logger(__name__)
+
+Moment = Literal["answer", "bridge"]  # that a recording may wait for
 
 RETRY_S = 2.0  # between attempts to write a manifest on a disk that refuses
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is being recorded, as the manifest and the row name it."""
+    """What is being recorded, as the manifest and the row name it. `call_id` is the conference's id where `reference` says so."""
 
     account: str
     call_id: str
     activeflow_id: str
-    sip_call_id: str
-    source: str
-    destination: str
-    incoming: bool
+    sip_call_id: str = ""
+    source: str = ""
+    destination: str = ""
+    reference: Literal["call", "confbridge"] = "call"
 
 
 class Recorder:
-    """Owned by its call. `on_change` is called after each change of state, `on_beep` when the beep is due."""
+    """Owned by a call or a conference. `on_change` is called after each change of state, `on_beep` when the beep is due."""
 
     def __init__(
         self,
         recording_id: str,
         spec: RecordSpec,
         subject: Subject,
-        leg: Leg,
+        ears: Ears,
         equipment: Equipment,
         *,
         on_change: Callable[[Recorder], None],
@@ -72,12 +76,12 @@ class Recorder:
         self.id = recording_id
         self.spec = spec
         self._subject = subject
-        self._leg = leg
+        self._channels = ears.channels(spec)
         self._kit = equipment
         self._on_change = on_change
         self._on_beep = on_beep
         self._tap: Tap | None = None
-        self._rate = spec.rate or leg.rate
+        self._rate = spec.rate or ears.rate
         self._created = round(equipment.clock.wall(), 6)
         self._machine = Recording(recording_id, spec, equipment.clock.now(), self._created)
         self._alarm = Alarm(equipment.clock, self._tick)
@@ -91,14 +95,18 @@ class Recorder:
     # -- what others tell it -------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin; called on a call that has been answered, so what waits for the answer waits no longer."""
-        if self.spec.begin == "answer":
-            self._machine.begin(self._kit.clock.now())
+        """Begin, or wait for what the specification says: `reached` tells that it has come."""
         self._act()
 
-    def listens(self, kind: Literal["in", "out"]) -> bool:
-        """Whether any channel holds what the leg says (`in`) or hears (`out`)."""
-        return any(source.kind == kind for channel in self._channels() for source in channel)
+    def reached(self, moment: Moment) -> None:
+        """The call has been answered, or is with somebody. Nothing where this is not waited for."""
+        if self.spec.begin == moment:
+            self._machine.begin(self._kit.clock.now())
+            self._act()
+
+    def listens(self, kind: Literal["in", "out", "mix"]) -> bool:
+        """Whether any channel holds what a leg says (`in`), what it hears (`out`), or a whole conference (`mix`)."""
+        return any(source.kind == kind for channel in self._channels for source in channel)
 
     @property
     def state(self) -> str:
@@ -199,7 +207,7 @@ class Recorder:
         """Make the folder and open the tap. What the disk refuses ends this recording with its reason, and nothing else."""
         try:
             path = await self._kit.thread(self._kit.spool.create, self.manifest())
-            tap = self._kit.engine.open_tap(path, self._channels(), rate=self._rate)
+            tap = self._kit.engine.open_tap(path, self._channels, rate=self._rate)
         except (OSError, TapelineError) as error:
             log.error("recording could not begin", recording_id=self.id, error=str(error))
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -211,18 +219,6 @@ class Recorder:
         self._machine.captured(self._kit.clock.now())
         self._act()
 
-    def _channels(self) -> list[list[Source]]:
-        """What each channel holds. Left the recorded leg's own voice, right what it hears."""
-        own, heard = Source("in", self._leg), Source("out", self._leg)
-        caller, callee = (own, heard) if self._subject.incoming else (heard, own)
-        if self.spec.heard == "caller":
-            return [[caller]]
-        if self.spec.heard == "callee":
-            return [[callee]]
-        if self.spec.channels >= 2:
-            return [[own], [heard]]
-        return [[own, heard]]
-
     # -- what is kept of it --------------------------------------------------------------------------------------------
 
     def manifest(self) -> Manifest:
@@ -231,12 +227,13 @@ class Recorder:
             account=subject.account,
             call_id=subject.call_id,
             activeflow_id=subject.activeflow_id,
+            reference=subject.reference,
             sip_call_id=subject.sip_call_id,
             source=subject.source,
             destination=subject.destination,
             node=self._kit.node,
             rate=self._rate,
-            channels=len(self._channels()),
+            channels=len(self._channels),
         )
 
     def _save_soon(self) -> None:
@@ -276,12 +273,13 @@ class Recorder:
 
     def variables(self) -> dict[str, str]:
         """What a flow is told of it, as `tapeline.recording.<name>`."""
+        reference = self._subject.reference
         return {
             "id": self.id,
-            "reference_type": "call",
+            "reference_type": reference,
             "reference_id": self._subject.call_id,
             "format": self.spec.format,
-            "recording_name": f"call_{self._subject.call_id}_{utc(self._created):%Y-%m-%dT%H:%M:%SZ}",
+            "recording_name": f"{reference}_{self._subject.call_id}_{utc(self._created):%Y-%m-%dT%H:%M:%SZ}",
             "filenames": f"{self.id}.{self.spec.format}",
         }
 
@@ -295,10 +293,11 @@ class Recorder:
             created=self._created,
             call_id=self._subject.call_id,
             activeflow_id=self._subject.activeflow_id,
+            reference=self._subject.reference,
             reason=machine.reason,
             paused=machine.masked or "",
             format=self.spec.format,
-            channels=len(self._channels()),
+            channels=len(self._channels),
             rate=self._rate,
             duration=frames / self._rate if frames is not None else None,
             on_end_flow_id=self.spec.on_end_flow_id,

@@ -1,17 +1,17 @@
-"""The recordings of one thing that can be recorded: a call. Which are active, when a new one may start, what each is told.
+"""The recordings of one thing that can be recorded: a call or a conference. Which are active, when a new one may start, what each is told.
 
 It knows recorders and their rules, nothing of signalling. The newest active one is what the API names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
-from tapeline import rtp
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import already_recording, disk_full, not_recording
-from tapeline.calls.recorder import Recorder, Subject
+from tapeline.calls.layout import Ears
+from tapeline.calls.recorder import Moment, Recorder, Subject
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
 
@@ -21,8 +21,7 @@ __all__ = ["Recordings"]
 class Recordings:
     """`on_change` is called after each change of one of them, `on_beep` when a beep is due."""
 
-    def __init__(self, leg: rtp.Leg, equipment: Equipment, *, on_change: Callable[[], None], on_beep: Callable[[], None]) -> None:
-        self._leg = leg
+    def __init__(self, equipment: Equipment, *, on_change: Callable[[], None], on_beep: Callable[[], None]) -> None:
         self._kit = equipment
         self._on_change = on_change
         self._on_beep = on_beep
@@ -40,23 +39,32 @@ class Recordings:
         """The newest recording that is active now."""
         return next((recorder for recorder in reversed(self._all) if recorder.active), None)
 
-    def start(self, spec: RecordSpec, subject: Subject) -> Recorder:
-        """Raises InvalidState (already recording) or Exhausted (the disk's watermark)."""
+    def start(self, spec: RecordSpec, subject: Subject, ears: Ears, reached: Iterable[Moment] = ()) -> Recorder:
+        """`reached` names what has happened already and need not be waited for.
+
+        Raises InvalidState (already recording) or Exhausted (the disk's watermark).
+        """
         active = self.active
         if spec.exclusive and active is not None:
             raise already_recording(active.id)
         wanted = self._kit.settings.recording.min_free_mb
         if self._kit.free_bytes < wanted * 1_000_000:
             raise disk_full(self._kit.free_bytes // 1_000_000, wanted)
-        recorder = Recorder(
-            new_id(), spec, subject, self._leg, self._kit, on_change=lambda _: self._on_change(), on_beep=self._on_beep
-        )
+        recorder = Recorder(new_id(), spec, subject, ears, self._kit, on_change=lambda _: self._on_change(), on_beep=self._on_beep)
         self._all.append(recorder)
         self._kit.recorders[recorder.id] = recorder
         if spec.silence is not None:
-            self._leg.watch_voice(spec.silence.threshold)
+            for leg in ears.voices:
+                leg.watch_voice(spec.silence.threshold)
         recorder.start()
+        for moment in reached:
+            recorder.reached(moment)
         return recorder
+
+    def reached(self, moment: Moment) -> None:
+        """Begin those that waited for it."""
+        for recorder in list(self._all):
+            recorder.reached(moment)
 
     def stop(self) -> Recorder:
         """Stop the newest active one. Raises InvalidState where none is."""
@@ -93,8 +101,8 @@ class Recordings:
             if recorder.active:
                 recorder.voice(voiced, at)
 
-    def sounded(self, at: float, kind: Literal["in", "out"]) -> None:
-        """The peer is heard (`in`), or hears something (`out`): tell those that listen there."""
+    def sounded(self, at: float, kind: Literal["in", "out", "mix"]) -> None:
+        """A party is heard (`in`), or hears something (`out`), or a conference sounds (`mix`): tell those that listen there."""
         for recorder in self._all:
             if recorder.active and recorder.listens(kind):
                 recorder.media(at)

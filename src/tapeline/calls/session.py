@@ -22,9 +22,10 @@ import structlog
 from tapeline import rtp, sip
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import not_progressing
+from tapeline.calls.layout import OfCall
 from tapeline.calls.media import Media
 from tapeline.calls.place import Place
-from tapeline.calls.recorder import Recorder, Subject
+from tapeline.calls.recorder import Moment, Recorder, Subject
 from tapeline.calls.recordings import Recordings
 from tapeline.calls.rows import call_row
 from tapeline.calls.views import Address, CallStatus, CallView
@@ -104,7 +105,7 @@ class Call:
         self._by_info = False  # the peer sends its keys by INFO
         self._hangup: tuple[Literal["local", "remote"], str, str] | None = None
         self.status: CallStatus = "ringing" if session.incoming else "dialing"
-        self.recordings = Recordings(media.leg, equipment, on_change=self._touch, on_beep=self._beep)
+        self.recordings = Recordings(equipment, on_change=self._touch, on_beep=self._beep)
         self.ringing: float | None = now if session.incoming else None
         self.progressing: float | None = None
         self.hungup: float | None = None
@@ -242,6 +243,7 @@ class Call:
     def _up(self) -> None:
         self.status = "progressing"
         self.progressing = self._kit.clock.wall()
+        self.recordings.reached("answer")
         self._touch()
         if self._listener is not None:
             self._listener.established()
@@ -375,10 +377,15 @@ class Call:
     # -- recordings ----------------------------------------------------------------------------------------------------
 
     def start_recording(self, spec: RecordSpec) -> Recorder:
-        """Raises InvalidState (not progressing, already recording) or Exhausted (the disk's watermark)."""
-        if self.status != "progressing":
+        """Raises InvalidState (not progressing, already recording) or Exhausted (the disk's watermark).
+
+        One that begins with the answer or the bridge may be asked for while the call still rings.
+        """
+        up = self.status == "progressing"
+        if not up and (spec.begin == "now" or self.over):
             raise not_progressing(self.status)
-        recorder = self.recordings.start(spec, self._subject())
+        reached: tuple[Moment, ...] = (("answer", "bridge") if self.place is not None else ("answer",)) if up else ()
+        recorder = self.recordings.start(spec, self._subject(), OfCall(self.leg, caller=self.incoming), reached)
         if self._heard:
             self.recordings.sounded(self._now(), "in")
         if self.media.playing:
@@ -403,7 +410,6 @@ class Call:
             sip_call_id=self.session.call_id,
             source=self.facts.source.target,
             destination=self.facts.destination.target,
-            incoming=self.incoming,
         )
 
     # -- what is told of it --------------------------------------------------------------------------------------------

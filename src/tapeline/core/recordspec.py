@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Delivery", "Format", "Heard", "MaskMode", "RecordSpec", "SilenceRule"]
+__all__ = ["RATES", "Begin", "Delivery", "Format", "Heard", "MaskMode", "RecordSpec", "SilenceRule"]
 
+RATES = (8000, 16000, 24000, 32000, 48000)  # that a recording may ask for
+
+Begin = Literal["now", "answer", "bridge"]
 Heard = Literal["both", "caller", "callee", "mix", "participants"]
 Format = Literal["wav", "mp3", "ogg"]
 MaskMode = Literal["silence", "tone", "cut"]
@@ -41,16 +44,16 @@ class RecordSpec:
     """One recording's whole specification. Times in seconds, rate in hertz."""
 
     heard: Heard = "both"
-    channels: int = 1  # 1: mixed; 2 with `both`: left the recorded leg's own voice, right what it hears
+    channels: int = 1  # 2 with `both`: left the recorded leg's own voice, right what it hears; any number with `participants`
     format: Format = "wav"
     rate: int = 8000  # 0: the leg's own
-    begin: Literal["now", "answer", "bridge"] = "now"
+    begin: Begin = "now"
     max_s: float = 86400.0
     min_s: float = 0.0
     silence: SilenceRule | None = None
     end_keys: frozenset[str] = frozenset()
     beep: bool = False
-    follow_transfer: bool = True
+    follow_transfer: bool = True  # where the recorded leg leaves the talk by a transfer: go on with who takes its place, else end
     exclusive: bool = True  # only one such recording at a time for each call
     blocking: bool = False  # a flow waits for its end
     deliver: tuple[Delivery, ...] = ()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, TypeVar, get_args
 
-from tapeline.core.recordspec import Delivery, Format, Heard, RecordSpec, SilenceRule
+from tapeline.core.recordspec import Begin, Delivery, Format, Heard, RecordSpec, SilenceRule
 from tapeline.recording.errors import UnknownRecording
 
 __all__ = ["VERSION", "Manifest", "ManifestState", "spec_as_dict"]
@@ -199,7 +199,7 @@ _SPEC_CHECKS: Final[dict[str, Check]] = {
     "channels": _whole(1, 1024),
     "format": _one_of(Format),
     "rate": _whole(0, 768_000),
-    "begin": _one_of(Literal["now", "answer", "bridge"]),
+    "begin": _one_of(Begin),
     "silence": _silence,
     "end_keys": _texts,
     "deliver": _deliveries,

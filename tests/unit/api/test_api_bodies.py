@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tapeline.api.bodies import KEYS, mask_mode, record_spec
 from tapeline.core.errors import InvalidInput
-from tapeline.core.recordspec import RecordSpec, SilenceRule
+from tapeline.core.recordspec import RATES, RecordSpec, SilenceRule
 
 FLOW = "6B7A7C1E-9A58-4F0E-8F0C-0D7A3C0B1A11"
 
@@ -35,6 +35,11 @@ FLOW = "6B7A7C1E-9A58-4F0E-8F0C-0D7A3C0B1A11"
         ({"split": "no", "beep_start": 0}, RecordSpec()),
         ({"beep_start": 1, "split": ""}, RecordSpec(beep=True)),
         ({"rate": "16000"}, RecordSpec(rate=16000)),
+        ({"rate": "Own"}, RecordSpec(rate=0)),
+        ({"heard": "caller"}, RecordSpec(heard="caller")),
+        ({"heard": "Callee", "split": False}, RecordSpec(heard="callee")),
+        ({"begin": "bridge", "should_follow_transfer": "false"}, RecordSpec(begin="bridge", follow_transfer=False)),
+        ({"channels": 4}, RecordSpec()),
         ({"rate": 0, "min_seconds": ""}, RecordSpec()),
         ({"min_seconds": 2, "duration": 2}, RecordSpec(min_s=2, max_s=2)),
         (dict.fromkeys(("format", "duration", "end_of_key", "split", "rate", "on_end_flow_id")), RecordSpec()),
@@ -46,15 +51,38 @@ def test_record_spec(body: dict[str, Any], spec: RecordSpec) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "spec"),
+    [
+        ({}, RecordSpec(heard="mix")),
+        ({"split": True}, RecordSpec(heard="participants", channels=8)),
+        ({"split": True, "channels": "32"}, RecordSpec(heard="participants", channels=32)),
+        ({"channels": 3, "heard": "caller"}, RecordSpec(heard="mix")),
+    ],
+)
+def test_record_spec_of_a_conference(body: dict[str, Any], spec: RecordSpec) -> None:
+    assert record_spec(body, "confbridge") == spec
+
+
+def test_a_conference_has_no_more_channels_than_a_file_may_have() -> None:
+    with pytest.raises(InvalidInput, match="channels must be one of 1 to 32"):
+        record_spec({"split": True, "channels": 33}, "confbridge")
+
+
+RATES_ONLY = "rate must be one of 8000, 16000, 24000, 32000, 48000 or own"
+
+
+@pytest.mark.parametrize(
     ("body", "reason", "problems"),
     [
+        ({"split": True, "heard": "callee"}, "INVALID_ARGUMENT", ["split needs both sides, and heard is callee"]),
+        ({"begin": "soon"}, "INVALID_ARGUMENT", ["begin must be one of now, answer, bridge"]),
         ({"format": "flac"}, "INVALID_ARGUMENT", ["format must be one of wav, mp3, ogg"]),
         ({"duration": -1}, "INVALID_ARGUMENT", ["duration must not be negative"]),
         ({"end_of_key": "ab!"}, "INVALID_ARGUMENT", [f"end_of_key must be none, any, or keys out of {KEYS}"]),
         ({"on_end_flow_id": "greeting"}, "INVALID_ARGUMENT", ["on_end_flow_id must be a UUID"]),
-        ({"rate": 44100}, "INVALID_ARGUMENT", ["rate must be one of 8000, 16000"]),
-        ({"rate": 8000.5}, "INVALID_ARGUMENT", ["rate must be one of 8000, 16000"]),
-        ({"rate": 0.5}, "INVALID_ARGUMENT", ["rate must be one of 8000, 16000"]),
+        ({"rate": 44100}, "INVALID_ARGUMENT", [RATES_ONLY]),
+        ({"rate": 8000.5}, "INVALID_ARGUMENT", [RATES_ONLY]),
+        ({"rate": 0.5}, "INVALID_ARGUMENT", [RATES_ONLY]),
         ({"min_seconds": 3, "duration": 2}, "INVALID_ARGUMENT", ["min_seconds must not exceed the longest duration, 2 s"]),
         ({"duration": "soon"}, "INVALID_JSON_BODY", ["duration must be a number"]),
         ({"duration": True}, "INVALID_JSON_BODY", ["duration must be a number"]),
@@ -104,7 +132,7 @@ JSON = st.recursive(
     max_leaves=3,
 )
 NAMES = st.sampled_from(
-    ["format", "duration", "end_of_silence", "end_of_key", "on_end_flow_id", "split", "rate", "beep_start", "min_seconds", "mode", "other"]
+    ["format", "duration", "end_of_silence", "end_of_key", "on_end_flow_id", "split", "rate", "beep_start", "min_seconds", "mode", "heard"]
 )
 
 
@@ -115,5 +143,5 @@ def test_any_object_is_a_specification_in_range_or_refused_with_problems(body: d
     except InvalidInput as error:
         assert error.problems and error.reason in {"INVALID_JSON_BODY", "INVALID_ARGUMENT"}
     else:
-        assert 0 <= spec.min_s <= spec.max_s and spec.rate in (8000, 16000) and spec.format in ("wav", "mp3", "ogg")
+        assert 0 <= spec.min_s <= spec.max_s and spec.rate in (*RATES, 0) and spec.format in ("wav", "mp3", "ogg")
         assert spec.channels in (1, 2) and spec.end_keys <= set(KEYS)

@@ -199,6 +199,8 @@ def test_digits_send_of_nothing_goes_on(phone, actions):
         ({"end_of_key": "x"}, {}),
         ({"split": True, "rate": 16000}, {"channels": 2, "rate": 16000}),
         ({"rate": 44100}, {}),
+        ({"rate": "own", "heard": "callee", "split": True}, {"rate": 0, "heard": "callee"}),
+        ({"begin": "bridge", "should_follow_transfer": False}, {"begin": "bridge", "follow_transfer": False}),
         ({"on_end_flow_id": "00000000-0000-0000-0000-000000000000"}, {}),
         ({"label": "l", "wait": "true", "beep_start": "false"}, {"label": "l", "blocking": True}),
     ],

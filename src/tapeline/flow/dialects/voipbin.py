@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast, get_args
 
 from tapeline.core.ids import ZERO_ID
-from tapeline.core.recordspec import Format, RecordSpec, SilenceRule
+from tapeline.core.recordspec import RATES, Begin, Format, Heard, RecordSpec, SilenceRule
 from tapeline.core.roomspec import JoinSpec
 from tapeline.flow.commands import Party
 from tapeline.flow.diagnostics import Problems
@@ -114,7 +114,7 @@ def _echo(action: _Action) -> Op:
 
 
 def _recording_start(action: _Action) -> Op:
-    """`split`, `rate`, `label` and `wait` are ours."""
+    """`split`, `heard`, `rate`, `begin`, `should_follow_transfer`, `label` and `wait` are ours."""
     option = action.option
     form = option.text("format", "wav", choices=("", "wav", "mp3", "ogg"), lower=True) or "wav"
     key = option.text("end_of_key", lower=True)
@@ -124,16 +124,21 @@ def _recording_start(action: _Action) -> Op:
         keys = "".join(each for each in keys if each in ALL_KEYS)
     silence = option.integer("end_of_silence", low=0, high=DAY_S, clamp=True)
     seconds = option.integer("duration", low=0, high=DAY_S, clamp=True)
-    rate = option.integer("rate", 8000)
-    if rate not in (8000, 16000):
-        action.warn("the rate must be 8000 or 16000", "rate", "8000 is used")
-        rate = 8000
+    rate = option.text("rate", str(RATES[0]), choices=("", "own", *map(str, RATES)), lower=True) or str(RATES[0])
+    heard = option.text("heard", "both", choices=("", "both", "caller", "callee"), lower=True) or "both"
+    begin = option.text("begin", "now", choices=("", *get_args(Begin)), lower=True) or "now"
+    split = option.boolean("split")
+    if split and heard != "both":
+        action.warn(f"split needs both sides, and heard is {heard}", "split", "one channel is used")
     flow_id = option.text("on_end_flow_id")
     return Record(
         RecordSpec(
-            channels=2 if option.boolean("split") else 1,
+            heard=cast(Heard, heard),
+            channels=2 if split and heard == "both" else 1,
+            begin=cast(Begin, begin),
+            follow_transfer=option.boolean("should_follow_transfer", True),
             format=cast(Format, form),
-            rate=rate,
+            rate=0 if rate == "own" else int(rate),
             max_s=float(seconds or DAY_S),
             silence=SilenceRule(initial_s=float(silence), final_s=float(silence)) if silence else None,
             end_keys=frozenset(keys),

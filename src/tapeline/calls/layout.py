@@ -1,0 +1,90 @@
+"""What each channel of a recording hears: from a specification and the call or conference that is recorded, to sources of the engine.
+
+A call is recorded from where one of its parties stands, the recorded leg: what that party says, and what it hears. So the
+same words hold with nobody on the other side (a prompt, a menu), in a bridge, on hold, and in a conference.
+
+    a call          `both`          1 channel    both directions in one, each at its own level
+                    `both`          2 channels   left the recorded leg's own voice, right what it hears
+                    `caller`        1 channel    what the caller says, whichever side the recorded leg is on
+                    `callee`        1 channel    what the other side says, and what we play to the caller
+    a conference    `mix`           1 channel    everybody, and what the conference itself plays
+                    `participants`  N channels   each member's voice by order of joining, the surplus in the last
+
+Sums are of samples at their full level and saturate: where one speaks, his sound is unchanged; where two shout at once, the
+peaks are cut. A word that makes no sense for what is recorded has that one's plain meaning (`mix` on a call: `both`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tapeline.core.recordspec import RecordSpec
+from tapeline.rtp import Bus, Leg, Source
+
+__all__ = ["Channels", "Ears", "OfCall", "OfConference"]
+
+Channels = tuple[tuple[Source, ...], ...]
+
+
+class Ears(Protocol):
+    """What is recorded, as far as sound is concerned."""
+
+    @property
+    def rate(self) -> int:
+        """Samples a second of its own, for a specification that wants no other."""
+
+    @property
+    def voices(self) -> Sequence[Leg]:
+        """The legs whose parties are heard in it: while one of them speaks there is no silence."""
+
+    def channels(self, spec: RecordSpec) -> Channels:
+        """The sources of each channel. Their number depends on the specification alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfCall:
+    """`leg` is the recorded one; `caller` tells whether its party called, or was called."""
+
+    leg: Leg
+    caller: bool
+
+    @property
+    def rate(self) -> int:
+        return self.leg.rate
+
+    @property
+    def voices(self) -> Sequence[Leg]:
+        return (self.leg,)
+
+    def channels(self, spec: RecordSpec) -> Channels:
+        own, heard = Source("in", self.leg), Source("out", self.leg)
+        if spec.heard in ("caller", "callee"):
+            return ((own if self.caller == (spec.heard == "caller") else heard,),)
+        return ((own,), (heard,)) if spec.channels >= 2 else ((own, heard),)
+
+
+@dataclass(frozen=True, slots=True)
+class OfConference:
+    """`seats`: the legs of all who ever joined, in that order, None for one that has left; so nobody takes another's channel."""
+
+    bus: Bus
+    seats: Sequence[Leg | None]
+
+    @property
+    def rate(self) -> int:
+        return self.bus.rate
+
+    @property
+    def voices(self) -> Sequence[Leg]:
+        return tuple(leg for leg in self.seats if leg is not None)
+
+    def channels(self, spec: RecordSpec) -> Channels:
+        if spec.heard != "participants":
+            return ((Source("mix", self.bus),),)
+        found: list[list[Source]] = [[] for _ in range(max(1, spec.channels))]
+        for seat, leg in enumerate(self.seats):
+            if leg is not None:
+                found[min(seat, len(found) - 1)].append(Source("in", leg))
+        return tuple(tuple(sources) for sources in found)
