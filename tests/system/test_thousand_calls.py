@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import threading
@@ -84,12 +85,19 @@ def rss_kb() -> int:
     raise AssertionError("no VmRSS")
 
 
+def give_back() -> None:
+    """Let the C library return what it keeps for later, so that what is counted is what is held. Only glibc has it, or needs it."""
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
+
+
 async def settled(server: Server, caller: Caller) -> Left:
     """What is held once everything that was under way has ended: calls, transactions finishing, rows."""
     async with asyncio.timeout(60):
         while server.busy or not caller.endpoint.idle:
             await asyncio.sleep(0.1)
     gc.collect()
+    give_back()
     counters = server.engine.counters()
     return Left(
         tasks=len(asyncio.all_tasks()),
@@ -142,8 +150,8 @@ async def test_a_thousand_calls_leave_nothing_behind(tmp_path: Path) -> None:
     assert after.tasks <= before.tasks
     assert after.threads <= before.threads
     assert after.descriptors <= before.descriptors + 2  # a connection to the database more or less
-    # What makes up one call is some 20 kB; the allocator's own ups and downs are a few MB.
-    assert after.rss_kb - before.rss_kb < 12_000, f"{after.rss_kb - before.rss_kb} kB more"
+    # What makes up one call is some 20 kB, so a thousand kept would be 20 MB. Caches still fill: half a MB on an idle machine.
+    assert after.rss_kb - before.rss_kb < 5_000, f"{after.rss_kb - before.rss_kb} kB more"
     assert not [path for path in (tmp_path / "data" / "spool").iterdir() if path.is_dir()]
     finished = list((tmp_path / "data" / "objects").rglob("*.wav"))
     assert len(finished) == 2 * CALLS

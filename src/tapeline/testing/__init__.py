@@ -10,7 +10,9 @@
     leaks          Snapshot: what a test leaves behind
     stalls         StallWatch: whether the machine let its processes run
     process        Child: a process that ends for certain; free ports
-    sipp, baresip  drivers of real peers
+    sipp, baresip  drivers of real peers: SIPp as callers, baresip as a telephone
+    sippcarrier    SippCarrier: SIPp as the one who is called, well-behaved or not
+    ear            Ears: what is said to a peer that does not listen itself
     server, api    Server: a real `tapeline serve`; Api: a client of it
     receiver       Receiver: an HTTP server that takes webhooks, and misbehaves when asked
 
@@ -25,7 +27,7 @@ from tapeline.testing.listening import LIVE, Heard, Problem, Report, Tolerance, 
 from tapeline.testing.network import Datagram, Impairment, LossyNetwork, Node, run
 from tapeline.testing.plan import Plan, Segment, anything, quiet, spoken, tone
 from tapeline.testing.rtpsource import RtpVoice, write_pcap
-from tapeline.testing.waveforms import Samples, alaw_encode, clicks, silence, sine, ulaw_decode, ulaw_encode
+from tapeline.testing.waveforms import Samples, alaw_decode, alaw_encode, clicks, silence, sine, ulaw_decode, ulaw_encode
 
 __all__ = [
     "LIVE",
@@ -42,6 +44,7 @@ __all__ = [
     "Samples",
     "Segment",
     "Tolerance",
+    "alaw_decode",
     "alaw_encode",
     "anything",
     "assert_heard",

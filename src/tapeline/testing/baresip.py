@@ -2,17 +2,20 @@
 
 Each instance runs with a folder of its own and without a sound card: the voice comes from a WAV file, the ear is a null device, and
 baresip's `sndfile` filter writes what was decoded. Control and events go over its `ctrl_tcp` module: JSON in netstrings
-(cr.yp.to/proto/netstrings.txt). Blocking.
+(cr.yp.to/proto/netstrings.txt). With an `Account` it registers and calls through that server; without, it is called directly. Every SIP
+message is in its output. Blocking.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -25,10 +28,15 @@ from tapeline.testing.plan import Plan
 from tapeline.testing.process import Child, ChildFailed, free_port, free_port_range, until
 from tapeline.testing.waveforms import silence
 
-__all__ = ["Baresip", "baresip_missing"]
+__all__ = ["Account", "Baresip", "baresip_missing"]
 
 _MODULES = Path("/usr/lib/baresip/modules")
-_NEEDED = ("account", "aubridge", "aufile", "ctrl_tcp", "g711", "menu", "sndfile")
+_NEEDED = ("account", "aubridge", "aufile", "ctrl_tcp", "g711", "g722", "menu", "opus", "sndfile", "srtp")
+_CODECS = {"PCMU": "PCMU", "PCMA": "PCMA", "G722": "G722", "opus": "opus/48000/2"}
+_ENCRYPTION = {"off": "", "optional": ";mediaenc=srtp", "required": ";mediaenc=srtp-mand"}
+
+Transport = Literal["udp", "tcp", "tls"]
+Encryption = Literal["off", "optional", "required"]  # SRTP: not offered, offered beside RTP, or nothing else
 
 _CONFIG = """\
 poll_method epoll
@@ -50,6 +58,9 @@ rtp_ports {rtp[0]}-{rtp[1]}
 snd_path {heard}
 module_path {modules}
 module g711.so
+module g722.so
+module opus.so
+module srtp.so
 module aufile.so
 module aubridge.so
 module sndfile.so
@@ -57,7 +68,27 @@ module_tmp account.so
 module_app menu.so
 module ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control}
-"""
+{authority}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where a telephone registers: with whom, as whom, over what. `authority` is the file of the certificates that it trusts."""
+
+    server: tuple[str, int]
+    username: str
+    password: str
+    transport: Transport = "udp"
+    expires_s: int = 300
+    authority: Path | None = None
+
+    @property
+    def uri(self) -> str:
+        return self.address(self.username)
+
+    def address(self, number: str) -> str:
+        """`number` at the server."""
+        return f"sip:{number}@{self.server[0]}:{self.server[1]};transport={self.transport}"
 
 
 def baresip_missing() -> str:
@@ -80,12 +111,16 @@ class Baresip:
         plan: Plan | None = None,
         *,
         name: str = "caller",
+        account: Account | None = None,
         answer: Literal["auto", "manual"] = "manual",
+        codecs: Sequence[str] = ("PCMU",),
+        srtp: Encryption = "off",
         patience_s: float = 90.0,
     ) -> None:
         self._folder = folder
+        self.account = account
         self.port = _sip_port()
-        self.uri = f"sip:{name}@127.0.0.1:{self.port}"
+        self.uri = account.uri if account else f"sip:{name}@127.0.0.1:{self.port}"
         self._control_port = free_port()
         self._socket: socket.socket | None = None
         self._received = b""
@@ -94,6 +129,7 @@ class Baresip:
         heard.mkdir(parents=True, exist_ok=True)
         said = plan.voice() if plan else silence(0.02)
         soundfile.write(folder / "voice.wav", np.concatenate([said, silence(patience_s)]), 8000, subtype="PCM_16")
+        authority = account.authority.absolute() if account and account.authority else None
         config = _CONFIG.format(
             sip=self.port,
             voice=folder.absolute() / "voice.wav",
@@ -101,10 +137,14 @@ class Baresip:
             heard=heard.absolute(),
             modules=_MODULES,
             control=self._control_port,
+            authority=f"sip_cafile {authority}\n" if authority else "",
         )
         (folder / "config").write_text(config)
-        (folder / "accounts").write_text(f"<sip:{name}@127.0.0.1>;regint=0;answermode={answer};audio_codecs=PCMU\n")
-        self.child = Child("baresip", ["baresip", "-f", str(folder.absolute())], folder, urgent=True)
+        login = f";auth_user={account.username};auth_pass={account.password};regint={account.expires_s}" if account else ";regint=0"
+        address = account.uri if account else f"sip:{name}@127.0.0.1"
+        named = ",".join(_CODECS[codec] for codec in codecs)
+        (folder / "accounts").write_text(f"<{address}>{login};answermode={answer};audio_codecs={named}{_ENCRYPTION[srtp]}\n")
+        self.child = Child("baresip", ["baresip", "-s", "-f", str(folder.absolute())], folder, urgent=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -114,10 +154,14 @@ class Baresip:
         self.end()
 
     def start(self) -> None:
-        """Start it and connect to its control port. Raises ChildFailed where it does not come up."""
+        """Start it, connect to its control port, and wait until it is registered. Raises ChildFailed where it does not come up."""
         self.child.start()
         self._socket = until(self._connect, "baresip's control port")
         self._socket.settimeout(0.05)
+        if self.account is not None:
+            event = self.wait_for("REGISTER_OK", "REGISTER_FAIL", timeout_s=20)
+            if event["type"] == "REGISTER_FAIL":
+                raise ChildFailed(f"{self.uri} was not registered: {event.get('param')}\n{self.child.tail()}")
 
     def end(self) -> None:
         if self._socket is not None:
@@ -126,20 +170,66 @@ class Baresip:
         self.child.end()
 
     def dial(self, target: str) -> None:
-        """Call `target` and wait until it is answered. Raises ChildFailed where the call is closed instead."""
-        self._command("dial", target)
+        """Call `target` (a URI, or a number at its server) and wait for the answer. Raises ChildFailed where the call is closed instead."""
+        self.ring(target)
         event = self.wait_for("CALL_ESTABLISHED", "CALL_CLOSED", timeout_s=20)
         if event["type"] == "CALL_CLOSED":
             raise ChildFailed(f"the call to {target} was not answered: {event.get('param')}\n{self.child.tail()}")
 
+    def ring(self, target: str) -> None:
+        """Call `target` without waiting."""
+        if self.account is not None and not target.startswith("sip"):
+            target = self.account.address(target)
+        self.command("dial", target)
+
+    def answer(self, timeout_s: float = 10.0) -> None:
+        """Wait for a call and take it."""
+        self.wait_for("CALL_INCOMING", timeout_s=timeout_s)
+        self.command("accept")
+        self.wait_for("CALL_ESTABLISHED", timeout_s=timeout_s)
+
     def press(self, digits: str, *, gap_s: float = 0.3) -> None:
         """Press keys, one after the other, as RFC 4733 events."""
         for digit in digits:
-            self._command("sndcode", digit)
+            self.command("sndcode", digit)
             self.listen_for(gap_s)
 
     def hang_up(self) -> None:
-        self._command("hangup", "")
+        """End the current call, or refuse the one that rings."""
+        self.command("hangup")
+
+    def hold(self) -> None:
+        self.command("hold")
+
+    def resume(self) -> None:
+        self.command("resume")
+
+    def take_up(self, line: int) -> None:
+        """Make the call on this line (the first call has 1) the current one."""
+        self.command("line", str(line))
+
+    def transfer(self, target: str) -> None:
+        """Send the other party of the current call elsewhere (REFER)."""
+        if self.account is not None and not target.startswith("sip"):
+            target = self.account.address(target)
+        self.command("transfer", target)
+
+    def transfer_to_call(self, line: int) -> None:
+        """Connect the other party of the call on `line` with the one of the newest call that was answered to this telephone.
+
+        baresip itself cannot: the target is given the Replaces header (RFC 3891) by hand, made of that answer.
+        """
+        self.take_up(line)
+        target, identity, ours, theirs = self._last_answered()
+        replaces = f"{identity};to-tag={theirs};from-tag={ours}".replace("@", "%40").replace(";", "%3B").replace("=", "%3D")
+        self.command("transfer", f"{target}?Replaces={replaces}")
+
+    def command(self, name: str, parameters: str = "") -> None:
+        """Give baresip a command of its own. What it cannot do is told when events are read."""
+        if self._socket is None:
+            raise ChildFailed("baresip was not started")
+        body = json.dumps({"command": name, "params": parameters}).encode()
+        self._socket.sendall(b"%d:%s," % (len(body), body))
 
     def wait_for(self, *types: str, timeout_s: float = 10.0) -> Mapping[str, Any]:
         """The next event, not yet taken, of one of these types; the events before it are gone. Raises ChildFailed after `timeout_s`."""
@@ -159,12 +249,13 @@ class Baresip:
         while time.monotonic() < deadline:
             self._read()
 
-    def heard(self) -> Heard:
-        """What it heard in its last call, from the first packet to the last; to be asked when the call is over."""
+    def heard(self, call: int = -1) -> Heard:
+        """What it heard in a call (the last one, or counted from 0), from the first packet to the last; to be asked when it is over."""
         files = sorted((self._folder / "heard").glob("*-dec.wav"))
         if not files:
             raise ChildFailed(f"baresip heard nothing\n{self.child.tail()}")
-        return decode(files[-1])
+        heard = decode(files[call])
+        return Heard(heard.samples[:, :1], heard.rate)  # Opus is always stereo on the wire, with the same on both sides here
 
     def _connect(self) -> socket.socket | None:
         self.child.check()
@@ -173,11 +264,17 @@ class Baresip:
         except ConnectionRefusedError:
             return None
 
-    def _command(self, name: str, parameters: str) -> None:
-        if self._socket is None:
-            raise ChildFailed("baresip was not started")
-        body = json.dumps({"command": name, "params": parameters}).encode()
-        self._socket.sendall(b"%d:%s," % (len(body), body))
+    def _last_answered(self) -> tuple[str, str, str, str]:
+        """Of the newest call that was answered to us: address called, Call-ID, our tag, the other's tag."""
+        for message in reversed(re.split(r"(?=SIP/2\.0 |INVITE sip:)", self.child.output())):
+            if message.startswith("SIP/2.0 200") and "CSeq" in message and " INVITE" in message:
+                found = [re.search(rf"^{name}:(.*)$", message, re.MULTILINE | re.IGNORECASE) for name in ("To", "Call-ID", "From")]
+                to, identity, sender = (match[1].strip() if match else "" for match in found)
+                target = re.search(r"<(sips?:[^>;]+)", to)
+                tags = [re.search(r";tag=([^;\s]+)", value) for value in (sender, to)]
+                if target and tags[0] and tags[1]:
+                    return target[1], identity, tags[0][1], tags[1][1]
+        raise ChildFailed(f"baresip has no call that was answered\n{self.child.tail()}")
 
     def _read(self) -> None:
         """Take what has arrived, waiting 50 ms at most."""

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,9 +22,9 @@ from tapeline.testing.plan import Plan
 from tapeline.testing.process import Child, ChildFailed, free_port, free_port_range
 from tapeline.testing.rtpsource import RtpVoice, write_pcap
 
-__all__ = ["SippCallers", "SippResult", "caller_number", "sipp_missing"]
+__all__ = ["SippCallers", "SippResult", "caller_number", "choice", "sipp_missing", "sipp_result"]
 
-Ends = Literal["caller", "callee"]
+Ends = Literal["caller", "callee", "cancel", "never_acks"]
 
 _HEAD = """\
       Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
@@ -52,6 +52,9 @@ _INVITE = """
       a=rtpmap:{payload_type} {codec}/8000
 
   ]]></send>
+"""
+
+_ANSWERED = """
   <recv response="100" optional="true"/>
   <recv response="180" optional="true"/>
   <recv response="183" optional="true"/>
@@ -66,17 +69,51 @@ _INVITE = """
   ]]></send>
 """
 
-# `jump` goes to the step before its target and takes the way out of that one; so a step without `next` stands before each target.
+_CANCELS = """
+  <label id="ringing"/>
+  <recv response="100" optional="true" timeout="{milliseconds}" ontimeout="cancel" next="ringing"/>
+  <recv response="180" optional="true" timeout="{milliseconds}" ontimeout="cancel" next="ringing"/>
+  <recv response="183" optional="true" timeout="{milliseconds}" ontimeout="cancel" next="ringing"/>
+  <recv response="487" rtd="1" timeout="{milliseconds}" ontimeout="cancel"/>
+  <label id="cancel"/>
+  <send retrans="500"><![CDATA[
+
+      CANCEL sip:{number}@[remote_ip]:[remote_port] SIP/2.0
+{head_of_cancel}      To: <sip:{number}@[remote_ip]:[remote_port]>
+      CSeq: 1 CANCEL
+      Content-Length: 0
+
+  ]]></send>
+  <recv response="200"/>
+  <recv response="487"/>
+  <send><![CDATA[
+
+      ACK sip:{number}@[remote_ip]:[remote_port] SIP/2.0
+{head_of_ack}      To: <sip:{number}@[remote_ip]:[remote_port]>[peer_tag_param]
+      CSeq: 1 ACK
+      Content-Length: 0
+
+  ]]></send>
+"""
+
+_NEVER_ACKS = """
+  <recv response="100" optional="true"/>
+  <recv response="180" optional="true"/>
+  <recv response="183" optional="true"/>
+  <recv response="200" rtd="1"/>
+  <recv request="BYE" timeout="{milliseconds}"/>
+"""
+
 _CHOICE = """
   <nop><action>
-    <assignstr assign_to="text" value="[field0]"/>
+    {number}
     <todouble assign_to="step" variable="text"/>
     <multiply assign_to="step" value="2"/>
     <add assign_to="step" value="{first}"/>
     <jump variable="step"/>
   </action></nop>
 {plays}
-  <label id="1"/>
+  <label id="chosen"/>
 """
 
 _CALLER_ENDS = """
@@ -107,7 +144,9 @@ _CALLEE_ENDS = """
   ]]></send>
 """
 
-_STEPS_BEFORE_CHOICE = 6
+
+# Ways to end a call that is not talked in.
+_UNANSWERED: Mapping[Ends, str] = {"cancel": _CANCELS, "never_acks": _NEVER_ACKS}
 
 
 def sipp_missing() -> str:
@@ -134,11 +173,41 @@ class SippResult:
     errors: str  # what SIPp found unexpected, as it wrote it
 
 
+def sipp_result(folder: Path, child: Child) -> SippResult:
+    """The counts of a SIPp told to write `statistics.csv` and `errors.txt`. Raises ChildFailed where it wrote none."""
+    statistics, errors = folder / "statistics.csv", folder / "errors.txt"
+    whole = [line for line in statistics.read_text().split("\n")[:-1] if line] if statistics.exists() else []
+    rows = list(csv.DictReader(whole, delimiter=";"))
+    if not rows:
+        raise ChildFailed(f"SIPp wrote no statistics\n{child.tail()}")
+    hours, minutes, seconds, *micro = rows[-1]["ResponseTime1(C)"].split(":") if "ResponseTime1(C)" in rows[-1] else ("0", "0", "0")
+    return SippResult(
+        successful=int(rows[-1]["SuccessfulCall(C)"]),
+        failed=int(rows[-1]["FailedCall(C)"]),
+        retransmissions=int(rows[-1]["Retransmissions(C)"]),
+        response_time_s=int(hours) * 3600 + int(minutes) * 60 + float(seconds) + (int(micro[0]) / 1e6 if micro else 0.0),
+        errors=errors.read_text(errors="replace")[-4000:] if errors.exists() else "",
+    )
+
+
+def choice(before: Sequence[str], number: str, plays: Sequence[str], least: int = 0) -> str:
+    """The step of a scenario, behind those `before`, that plays the file of this call: `plays[n]` of call n.
+
+    `number` is the action that assigns the call's number, counted from `least`, to the variable `text`.
+
+    `jump` goes to the step before its target and takes the way out of that one; so a step without `next` stands before each target.
+    """
+    first = len(re.findall(r"<(?:send|recv|pause|nop)\b", "\n".join(before))) + 2 - 2 * least
+    played = "\n".join(f'  <nop/><nop next="chosen"><action><exec {play}/></action></nop>' for play in plays)
+    return _CHOICE.format(number=number, first=first, plays=played)
+
+
 class SippCallers:
     """A number of calls, `rate` of them started each second, to `number` at `target`.
 
     Call n says `plans[n]` (its channel 0) from the moment it is answered. `ends` says who hangs up: the caller `seconds` after the
-    answer, or the callee, for whose BYE each caller waits as long.
+    answer, or the callee, for whose BYE each caller waits as long; or each caller cancels after `seconds` of ringing; or it is answered,
+    never sends its ACK, and waits as long for the BYE that this must bring.
     """
 
     def __init__(
@@ -191,43 +260,30 @@ class SippCallers:
         return self.finish()
 
     def result(self) -> SippResult:
-        row = self._statistics()
-        if not row:
-            raise ChildFailed(f"SIPp wrote no statistics\n{self.child.tail()}")
-        errors = self._folder / "errors.txt"
-        hours, minutes, seconds, *micro = row["ResponseTime1(C)"].split(":")
-        return SippResult(
-            successful=int(row["SuccessfulCall(C)"]),
-            failed=int(row["FailedCall(C)"]),
-            retransmissions=int(row["Retransmissions(C)"]),
-            response_time_s=int(hours) * 3600 + int(minutes) * 60 + float(seconds) + (int(micro[0]) / 1e6 if micro else 0.0),
-            errors=errors.read_text(errors="replace")[-4000:] if errors.exists() else "",
-        )
-
-    def _statistics(self) -> dict[str, str]:
-        """The newest whole row of SIPp's statistics."""
-        path = self._folder / "statistics.csv"
-        if not path.exists():
-            return {}
-        whole = [line for line in path.read_text().split("\n")[:-1] if line]
-        rows = list(csv.DictReader(whole, delimiter=";"))
-        return rows[-1] if rows else {}
+        """What SIPp counted so far. Raises ChildFailed where it wrote nothing."""
+        return sipp_result(self._folder, self.child)
 
     def _scenario(self, number: str, ends: Ends) -> str:
         codec = {0: "PCMU", 8: "PCMA"}[self._voice.payload_type]
         words = {
             "number": number,
             "head": _HEAD,
+            "head_of_cancel": _HEAD.replace("[branch]", "[branch-5]"),  # the INVITE's: so many messages before
+            "head_of_ack": _HEAD.replace("[branch]", "[branch-8]"),
             "codec": codec,
             "payload_type": self._voice.payload_type,
             "port": "auto_media_port" if self._raw else "rtpstream_audio_port",
             "milliseconds": round(self._seconds * 1000),
         }
-        plays = "\n".join(f'  <nop/><nop next="1"><action><exec {self._play(index)}/></action></nop>' for index in range(len(self._plans)))
-        choice = _CHOICE.format(first=_STEPS_BEFORE_CHOICE + 2, plays=plays)
-        ending = (_CALLER_ENDS if ends == "caller" else _CALLEE_ENDS).format(**words)
         head = '<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="callers">'
-        return f"{head}{_INVITE.format(**words)}{choice}{ending}</scenario>\n"
+        invite = _INVITE.format(**words)
+        if ends in _UNANSWERED:
+            return f"{head}{invite}{_UNANSWERED[ends].format(**words)}</scenario>\n"
+        answered = [invite, _ANSWERED.format(**words)]
+        plays = [self._play(index) for index in range(len(self._plans))]
+        chosen = choice(answered, '<assignstr assign_to="text" value="[field0]"/>', plays)
+        ending = (_CALLER_ENDS if ends == "caller" else _CALLEE_ENDS).format(**words)
+        return "".join([head, *answered, chosen, ending, "</scenario>\n"])
 
     def _play(self, index: int) -> str:
         """Write the file of one call; the attribute that plays it."""

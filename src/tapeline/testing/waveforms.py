@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Samples", "alaw_encode", "clicks", "silence", "sine", "ulaw_decode", "ulaw_encode"]
+__all__ = ["Samples", "alaw_decode", "alaw_encode", "clicks", "silence", "sine", "ulaw_decode", "ulaw_encode"]
 
 Samples = NDArray[np.int16]
 
@@ -68,3 +68,12 @@ def alaw_encode(samples: Samples) -> bytes:
     segment = np.maximum(np.floor(np.log2(np.maximum(magnitude, 1))).astype(np.int32) - 4, 0)
     mantissa = np.where(segment < 1, magnitude >> 1, magnitude >> segment) & 0x0F
     return bytes(((sign | (segment << 4) | mantissa) ^ 0x55).astype(np.uint8))
+
+
+def alaw_decode(data: bytes) -> Samples:
+    """The int16 samples of G.711 A-law bytes."""
+    code = np.frombuffer(data, dtype=np.uint8).astype(np.int32) ^ 0x55
+    segment = (code >> 4) & 0x07
+    steps = 2 * (code & 0x0F) + 1
+    magnitude = np.where(segment < 1, steps, (steps + 32) << np.maximum(segment - 1, 0)) << 3
+    return np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)

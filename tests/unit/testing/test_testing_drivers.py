@@ -38,7 +38,7 @@ def test_each_call_jumps_to_the_step_that_plays_its_own_file(tmp_path: Path, raw
         assert path.exists()
         # SIPp leaves the step before the target by that step's own way out, so it must have none.
         assert steps[target - 1].get("next") is None
-        assert steps[target].get("next") == "1"
+        assert steps[target].get("next") == "chosen"
 
 
 def test_a_caller_is_known_by_its_address() -> None:

@@ -10,7 +10,7 @@ import soundfile
 
 from tapeline.testing import Plan, Segment, anything, offset_between, quiet, spoken, tone
 from tapeline.testing.plan import TONES
-from tapeline.testing.waveforms import alaw_encode, clicks, silence, sine, ulaw_decode, ulaw_encode
+from tapeline.testing.waveforms import alaw_decode, alaw_encode, clicks, silence, sine, ulaw_decode, ulaw_encode
 
 
 def test_two_hundred_voices_all_differ_and_change_every_second() -> None:
@@ -82,6 +82,8 @@ def test_g711_known_values() -> None:
 def test_mulaw_round_trip_is_the_identity_on_its_own_values() -> None:
     codes = bytes(code for code in range(256) if code != 0x7F)  # 0x7f is minus zero
     assert ulaw_encode(ulaw_decode(codes)) == codes
+    every = bytes(range(256))
+    assert alaw_encode(alaw_decode(every)) == every
 
 
 @pytest.mark.parametrize("late", [-1200, -3, 0, 1, 160, 3999])
