@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 CLICK = 40  # samples of a click
 LOUD, SILENT = 0x80, 0xFF  # mu-law
+A_LOUD, A_SILENT = 0xAA, 0xD5
 
 
-def clicks(length: int, rate: int = 8000, every_s: float = 1.0) -> NDArray[np.uint8]:
-    """mu-law of `length` samples with a click at each `every_s` of the sender's time."""
-    audio = np.full(length, SILENT, np.uint8)
+def clicks(length: int, rate: int = 8000, every_s: float = 1.0, a_law: bool = False) -> NDArray[np.uint8]:
+    """mu-law (or A-law) of `length` samples with a click at each `every_s` of the sender's time."""
+    audio = np.full(length, A_SILENT if a_law else SILENT, np.uint8)
     for at in range(0, length, round(rate * every_s)):
-        audio[at : at + CLICK] = LOUD
+        audio[at : at + CLICK] = A_LOUD if a_law else LOUD
     return audio
 
 

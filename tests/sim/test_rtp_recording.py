@@ -11,7 +11,7 @@ from rtp_sender import CLICK, Network, Sender, clicks, deliver, onsets
 
 from tapeline.rtp import COMPILED, Leg, Source, SourceChanged, StreamSpec, TapEnded
 from tapeline.rtp.engine.parts import DROPS
-from tapeline.rtp.engine.virtual import VirtualEngine
+from tapeline.rtp.engine.virtual import PEER, VirtualEngine
 
 START = 1000.0
 
@@ -202,4 +202,44 @@ def test_two_channels_stay_together(tmp_path: Path) -> None:
         wrong = errors(samples[:, channel], sender, 0.02)
         assert len(wrong) >= seconds - 1
         assert np.abs(wrong).max() < 4, "half a millisecond from real time, each"
+    engine.stop()
+
+
+@pytest.mark.parametrize("codec", [0, 8], ids=["relayed", "transcoded"])
+def test_both_sides_of_a_bridge_stay_together(tmp_path: Path, codec: int) -> None:
+    """A click through both legs at one moment, one phone's clock 100 ppm wrong: less than 1 ms apart in a split recording of one leg,
+    for ten minutes. Another recording, begun later, of the other leg, is as good."""
+    seconds = 600 if COMPILED else 60
+    engine = VirtualEngine(start=START)
+    legs = [engine.open_leg(), engine.open_leg()]
+    bus = engine.open_bus(beside=legs[0])
+    for leg, kind in zip(legs, (0, codec), strict=True):
+        leg.configure(StreamSpec(codec="PCMA" if kind else "PCMU", payload_type=kind, remote=PEER))
+        bus.add(leg)
+    paths = [tmp_path / "one", tmp_path / "two"]
+    taps = []
+    senders = [
+        Sender(clicks(8000 * seconds, a_law=kind == 8), START + 0.1, ppm=ppm, payload_type=kind) for ppm, kind in ((0, 0), (100, codec))
+    ]
+    lines = [
+        [(at, leg, data) for at, data in deliver(sender.packets(), Network(seed=leg.id, jitter=0.004))]
+        for leg, sender in zip(legs, senders, strict=True)
+    ]
+    for at, leg, data in sorted(lines[0] + lines[1], key=lambda item: item[0]):
+        if len(taps) < 2 and at > START + 10.5 * len(taps):
+            paths[len(taps)].touch()
+            taps.append(engine.open_tap(paths[len(taps)], [[Source(kind, legs[len(taps)])] for kind in ("in", "out")], rate=8000))
+        engine.inject(leg, data, at)
+        engine.sent.clear()
+    for tap in taps:
+        tap.stop()
+    engine.advance(engine.now() + 1)
+    for number, (path, tap) in enumerate(zip(paths, taps, strict=True)):
+        samples = np.fromfile(path, np.int16).reshape(-1, 2)
+        for channel, which in enumerate((number, 1 - number)):
+            found = onsets(samples[:, channel]) + (tap.started_at / 1e9 - START) * 8000
+            expected = np.array([(senders[which].real(at) + 0.02 - START) * 8000 for at in range(0, 8000 * seconds, 8000)])
+            wrong = found - expected[np.abs(expected[None, :] - found[:, None]).argmin(axis=1)]
+            assert len(found) >= seconds - 12
+            assert np.abs(wrong).max() < 4, "half a millisecond from real time, each"
     engine.stop()

@@ -75,20 +75,24 @@ class World:
 
     def speak(self, *voices: tuple[Leg, NDArray[np.int16]], ptime: int = 20) -> None:
         """Each peer says its samples at once, from now on, in packets of `ptime`; the stream of a leg goes on where it was."""
-        start = self.engine.now()
-        queue = []
-        for leg, pcm in voices:
-            spec = leg.spec
-            assert spec
-            n = ptime * spec.rate // 1000
-            sequence, stamp = self.streams.get(leg.id, (100, 5000))
-            for k in range(len(pcm) // n):
-                payload = encode(pcm[k * n : k * n + n], spec.codec, spec.rate)
-                data = rtp(sequence + k, stamp + k * n, payload, payload_type=spec.payload_type, ssrc=leg.id)
-                queue.append((start + k * ptime / 1000, leg, data))
-            self.streams[leg.id] = (sequence + len(pcm) // n, stamp + len(pcm))
+        queue = [(at, leg, data) for leg, pcm in voices for at, data in self.spoken(leg, pcm, ptime)]
         for at, leg, data in sorted(queue, key=lambda item: item[0]):
             self.engine.inject(leg, data, at)
+
+    def spoken(self, leg: Leg, pcm: NDArray[np.int16], ptime: int = 20) -> list[tuple[float, bytes]]:
+        """The next packets of the leg's peer, from now on, each with the time of its arrival."""
+        spec = leg.spec
+        assert spec
+        start = self.engine.now()
+        n = ptime * spec.rate // 1000
+        sequence, stamp = self.streams.get(leg.id, (100, 5000))
+        self.streams[leg.id] = (sequence + len(pcm) // n, stamp + len(pcm))
+        packets = []
+        for k in range(len(pcm) // n):
+            payload = encode(pcm[k * n : k * n + n], spec.codec, spec.rate)
+            data = rtp(sequence + k, stamp + k * n, payload, payload_type=spec.payload_type, ssrc=leg.id)
+            packets.append((start + k * ptime / 1000, data))
+        return packets
 
     def wait(self, seconds: float) -> None:
         self.engine.advance(self.engine.now() + seconds)

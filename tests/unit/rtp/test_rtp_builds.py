@@ -59,7 +59,7 @@ def test_system_calls_have_the_same_names() -> None:
 
 def test_compiled_modules_are_few_and_short() -> None:
     hot = [path for path in ENGINE.iterdir() if path.suffix == ".pyx" or (path.suffix == ".py" and path.with_suffix(".pxd").exists())]
-    assert len(hot) <= 8
+    assert len(hot) <= 12
     assert {path.stem for path in hot} == {*build.HOT, "native"}
     assert {path.name: count for path in hot if (count := len(path.read_text().splitlines())) > 400} == {}
 

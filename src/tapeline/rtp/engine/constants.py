@@ -9,14 +9,15 @@ PACKET = 2048  # bytes kept of a datagram; a longer one is malformed
 SEEN = 256  # sequence numbers remembered to tell duplicates
 POINTS = 48  # seconds of delay minima that the clock's line is drawn through
 PLAYERS = 8  # at once on one leg
-SOURCES = 64  # of one tap
+SOURCES = 1024  # of one tap, at most
+STAYS = 8  # changes of what a leg hears that no tap has passed yet
 CHANNELS = 32
 CHANGES = 32  # mask changes that a tap has not reached yet
 EVENTS = 4096  # events waiting for their pipe
 COMMANDS = 64  # taken from the pipe at a time
 DIGITS = 64  # waiting to be sent
 READY = 256  # sockets reported by one wait
-RING = 32768  # samples; half of it is used up to 8 kHz
+RING = 131072  # samples, at 48 kHz; slower legs use as much as two seconds of them need
 FRAME = 2880  # samples of the longest packet sent: 60 ms at 48 kHz
 BLOCK = 32768  # samples that a tap mixes at once
 
@@ -24,6 +25,7 @@ BLOCK = 32768  # samples that a tap mixes at once
 LAG = 900  # the recorder reads this far behind the clock
 WRITE = 500  # and appends this often: what a crash loses is LAG + WRITE at most, and that may be 1500
 KEPT = 1700  # of a ring the recorder may still want so much; after a stall it takes it before anything new is placed
+RAMP = 5  # who is heard begins, ends and changes so softly
 LINGER = 200  # a stopped tap waits this long for what is still under way
 IDLE = 1000  # after this much silence a socket is waited for, no longer asked
 AHEAD = 200  # audio from further in the future fits nothing
@@ -42,6 +44,11 @@ L16 = 2
 IN = 0
 OUT = 1
 MIX = 2
+
+# Members of a bus
+ALL = 0
+OTHERS = 1
+OWN = 2
 
 # Mask modes
 PLAIN = 0
@@ -66,6 +73,9 @@ ADD_TAP = 13
 SET_MASK = 14
 STOP_TAP = 15
 QUIT = 16
+PLAY_BUS = 17
+STOP_BUS = 18
+HEAR = 19
 
 # Events
 DIGIT = 1

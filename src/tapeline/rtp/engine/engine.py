@@ -133,11 +133,11 @@ class Engine:
         return min(self._shards, key=lambda shard: shard.legs)
 
     def open_bus(self, rate: int = 8000, *, beside: Leg | Bus | None = None, capacity: int = 256) -> Bus:
-        """A bus, on the thread of `beside`. `rate` is that of its `mix`; legs hear it at their own."""
-        if rate not in (8000, 16000):
-            raise InvalidInput(f"a bus runs at 8000 or 16000, not {rate}")
+        """A bus for `capacity` legs, on the thread of `beside`. `rate` is that of its players; legs hear it at their own."""
+        if rate not in (8000, 16000, 48000) or not 1 <= capacity <= 4096:
+            raise InvalidInput(f"a bus runs at 8000, 16000 or 48000 for 1 to 4096 legs, not at {rate} for {capacity}")
         shard = beside.shard if beside else self._least_busy()
-        bus = Bus(next(self._numbers), shard, self._clock, rate, capacity)
+        bus = Bus(next(self._numbers), shard, self._clock, self._numbers.__next__, rate, capacity)
         self._parts[bus.id] = bus
         shard.command(c.ADD_BUS, bus.handle)
         return bus
@@ -148,8 +148,8 @@ class Engine:
         Raises InvalidInput, Closed, and OSError when the file cannot be opened.
         """
         heard = [source.of for channel in channels for source in channel]
-        if not 1 <= len(channels) <= c.CHANNELS or not 1 <= len(heard) <= c.SOURCES:
-            raise InvalidInput(f"a tap has 1 to {c.CHANNELS} channels and 1 to {c.SOURCES} sources")
+        if not 1 <= len(channels) <= c.CHANNELS or not 1 <= len(heard) <= c.SOURCES // 2:
+            raise InvalidInput(f"a tap has 1 to {c.CHANNELS} channels and 1 to {c.SOURCES // 2} sources")
         if rate % 1000 or not 8000 <= rate <= 48000:
             raise InvalidInput(f"a tap cannot run at {rate}")
         if any(part.shard is not heard[0].shard for part in heard):
@@ -189,8 +189,8 @@ class Engine:
             return None
         return _leg_event(kind, part, a, b, at)
 
-    def _player_ended(self, number: int, leg: int, stopped: bool, at: float) -> events.Event:
-        player: Player = self._parts[leg].players.pop(number)
+    def _player_ended(self, number: int, owner: int, stopped: bool, at: float) -> events.Event:
+        player: Player = self._parts[owner].players.pop(number)
         player.closed = True
         player.shard.free(player.handle)
         return events.PlayerEnded(player, stopped, at)
@@ -231,7 +231,7 @@ class Engine:
         counts = {Leg: 0, Bus: 0, Tap: 0}
         for part in self._parts.values():
             counts[type(part)] += 1
-        players = sum(len(part.players) for part in self._parts.values() if isinstance(part, Leg))
+        players = sum(len(part.players) for part in self._parts.values() if isinstance(part, Leg | Bus))
         return EngineCounters(legs=counts[Leg], buses=counts[Bus], taps=counts[Tap], players=players, **sums)
 
 

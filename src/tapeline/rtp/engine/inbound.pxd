@@ -1,9 +1,10 @@
 cimport cython
+from tapeline.rtp.engine.buses cimport retune
 from tapeline.rtp.engine.samples cimport clear
 from tapeline.rtp.engine.structs cimport (
-    DIGIT, L16, LAG, MEDIA_RESUMED, MEDIA_STARTED, MIX, PACKET, PAUSE, RING, SEEN, SOURCE_CHANGED, Header, Leg, Report, Shard, ms, ntp_seconds, position, push, signed32,
+    DIGIT, L16, LAG, MEDIA_RESUMED, MEDIA_STARTED, PACKET, PAUSE, SEEN, SOURCE_CHANGED, Header, Leg, Report, Shard, ms, ntp_seconds, position, push, ring_mask, signed32,
 )
-from tapeline.rtp.engine.taps cimport write_until
+from tapeline.rtp.engine.taps cimport hears, write_until
 from tapeline.rtp.engine.timing cimport place
 from tapeline.rtp.engine.wire cimport get16, parse, parse_reports
 
@@ -27,5 +28,5 @@ cdef long long ntp_middle(Shard* shard, long long at) noexcept nogil
 cdef void configure(Shard* shard, Leg* leg, int i) noexcept nogil
 @cython.locals(high=cython.longlong, low=cython.longlong, port=cython.int)
 cdef void set_addresses(Shard* shard, Leg* leg, int i) noexcept nogil
-@cython.locals(i=cython.int, j=cython.int)
+@cython.locals(i=cython.int)
 cdef void change_rate(Shard* shard, Leg* leg, int rate) noexcept nogil

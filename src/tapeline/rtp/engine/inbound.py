@@ -15,22 +15,21 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
+    from tapeline.rtp.engine.buses import retune
     from tapeline.rtp.engine.constants import (
         DIGIT,
         L16,
         LAG,
         MEDIA_RESUMED,
         MEDIA_STARTED,
-        MIX,
         PACKET,
         PAUSE,
-        RING,
         SEEN,
         SOURCE_CHANGED,
     )
     from tapeline.rtp.engine.samples import clear
-    from tapeline.rtp.engine.state import ms, ntp_seconds, position, push, signed32
-    from tapeline.rtp.engine.taps import write_until
+    from tapeline.rtp.engine.state import ms, ntp_seconds, position, push, ring_mask, signed32
+    from tapeline.rtp.engine.taps import hears, write_until
     from tapeline.rtp.engine.timing import place
     from tapeline.rtp.engine.wire import get16, parse, parse_reports
 
@@ -283,6 +282,7 @@ def configure(shard: state.Shard, leg: state.Leg, i: int) -> None:
     leg.sends = shard.commands[i].args[8]
     leg.held = was_both and not (leg.receives and leg.sends)
     leg.timeout_ns = ms(shard.commands[i].args[9])
+    retune(leg, shard.now)
     set_addresses(shard, leg, i)
     if not leg.configured:
         leg.next_send = shard.next_tick
@@ -312,12 +312,11 @@ def set_addresses(shard: state.Shard, leg: state.Leg, i: int) -> None:
 def change_rate(shard: state.Shard, leg: state.Leg, rate: int) -> None:
     """Begin the rings anew at another rate; taps take what the old one held."""
     for i in range(shard.n_taps):
-        for j in range(shard.taps[i].n_sources):
-            if shard.taps[i].sources[j].kind != MIX and shard.taps[i].sources[j].leg.id == leg.id:
-                write_until(shard, shard.taps[i], position(shard.now, shard.taps[i].rate))
+        if hears(shard.taps[i], leg):
+            write_until(shard, shard.taps[i], position(shard.now, shard.taps[i].rate))
     leg.rate = rate
     leg.rate_ms = rate // 1000
-    leg.mask = RING // 2 - 1 if rate <= 8000 else RING - 1
+    leg.mask = ring_mask(rate)
     if leg.configured:  # memory that was never touched is silent, and stays unused as long as it is not written
         clear(leg.ring, leg.mask, 0, leg.mask + 1)
         clear(leg.out_ring, leg.mask, 0, leg.mask + 1)

@@ -1,16 +1,17 @@
 cimport cython
+from tapeline.rtp.engine.buses cimport close_bus, crowded, forget_past, join, leave, set_live
 from tapeline.rtp.engine.inbound cimport close_digit, configure, receive, receive_reports
 from tapeline.rtp.engine.outbound cimport (
-    close_bus, dial, join, leave, place_mix, release_players, send_due, send_report, set_live, start_player, stop_player,
+    dial, release_players, send_due, send_report, speak_on_bus, start_player, stop_player,
 )
 from tapeline.rtp.engine.samples cimport loudness
 from tapeline.rtp.engine.structs cimport (
-    ADD_BUS, ADD_LEG, ADD_PLAYER, ADD_TAP, BATCH, BUS_CLOSED, CLOSE_BUS, CLOSE_LEG, COMMANDS, CONFIGURE, IDLE, JOIN, LEAVE, LEG_CLOSED,
-    MEDIA_TIMEOUT, MIX, QUIT, SEND_DIGITS, SET_ECHO, SET_MASK, STOP_PLAYER, STOP_TAP, VOICE, WATCH_VOICE,
-    Leg, Shard, Tap, bus_of, leg_of, ms, position, push, tap_of,
+    ADD_BUS, ADD_LEG, ADD_PLAYER, ADD_TAP, BATCH, BUS_CLOSED, CLOSE_BUS, CLOSE_LEG, COMMANDS, CONFIGURE, HEAR, IDLE, JOIN, KEPT, LEAVE,
+    LEG_CLOSED, MEDIA_TIMEOUT, MIX, PLAY_BUS, QUIT, SEND_DIGITS, SET_ECHO, SET_MASK, STOP_BUS, STOP_PLAYER, STOP_TAP, VOICE, WATCH_VOICE,
+    Bus, Leg, Shard, Tap, bus_of, leg_of, ms, position, push, tap_of,
 )
 from tapeline.rtp.engine.system cimport clock, close_sockets, read_commands, receive_batch, unwatch, wait, wall_offset, watch, write_events
-from tapeline.rtp.engine.taps cimport add_tap, command_tap, due, forget_closed, hurry, serve_tap, stop_tap
+from tapeline.rtp.engine.taps cimport add_tap, command_tap, due, forget_closed, hurry, oldest_needed, serve_tap, stop_tap
 
 @cython.locals(ready=cython.int, i=cython.int, behind=cython.longlong)
 cdef void run(Shard* shard) noexcept nogil
@@ -25,7 +26,7 @@ cdef void read_reports(Shard* shard, Leg* leg) noexcept nogil
 cdef void tick(Shard* shard, long long when) noexcept nogil
 @cython.locals(i=cython.int, j=cython.int, tap="Tap*", told=cython.int)
 cdef void serve_taps(Shard* shard, long long when) noexcept nogil
-@cython.locals(i=cython.int)
+@cython.locals(i=cython.int, bus="Bus*", done=cython.int)
 cdef void release_buses(Shard* shard, long long when) noexcept nogil
 @cython.locals(n=cython.int, level=cython.int)
 cdef void listen_for_voice(Shard* shard, Leg* leg, long long when) noexcept nogil
@@ -35,8 +36,11 @@ cdef void look_after(Shard* shard, Leg* leg, long long when) noexcept nogil
 cdef void set_delay(Shard* shard, Leg* leg, long long lateness, int slack_ms) noexcept nogil
 @cython.locals(op=cython.int, target=cython.longlong, first=cython.longlong, leg="Leg*")
 cdef void execute(Shard* shard, int i) noexcept nogil
-@cython.locals(i=cython.int)
 cdef void close_leg(Shard* shard, Leg* leg, long long at) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void end_players(Shard* shard, Leg* leg, long long at) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void make_room(Shard* shard, Leg* leg, Bus* bus) noexcept nogil
 cdef void watch_voice(Leg* leg, int threshold, long long hangover_ms) noexcept nogil
 @cython.locals(i=cython.int, _=cython.int)
 cdef void close_all(Shard* shard) noexcept nogil

@@ -15,6 +15,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
+    from tapeline.rtp.engine.buses import close_bus, crowded, forget_past, join, leave, set_live
     from tapeline.rtp.engine.constants import (
         ADD_BUS,
         ADD_LEG,
@@ -26,16 +27,20 @@ if not cython.compiled:
         CLOSE_LEG,
         COMMANDS,
         CONFIGURE,
+        HEAR,
         IDLE,
         JOIN,
+        KEPT,
         LEAVE,
         LEG_CLOSED,
         MEDIA_TIMEOUT,
         MIX,
+        PLAY_BUS,
         QUIT,
         SEND_DIGITS,
         SET_ECHO,
         SET_MASK,
+        STOP_BUS,
         STOP_PLAYER,
         STOP_TAP,
         VOICE,
@@ -43,15 +48,11 @@ if not cython.compiled:
     )
     from tapeline.rtp.engine.inbound import close_digit, configure, receive, receive_reports
     from tapeline.rtp.engine.outbound import (
-        close_bus,
         dial,
-        join,
-        leave,
-        place_mix,
         release_players,
         send_due,
         send_report,
-        set_live,
+        speak_on_bus,
         start_player,
         stop_player,
     )
@@ -68,7 +69,7 @@ if not cython.compiled:
     )
     from tapeline.rtp.engine.samples import loudness
     from tapeline.rtp.engine.state import bus_of, leg_of, ms, position, push, tap_of
-    from tapeline.rtp.engine.taps import add_tap, command_tap, due, forget_closed, hurry, serve_tap, stop_tap
+    from tapeline.rtp.engine.taps import add_tap, command_tap, due, forget_closed, hurry, oldest_needed, serve_tap, stop_tap
 
 if TYPE_CHECKING:
     from tapeline.rtp.engine import state
@@ -155,7 +156,7 @@ def tick(shard: state.Shard, when: int) -> None:
     shard.wall_offset = wall_offset()
     if when - shard.last_tick > 150000000:
         for i in range(shard.n_taps):
-            hurry(shard, shard.taps[i], shard.now)
+            hurry(shard, shard.taps[i], shard.now, ms(KEPT))
     shard.last_tick = when
     for i in range(shard.n_legs):
         leg = shard.legs[i]
@@ -163,8 +164,7 @@ def tick(shard: state.Shard, when: int) -> None:
             read_leg(shard, leg)
             leg.next_read = when + shard.read_ns
     for i in range(shard.n_buses):
-        if shard.buses[i].tapped:
-            place_mix(shard, shard.buses[i], when)
+        speak_on_bus(shard, shard.buses[i], when)
     for i in range(shard.n_legs):
         leg = shard.legs[i]
         if leg.configured and leg.closing == 0 and (leg.sends or leg.n_players):
@@ -172,6 +172,9 @@ def tick(shard: state.Shard, when: int) -> None:
         if leg.watched:
             listen_for_voice(shard, leg, when)
     serve_taps(shard, when)
+    if when >= shard.next_prune:
+        shard.next_prune = when + 100000000
+        forget_past(shard, oldest_needed(shard, when - 100000000))
     i = shard.n_legs - 1
     while i >= 0:
         leg = shard.legs[i]
@@ -179,7 +182,7 @@ def tick(shard: state.Shard, when: int) -> None:
             leg.next_check = when + 100000000
             if not leg.closing:
                 look_after(shard, leg, when)
-            elif leg.tapped == 0:
+            elif leg.tapped == 0 and leg.heard == 0 and leg.n_stays == 0:
                 release_players(shard, leg)
                 if leg.n_players == 0 and push(shard, LEG_CLOSED, leg.id, when, 0, 0, 0):
                     shard.n_legs -= 1
@@ -209,7 +212,11 @@ def serve_taps(shard: state.Shard, when: int) -> None:
 def release_buses(shard: state.Shard, when: int) -> None:
     i = shard.n_buses - 1
     while i >= 0:
-        if shard.buses[i].closing and shard.buses[i].tapped == 0 and push(shard, BUS_CLOSED, shard.buses[i].id, when, 0, 0, 0):
+        bus = shard.buses[i]
+        if bus.closing and bus.voice.n_players:
+            release_players(shard, bus.voice)
+        done = bus.closing and bus.tapped == 0 and bus.stays == 0 and bus.n_spans == 0 and bus.voice.n_players == 0
+        if done and push(shard, BUS_CLOSED, bus.id, when, 0, 0, 0):
             shard.n_buses -= 1
             shard.buses[i] = shard.buses[shard.n_buses]
         i -= 1
@@ -291,14 +298,20 @@ def execute(shard: state.Shard, i: int) -> None:
         shard.buses[shard.n_buses] = bus_of(target)
         shard.n_buses += 1
     elif op == JOIN:
-        join(bus_of(target), leg_of(first), shard.commands[i].args[1], shard.commands[i].args[2])
+        make_room(shard, leg_of(first), bus_of(target))
+        join(bus_of(target), leg_of(first), shard.commands[i].args[1], shard.commands[i].args[2], shard.commands[i].args[3])
     elif op == LEAVE:
-        leave(leg_of(first))
+        leave(leg_of(first), shard.commands[i].args[1])
     elif op == CLOSE_BUS:
+        end_players(shard, bus_of(target).voice, first)
         close_bus(bus_of(target), first)
+    elif op == PLAY_BUS:
+        start_player(shard, bus_of(first).voice, target)
+    elif op == STOP_BUS:
+        stop_player(shard, bus_of(target).voice, first, shard.commands[i].args[1])
     elif op == ADD_TAP:
         add_tap(shard, tap_of(target), first)
-    elif op in (SET_MASK, STOP_TAP):
+    elif op in (SET_MASK, STOP_TAP, HEAR):
         command_tap(shard, i)
     elif op == QUIT:
         shard.running = 0
@@ -308,19 +321,30 @@ def close_leg(shard: state.Shard, leg: state.Leg, at: int) -> None:
     """Close the sockets; the rings stay until every tap has read them to the end."""
     if leg.rtp >= 0:
         read_leg(shard, leg)
-    if leg.joined:
-        leave(leg)
+    leave(leg, at)
+    end_players(shard, leg, at)
+    close_sockets(shard, leg)
+    leg.closing = 1
+    leg.closed_at = at
+    leg.watched = 0
+    leg.next_check = 0
+
+
+def end_players(shard: state.Shard, leg: state.Leg, at: int) -> None:
     for i in range(leg.n_players):
         if not leg.players[i].ended:
             leg.players[i].ended = 1
             leg.players[i].stopped = 1
             leg.players[i].ended_at = at
     release_players(shard, leg)
-    close_sockets(shard, leg)
-    leg.closing = 1
-    leg.closed_at = at
-    leg.watched = 0
-    leg.next_check = 0
+
+
+def make_room(shard: state.Shard, leg: state.Leg, bus: state.Bus) -> None:
+    """Before a change of who hears whom: where too many changes wait for their taps, these write before their time."""
+    if crowded(leg, bus):
+        for i in range(shard.n_taps):
+            hurry(shard, shard.taps[i], shard.now, 2 * shard.tick_ns)
+        forget_past(shard, oldest_needed(shard, shard.now - 100000000))
 
 
 def watch_voice(leg: state.Leg, threshold: int, hangover_ms: int) -> None:

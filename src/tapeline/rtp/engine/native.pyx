@@ -15,8 +15,8 @@ from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_
 from tapeline.rtp.engine cimport loop
 from tapeline.rtp.engine.inbound cimport receive, receive_reports
 from tapeline.rtp.engine.structs cimport (
-    BATCH, BLOCK, CHANNELS, EVENTS, FRAME, MIX, PACKET, RING, SEEN, SOURCES,
-    Bus, Event, Header, Leg, Player, Report, Shard, Tap, bus_of, leg_of, player_of, tap_of,
+    BATCH, BLOCK, EVENTS, FRAME, MIX, PACKET, RING, SEEN,
+    Bus, Event, Header, Leg, Player, Report, Shard, Source, Span, Tap, bus_of, forever, leg_of, player_of, ring_mask, tap_of,
 )
 from tapeline.rtp.engine.system cimport CONTROL, Net, open_epoll, sockaddr_in6, write_events
 from tapeline.rtp.engine cimport wire
@@ -105,6 +105,10 @@ def new_shard(int commands_fd, int events_fd, long long tick_ns, long long read_
     shard.report = <Report*>allocate(sizeof(Report))
     shard.packet = <unsigned char*>allocate(4 * PACKET)
     shard.acc = <int*>allocate(BLOCK * sizeof(int))
+    shard.heard = <int*>allocate(BLOCK * sizeof(int))
+    shard.part = <int*>allocate(BLOCK * sizeof(int))
+    shard.own = <int*>allocate(FRAME * sizeof(int))
+    shard.ear = <int*>allocate(BLOCK * sizeof(int))
     shard.frame = <short*>allocate(FRAME * sizeof(short))
     shard.frames = <short*>allocate(2 * BLOCK * sizeof(short))
     shard.events = <Event*>allocate(EVENTS * sizeof(Event))
@@ -154,14 +158,19 @@ def new_player(long long number, const short[::1] pcm, bint loop_):
 
 
 def new_bus(long long number, int rate, int capacity):
-    """A bus of at most `capacity` legs."""
+    """A bus of at most `capacity` legs, whose players speak at `rate`."""
     cdef Bus* bus = <Bus*>allocate(sizeof(Bus))
     bus.id = number
-    bus.ring_rate = rate
     bus.max_members = capacity
     bus.members = <Leg**>allocate(capacity * sizeof(void*))
-    bus.mask = RING // 2 - 1 if rate <= 8000 else RING - 1
-    bus.ring = <short*>allocate((bus.mask + 1) * sizeof(short))
+    bus.max_spans = 2 * capacity + 64
+    bus.spans = <Span*>allocate(bus.max_spans * sizeof(Span))
+    bus.voice = <Leg*>allocate(sizeof(Leg))
+    bus.voice.id = number
+    bus.voice.rate = rate
+    bus.voice.rate_ms = rate // 1000
+    bus.voice.mask = ring_mask(rate)
+    bus.voice.out_ring = <short*>allocate((bus.voice.mask + 1) * sizeof(short))
     bus.acc = <int*>allocate(FRAME * sizeof(int))
     return keep(bus, "bus")
 
@@ -176,10 +185,12 @@ def new_tap(long long number, int fd, int rate, int channels, sources, long long
     tap.n_channels = channels
     tap.base = base
     tap.reports = reports
-    tap.n_sources = len(sources)
+    tap.n_sources = tap.max_sources = len(sources)
+    tap.sources = <Source*>allocate(tap.max_sources * sizeof(Source))
     for i, (kind, channel, handle) in enumerate(sources):
         tap.sources[i].kind = kind
         tap.sources[i].channel = channel
+        tap.sources[i].until = forever()
         if kind == MIX:
             tap.sources[i].bus = bus_of(handle)
         else:
@@ -197,8 +208,12 @@ def free(long long handle):
     else:
         if kind == "bus":
             release(bus_of(handle).members)
-            release(bus_of(handle).ring)
+            release(bus_of(handle).spans)
+            release(bus_of(handle).voice.out_ring)
+            release(bus_of(handle).voice)
             release(bus_of(handle).acc)
+        elif kind == "tap":
+            release(tap_of(handle).sources)
         release(<void*><size_t>handle)
 
 
@@ -214,6 +229,10 @@ cdef void free_shard(Shard* shard):
     release(shard.report)
     release(shard.packet)
     release(shard.acc)
+    release(shard.heard)
+    release(shard.part)
+    release(shard.own)
+    release(shard.ear)
     release(shard.frame)
     release(shard.frames)
     release(shard.events)

@@ -1,6 +1,7 @@
 cimport cython
+from tapeline.rtp.engine.buses cimport hear_live
 from tapeline.rtp.engine.samples cimport add, clear, compress, fill, gather, pack, saturate, store, zero
-from tapeline.rtp.engine.structs cimport DIGITS, L16, PLAYER_ENDED, Bus, Leg, Player, Report, Shard, ms, ntp_seconds, player_of, position, push, whole
+from tapeline.rtp.engine.structs cimport DIGITS, FRAME, L16, PLAYER_ENDED, Bus, Leg, Player, Report, Shard, ms, ntp_seconds, player_of, position, push, whole
 from tapeline.rtp.engine.system cimport send_packet
 from tapeline.rtp.engine.wire cimport build, build_reports
 
@@ -10,12 +11,11 @@ cdef void send_due(Shard* shard, Leg* leg, long long now) noexcept nogil
 cdef void send_frame(Shard* shard, Leg* leg, long long when) noexcept nogil
 cdef void transmit(Shard* shard, Leg* leg, int n, long long when) noexcept nogil
 cdef void encode(Shard* shard, Leg* leg, int n, int sounding) noexcept nogil
-@cython.locals(sounding=cython.int, pos=cython.longlong, bus="Bus*")
-cdef int mix_frame(Shard* shard, Leg* leg, long long when, int n) noexcept nogil
-@cython.locals(i=cython.int, leg="Leg*", delay=cython.longlong)
-cdef void total(Shard* shard, Bus* bus, long long when, long long pos, int n, int rate) noexcept nogil
-@cython.locals(i=cython.int)
-cdef void add_mix(int* acc, const int* other, int n) noexcept nogil
+@cython.locals(sounding=cython.int)
+cdef int mix_frame(Shard* shard, Leg* leg, long long when, int n, int is_heard) noexcept nogil
+cdef int mix_own(Shard* shard, Leg* leg, long long when, int n) noexcept nogil
+@cython.locals(voice="Leg*", n=cython.int, pos=cython.longlong, part=cython.int)
+cdef void speak_on_bus(Shard* shard, Bus* bus, long long when) noexcept nogil
 @cython.locals(i=cython.int, player="Player*", done=cython.int, part=cython.longlong)
 cdef void play(Shard* shard, Leg* leg, long long when, int n) noexcept nogil
 @cython.locals(kept=cython.int, i=cython.int, player="Player*")
@@ -32,10 +32,3 @@ cdef void start_player(Shard* shard, Leg* leg, long long handle) noexcept nogil
 cdef void stop_player(Shard* shard, Leg* leg, long long number, long long at) noexcept nogil
 @cython.locals(k=cython.int)
 cdef void dial(Shard* shard, Leg* leg, int i) noexcept nogil
-cdef void join(Bus* bus, Leg* leg, int hear, int speak) noexcept nogil
-@cython.locals(bus="Bus*", i=cython.int)
-cdef void leave(Leg* leg) noexcept nogil
-cdef void close_bus(Bus* bus, long long at) noexcept nogil
-cdef void set_live(Leg* leg) noexcept nogil
-@cython.locals(n=cython.int, pos=cython.longlong)
-cdef void place_mix(Shard* shard, Bus* bus, long long when) noexcept nogil

@@ -1,8 +1,8 @@
-"""What leaves a leg: players, echo, the bus's other members, silence, digits and reports, mixed and sent as RTP at exact pace.
+"""What leaves a leg: players, echo, what it hears of its bus, silence, digits and reports, mixed and sent as RTP at exact pace.
 
 Place in the chain: on the tick, after the sockets were read. One verb, `send_due`; calls for one leg must not overlap. Memory: the
-shard's scratch buffers. Sequence numbers and timestamps go on without a break whatever is sent. What is sent is also placed in the
-leg's `out` ring, at the time it is sent, when a tap asks for it. Knows nothing of how prompts come to be.
+shard's scratch buffers. Sequence numbers and timestamps go on without a break whatever is sent. What is the leg's own in it (players,
+echo) is also placed in the leg's `out` ring, at the time it is sent, when a tap asks for it. Knows nothing of how prompts come to be.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.constants import DIGITS, L16, PLAYER_ENDED
+    from tapeline.rtp.engine.buses import hear_live
+    from tapeline.rtp.engine.constants import DIGITS, FRAME, L16, PLAYER_ENDED
     from tapeline.rtp.engine.portable import send_packet
     from tapeline.rtp.engine.samples import add, clear, compress, fill, gather, pack, saturate, store, zero
     from tapeline.rtp.engine.state import ms, ntp_seconds, player_of, position, push, whole
@@ -39,10 +40,8 @@ def send_due(shard: state.Shard, leg: state.Leg, now: int) -> None:
 
 def send_frame(shard: state.Shard, leg: state.Leg, when: int) -> None:
     n = leg.ptime * leg.rate_ms
-    sounding = mix_frame(shard, leg, when, n)
     dialling = leg.digits and when >= leg.dial_at
-    if leg.out_tapped:
-        place_sent(shard, leg, position(when, leg.rate), n, sounding and not dialling and leg.sends)
+    sounding = mix_frame(shard, leg, when, n, leg.sends and not dialling)
     if leg.sends and leg.to_port:
         if dialling:
             send_digit(shard, leg, when, n)
@@ -75,55 +74,52 @@ def encode(shard: state.Shard, leg: state.Leg, n: int, sounding: int) -> None:
         compress(leg.compress, shard.frame, n, shard.packet, 12)
 
 
-def mix_frame(shard: state.Shard, leg: state.Leg, when: int, n: int) -> int:
+def mix_frame(shard: state.Shard, leg: state.Leg, when: int, n: int, is_heard: int) -> int:
     """Mix what the leg shall hear from `when` on into the shard's frame; 0 when it is nothing."""
-    if not leg.echo and not leg.joined and leg.n_players == 0:
-        return 0
-    sounding = 0
-    zero(shard.acc, n)
-    pos = position(when, leg.rate)
-    if leg.joined and leg.hear:
-        bus = leg.bus
-        total(shard, bus, when, pos, n, leg.rate)
-        add_mix(shard.acc, bus.acc, n)
-        if leg.speak:
-            gather(shard.acc, leg.ring, leg.mask, leg.horizon, leg.rate, leg.rate, pos - leg.delay, n, -leg.speak)
-        if leg.hear != 4096:
-            saturate(shard.acc, n, shard.frame, 0, 1)
+    sounding = mix_own(shard, leg, when, n)
+    if leg.out_tapped:
+        place_sent(shard, leg, position(when, leg.rate), n, sounding and is_heard)
+    if leg.n_stays:
+        if not sounding:
             zero(shard.acc, n)
-            add(shard.acc, 0, shard.frame, 0, n, leg.hear)
-        sounding = 1
-    if leg.echo:
-        gather(shard.acc, leg.ring, leg.mask, leg.horizon, leg.rate, leg.rate, pos - leg.delay, n, 4096)
-        sounding = 1
-    if leg.n_players:
-        play(shard, leg, when, n)
-        sounding = 1
-    saturate(shard.acc, n, shard.frame, 0, 1)
+        if hear_live(shard, leg, when, n):
+            sounding = 1
+    if sounding:
+        saturate(shard.acc, n, shard.frame, 0, 1)
     return sounding
 
 
-def total(shard: state.Shard, bus: state.Bus, when: int, pos: int, n: int, rate: int) -> None:
-    """The sum of all members of a bus, at the time, length and rate that a leg needs; the next leg of the same kind finds it done."""
-    if bus.when == when and bus.n == n and bus.rate == rate:
+def mix_own(shard: state.Shard, leg: state.Leg, when: int, n: int) -> int:
+    """Mix what sounds for this leg alone; 0 when nothing does."""
+    if not leg.echo and leg.n_players == 0:
+        return 0
+    zero(shard.acc, n)
+    if leg.echo:
+        gather(shard.acc, leg.ring, leg.mask, leg.horizon, leg.rate, leg.rate, position(when, leg.rate) - leg.delay, n, 4096)
+    if leg.n_players:
+        play(shard, leg, when, n)
+    return 1
+
+
+def speak_on_bus(shard: state.Shard, bus: state.Bus, when: int) -> None:
+    """Let the bus's players say what is due from `when` on for one tick, and what was missed before."""
+    voice = bus.voice
+    if voice.n_players == 0:
         return
-    bus.when = when
-    bus.n = n
-    bus.rate = rate
-    zero(bus.acc, n)
-    for i in range(bus.n_members):
-        leg = bus.members[i]
-        if leg.speak and leg.receives:
-            delay = leg.delay * rate // leg.rate if leg.rate != rate else leg.delay
-            gather(bus.acc, leg.ring, leg.mask, leg.horizon, leg.rate, rate, pos - delay, n, leg.speak)
-
-
-def add_mix(acc: state.Mix, other: state.Mix, n: int) -> None:
-    if cython.compiled:
-        for i in range(n):
-            acc[i] += other[i]
-    else:
-        acc[:n] += other[:n]
+    n = shard.tick_ns // 1000000 * voice.rate_ms
+    pos = position(when, voice.rate)
+    if voice.out_horizon < pos and pos - voice.out_horizon < 200 * voice.rate_ms:
+        when -= ms(pos - voice.out_horizon) // voice.rate_ms
+        n += pos - voice.out_horizon
+        pos = voice.out_horizon
+    while n > 0 and voice.n_players:
+        part = n if n < FRAME else FRAME
+        zero(shard.acc, part)
+        play(shard, voice, when, part)
+        place_sent(shard, voice, pos, part, 1)
+        when += ms(part) // voice.rate_ms
+        pos += part
+        n -= part
 
 
 def play(shard: state.Shard, leg: state.Leg, when: int, n: int) -> None:
@@ -159,10 +155,11 @@ def release_players(shard: state.Shard, leg: state.Leg) -> None:
 
 
 def place_sent(shard: state.Shard, leg: state.Leg, pos: int, n: int, sounding: int) -> None:
-    """Keep what was sent, for the recorder."""
+    """Keep what is mixed for this leg alone."""
     if pos > leg.out_horizon:
         clear(leg.out_ring, leg.mask, leg.out_horizon, pos - leg.out_horizon)
     if sounding:
+        saturate(shard.acc, n, shard.frame, 0, 1)
         store(shard.frame, n, leg.out_ring, leg.mask, pos)
     else:
         clear(leg.out_ring, leg.mask, pos, n)
@@ -264,57 +261,3 @@ def dial(shard: state.Shard, leg: state.Leg, i: int) -> None:
         if leg.digits < DIGITS:
             leg.dial[(leg.dial_head + leg.digits) & (DIGITS - 1)] = shard.commands[i].blob[k]
             leg.digits += 1
-
-
-def join(bus: state.Bus, leg: state.Leg, hear: int, speak: int) -> None:
-    """Enter a bus, or change the gains of a member."""
-    if leg.joined and leg.bus.id != bus.id:
-        leave(leg)
-    if not leg.joined:
-        if bus.n_members == bus.max_members:
-            return
-        bus.members[bus.n_members] = leg
-        bus.n_members += 1
-        leg.joined = 1
-        leg.bus = bus
-    leg.hear = hear
-    leg.speak = speak
-    bus.when = -1
-    set_live(leg)
-
-
-def leave(leg: state.Leg) -> None:
-    if not leg.joined:
-        return
-    bus = leg.bus
-    for i in range(bus.n_members):
-        if bus.members[i].id == leg.id:
-            bus.n_members -= 1
-            bus.members[i] = bus.members[bus.n_members]
-            break
-    bus.when = -1
-    leg.joined = 0
-    set_live(leg)
-
-
-def close_bus(bus: state.Bus, at: int) -> None:
-    while bus.n_members:
-        leave(bus.members[0])
-    bus.closing = 1
-    bus.closed_at = at
-
-
-def set_live(leg: state.Leg) -> None:
-    leg.live = leg.echo or leg.joined or leg.watched
-
-
-def place_mix(shard: state.Shard, bus: state.Bus, when: int) -> None:
-    """Keep the sum of a bus, for the recorder."""
-    n = shard.tick_ns // 1000000 * (bus.ring_rate // 1000)
-    pos = position(when, bus.ring_rate)
-    total(shard, bus, when, pos, n, bus.ring_rate)
-    saturate(bus.acc, n, shard.frame, 0, 1)
-    if pos > bus.horizon:
-        clear(bus.ring, bus.mask, bus.horizon, pos - bus.horizon)
-    store(shard.frame, n, bus.ring, bus.mask, pos)
-    bus.horizon = pos + n

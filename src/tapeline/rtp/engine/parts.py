@@ -90,17 +90,29 @@ class Part:
 
 
 class Player(Part):
-    """A prompt on its way into a leg; ends with one PlayerEnded."""
+    """A prompt on its way into a leg or bus; ends with one PlayerEnded."""
 
-    def __init__(self, number: int, leg: Leg, pcm: NDArray[np.int16], loop: bool) -> None:
-        super().__init__(number, leg.shard, leg.clock)
-        self.leg = leg
+    def __init__(self, number: int, of: Leg | Bus, pcm: NDArray[np.int16], loop: bool) -> None:
+        super().__init__(number, of.shard, of.clock)
+        self.of = of
         self.handle = self.shard.keep(native.new_player(number, pcm, loop), pcm)
 
     def stop(self) -> None:
         """End now; nothing happens when it has ended."""
-        if not self.closed and not self.leg.closed:
-            self.shard.command(c.STOP_PLAYER, self.leg.handle, self.id, self.clock())
+        if not self.closed and not self.of.closed:
+            op = c.STOP_PLAYER if isinstance(self.of, Leg) else c.STOP_BUS
+            self.shard.command(op, self.of.handle, self.id, self.clock())
+
+
+def _play(of: Leg | Bus, number: int, pcm: NDArray[np.int16], loop: bool) -> Player:
+    if of.closed:
+        raise Closed(f"{of!r} is closed")
+    if len(of.players) >= c.PLAYERS:
+        raise TooManyPlayers(f"{c.PLAYERS} prompts are playing on {of!r} already")
+    player = Player(number, of, np.ascontiguousarray(pcm, np.int16).reshape(-1), loop)
+    of.players[player.id] = player
+    of.shard.command(c.ADD_PLAYER if isinstance(of, Leg) else c.PLAY_BUS, player.handle, of.handle)
+    return player
 
 
 class Leg(Part):
@@ -162,14 +174,7 @@ class Leg(Part):
 
     def play(self, pcm: NDArray[np.int16], *, loop: bool = False) -> Player:
         """Send `pcm`, int16[n] at `rate`, mixed with whatever else is sent. Raises TooManyPlayers, Closed."""
-        if self.closed:
-            raise Closed(f"leg {self.id} is closed")
-        if len(self.players) >= c.PLAYERS:
-            raise TooManyPlayers(f"{c.PLAYERS} prompts are playing on leg {self.id} already")
-        player = Player(self._numbers(), self, np.ascontiguousarray(pcm, np.int16).reshape(-1), loop)
-        self.players[player.id] = player
-        self.shard.command(c.ADD_PLAYER, player.handle, self.handle)
-        return player
+        return _play(self, self._numbers(), pcm, loop)
 
     def echo(self, on: bool) -> None:
         """Send back what is heard, or no longer."""
@@ -227,10 +232,13 @@ def _tones(digits: str, duration_ms: int, gap_ms: int, rate: int) -> NDArray[np.
 
 
 class Bus(Part):
-    """Legs that hear each other: each the sum of the others."""
+    """Legs that hear each other: each the sum of the others, and what is played to all. Who joins, leaves or gets another gain does so
+    within 5 ms."""
 
-    def __init__(self, number: int, shard: Shard, clock: Callable[[], int], rate: int, capacity: int) -> None:
+    def __init__(self, number: int, shard: Shard, clock: Callable[[], int], numbers: Callable[[], int], rate: int, capacity: int) -> None:
         super().__init__(number, shard, clock)
+        self._numbers = numbers
+        self.players: dict[int, Player] = {}
         self.rate = rate
         self.capacity = capacity
         self.members: set[Leg] = set()
@@ -248,7 +256,7 @@ class Bus(Part):
             return
         if leg not in self.members and len(self.members) >= self.capacity:
             raise BusFull(f"{self!r} has {len(self.members)} members already")
-        self._command(c.JOIN, leg.handle, *gains)
+        self._command(c.JOIN, leg.handle, *gains, self.clock())
         if leg.bus and leg.bus is not self:
             leg.bus.forget(leg)
         leg.bus = self
@@ -260,8 +268,15 @@ class Bus(Part):
     def remove(self, leg: Leg) -> None:
         """Let `leg` take part no longer; nothing happens when it does not."""
         if leg in self.members:
-            self._command(c.LEAVE, leg.handle)
+            self._command(c.LEAVE, leg.handle, self.clock())
             self.forget(leg)
+
+    def play(self, pcm: NDArray[np.int16], *, loop: bool = False) -> Player:
+        """Let all members hear `pcm`, int16[n] at the bus's rate; it is part of `mix` and of each member's `out`.
+
+        Raises TooManyPlayers, Closed.
+        """
+        return _play(self, self._numbers(), pcm, loop)
 
     def forget(self, leg: Leg) -> None:
         """Count `leg` among the members no longer."""
@@ -269,7 +284,7 @@ class Bus(Part):
         leg.bus = None
 
     def close(self) -> None:
-        """All members leave."""
+        """All members leave, and what is played ends."""
         if not self.closed:
             self._command(c.CLOSE_BUS, self.clock())
             self.closed = True
@@ -285,10 +300,15 @@ def _gain(value: float) -> int:
 
 @dataclass(frozen=True)
 class Source:
-    """What a tap hears: what a leg says (`in`), what is sent to it (`out`), or the sum of a bus (`mix`)."""
+    """What a tap hears, on the media clock, whatever the live path's delay: what a leg says (`in`); what it hears (`out`: its own prompts
+    and echo as they were sent, and the others of its bus as they said it); or the sum of a bus (`mix`: members with their `speak` gains,
+    and what is played to all)."""
 
     kind: Literal["in", "out", "mix"]
     of: Leg | Bus
+
+
+_KINDS = {"in": c.IN, "out": c.OUT, "mix": c.MIX}
 
 
 class Tap(Part):
@@ -299,12 +319,29 @@ class Tap(Part):
         super().__init__(number, shard, clock)
         self.rate = rate
         self.channels = len(channels)
-        kinds = {"in": c.IN, "out": c.OUT, "mix": c.MIX}
-        sources = [(kinds[source.kind], channel, source.of.handle) for channel, heard in enumerate(channels) for source in heard]
+        self.heard = [tuple(heard) for heard in channels]
+        sources = [(_KINDS[source.kind], channel, source.of.handle) for channel, heard in enumerate(channels) for source in heard]
         self.handle = shard.keep(native.new_tap(number, fd, rate, self.channels, sources, os.fstat(fd).st_size, True))
         self.last_frames = 0
         self.started_at = clock()
         shard.command(c.ADD_TAP, self.handle, self.started_at)
+
+    def hear(self, channel: int, sources: Sequence[Source]) -> None:
+        """From now on this channel hears these sources, and no others; a source that it hears already goes on without a break. None:
+        silence. What is closed is silent. Raises InvalidInput."""
+        if not 0 <= channel < self.channels:
+            raise InvalidInput(f"{self!r} has no channel {channel}")
+        if sum(len(heard) for heard in self.heard) - len(self.heard[channel]) + len(sources) > c.SOURCES // 2:
+            raise InvalidInput(f"a tap hears at most {c.SOURCES // 2} sources")
+        if self.closed:
+            return
+        at = self.clock()
+        named = [source for source in sources if not source.of.closed]
+        self.shard.command(c.HEAR, self.id, channel, at, size=1)
+        for source in named:
+            self.shard.command(c.HEAR, self.id, channel, at, _KINDS[source.kind], source.of.handle, size=2)
+        self.shard.command(c.HEAR, self.id, channel, at, size=3)
+        self.heard[channel] = tuple(named)
 
     @property
     def frames(self) -> int:

@@ -68,7 +68,8 @@ def new_shard(commands_fd: int, events_fd: int, tick_ns: int, read_ns: int, capa
     shard.ready, shard.ready_kind = _blank(c.READY), _blank(c.READY)
     shard.header, shard.report = state.Header(), state.Report()
     shard.packet = bytearray(c.PACKET * 4)
-    shard.acc = np.zeros(c.BLOCK, np.int32)
+    shard.acc, shard.heard, shard.part, shard.ear = (np.zeros(c.BLOCK, np.int32) for _ in range(4))
+    shard.own = np.zeros(c.FRAME, np.int32)
     shard.frame = np.zeros(c.FRAME, np.int16)
     shard.frames = np.zeros(c.BLOCK * 2, np.int16)
     shard.hull = [0] * c.POINTS
@@ -93,6 +94,7 @@ def new_leg(number: int, rtp: int, rtcp: int, family: int, ssrc: int, sequence: 
     leg.point_time = [0.0] * c.POINTS
     leg.point_offset = [0.0] * c.POINTS
     leg.players = _blank(c.PLAYERS)
+    leg.stays = [state.Stay() for _ in range(c.STAYS)]
     leg.dial = [0] * c.DIGITS
     leg.ring = np.zeros(c.RING, np.int16)
     leg.out_ring = np.zeros(c.RING, np.int16)
@@ -109,10 +111,13 @@ def new_player(number: int, pcm: NDArray[np.int16], loop_: bool) -> int:
 
 def new_bus(number: int, rate: int, capacity: int) -> int:
     bus = state.Bus()
-    bus.id, bus.ring_rate, bus.max_members = number, rate, capacity
+    bus.id, bus.max_members, bus.max_spans = number, capacity, 2 * capacity + 64
     bus.members = _blank(capacity)
-    bus.mask = c.RING // 2 - 1 if rate <= 8000 else c.RING - 1
-    bus.ring = np.zeros(bus.mask + 1, np.int16)
+    bus.spans = [state.Span() for _ in range(bus.max_spans)]
+    bus.voice = voice = state.Leg()
+    voice.id, voice.rate, voice.rate_ms, voice.mask = number, rate, rate // 1000, state.ring_mask(rate)
+    voice.players = _blank(c.PLAYERS)
+    voice.out_ring = np.zeros(voice.mask + 1, np.int16)
     bus.acc = np.zeros(c.FRAME, np.int32)
     return state.keep(bus)
 
@@ -121,14 +126,14 @@ def new_tap(number: int, fd: int, rate: int, channels: int, sources: Sequence[tu
     """`sources` are (kind, channel, handle of leg or bus)."""
     tap = state.Tap()
     tap.id, tap.fd, tap.rate, tap.n_channels, tap.base, tap.reports = number, fd, rate, channels, base, int(reports)
-    tap.sources = [state.Source() for _ in range(c.SOURCES)]
-    for source, (kind, channel, handle) in zip(tap.sources, sources, strict=False):
-        source.kind, source.channel = kind, channel
+    tap.sources = [state.Source() for _ in sources]
+    for source, (kind, channel, handle) in zip(tap.sources, sources, strict=True):
+        source.kind, source.channel, source.until = kind, channel, state.forever()
         if kind == c.MIX:
             source.bus = state.bus_of(handle)
         else:
             source.leg = state.leg_of(handle)
-    tap.n_sources = len(sources)
+    tap.n_sources = tap.max_sources = len(sources)
     tap.changes = [state.Change() for _ in range(c.CHANGES)]
     tap.peaks = [0] * c.CHANNELS
     return state.keep(tap)

@@ -14,7 +14,7 @@ import time
 from functools import lru_cache
 
 from tapeline.rtp.engine import state
-from tapeline.rtp.engine.constants import BATCH, COMMANDS, EVENTS, PACKET, READY
+from tapeline.rtp.engine.constants import BATCH, COMMANDS, EVENTS, PACKET, READY, SOURCES
 
 COMMAND = struct.Struct("<iiq16q112s")
 EVENT = struct.Struct("<iiqq3q32H2q")
@@ -195,6 +195,16 @@ def cut_file(tap: state.Tap, size: int) -> None:
         os.ftruncate(tap.fd, size)
     except OSError:  # a device has no length; the frames are counted all the same
         return
+
+
+def grow_sources(tap: state.Tap) -> int:
+    """Make room for more sources of a tap; 0 when it has as many as a tap may have."""
+    size = tap.max_sources * 2 + 8
+    if size > SOURCES:
+        return 0
+    tap.sources += [state.Source() for _ in range(size - tap.max_sources)]
+    tap.max_sources = size
+    return 1
 
 
 def close_file(tap: state.Tap) -> None:

@@ -12,6 +12,10 @@ cdef void move(short* ring, int mask, long long pos, long long n, long long delt
 cdef void zero(int* acc, int n) noexcept nogil
 @cython.locals(i=cython.int)
 cdef void add(int* acc, int at, const short* pcm, long long offset, int n, int gain) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void add_mix(int* acc, const int* other, int n, int sign) noexcept nogil
+@cython.locals(i=cython.int, up=cython.int, down=cython.int, level=cython.int, v=cython.longlong)
+cdef void shape(int* acc, int n, long long begin, long long end, int ramp, int gain) noexcept nogil
 @cython.locals(v=cython.int)
 cdef int pick(const short* ring, int mask, long long horizon, long long pos) noexcept nogil
 @cython.locals(first=cython.longlong, last=cython.longlong, place=cython.int, count=cython.int, at=cython.int, left=cython.int)

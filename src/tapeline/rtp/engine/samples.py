@@ -102,6 +102,34 @@ def add(acc: state.Mix, at: int, pcm: state.Samples, offset: int, n: int, gain: 
         acc[at : at + n] += part if gain == 4096 else (part * gain) >> 12
 
 
+def add_mix(acc: state.Mix, other: state.Mix, n: int, sign: int) -> None:
+    """Add one mix to another, or take it away (`sign` -1)."""
+    if cython.compiled:
+        for i in range(n):
+            acc[i] += sign * other[i]
+    else:
+        acc[:n] += sign * other[:n]
+
+
+def shape(acc: state.Mix, n: int, begin: int, end: int, ramp: int, gain: int) -> None:
+    """Give a mix a gain (4096 is 1) from its sample `begin` to `end`, in at `begin` and out at `end` by a ramp of `ramp` samples."""
+    if cython.compiled:
+        for i in range(n):
+            up = ramp if i - begin > ramp else (i - begin if i > begin else 0)
+            down = ramp if end > i else (end + ramp - i if end + ramp > i else 0)
+            level = gain
+            if up < ramp or down < ramp:
+                level = ((((up * 4096 // ramp) * (down * 4096 // ramp)) >> 12) * gain) >> 12
+            v = acc[i]
+            acc[i] = (v * level) >> 12
+    else:
+        places = np.arange(n)
+        rise = np.clip(places - begin, 0, ramp)
+        fall = np.clip(end + ramp - places, 0, ramp)
+        levels = ((((rise * 4096 // ramp) * (fall * 4096 // ramp)) >> 12) * gain) >> 12
+        acc[:n] = (acc[:n].astype(np.int64) * np.where((rise < ramp) | (fall < ramp), levels, gain)) >> 12
+
+
 def pick(ring: state.Samples, mask: int, horizon: int, pos: int) -> int:
     """One sample of a ring, silence where it holds nothing."""
     if pos >= horizon or pos < horizon - mask - 1:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tapeline.rtp.engine.constants import EVENTS, TAP_PROGRESS, VOICE
+from tapeline.rtp.engine.constants import EVENTS, RING, TAP_PROGRESS, VOICE
 
 Samples = NDArray[np.int16]
 Mix = NDArray[np.int32]
@@ -119,6 +119,16 @@ class Counters(Struct):
     remote_lost: int
     remote_jitter: int
     round_trip: int
+    __slots__ = tuple(__annotations__)
+
+
+class Stay(Struct):
+    """A stretch of time in which a leg heard a bus with one gain."""
+
+    bus: Bus
+    gain: int
+    since: int
+    until: int
     __slots__ = tuple(__annotations__)
 
 
@@ -228,6 +238,9 @@ class Leg(Struct):
     bus: Bus
     hear: int
     speak: int
+    heard: int
+    n_stays: int
+    stays: list[Stay]
     players: list[Player]
     n_players: int
     # sending
@@ -266,6 +279,16 @@ class Leg(Struct):
     __slots__ = tuple(__annotations__)
 
 
+class Span(Struct):
+    """A stretch of time in which a member of a bus was heard with one gain."""
+
+    leg: Leg
+    gain: int
+    since: int
+    until: int
+    __slots__ = tuple(__annotations__)
+
+
 class Bus(Struct):
     """Legs that hear each other."""
 
@@ -276,10 +299,11 @@ class Bus(Struct):
     closing: int
     closed_at: int
     tapped: int
-    ring_rate: int
-    ring: Samples
-    mask: int
-    horizon: int
+    stays: int
+    n_spans: int
+    max_spans: int
+    spans: list[Span]
+    voice: Leg
     acc: Mix
     when: int
     n: int
@@ -294,6 +318,9 @@ class Source(Struct):
     channel: int
     leg: Leg
     bus: Bus
+    since: int
+    until: int
+    named: int
     __slots__ = tuple(__annotations__)
 
 
@@ -313,6 +340,7 @@ class Tap(Struct):
     rate: int
     n_channels: int
     n_sources: int
+    max_sources: int
     sources: list[Source]
     reports: int
     base: int
@@ -366,6 +394,7 @@ class Shard(Struct):
     now: int
     tick_ns: int
     next_tick: int
+    next_prune: int
     last_tick: int
     read_ns: int
     wall_offset: int
@@ -399,6 +428,10 @@ class Shard(Struct):
     report: Report
     packet: bytearray
     acc: Mix
+    heard: Mix
+    part: Mix
+    own: Mix
+    ear: Mix
     frame: Samples
     frames: Samples
     hull: list[int]
@@ -455,6 +488,19 @@ def whole(value: float) -> int:
 def ms(value: int) -> int:
     """Milliseconds in ns."""
     return value * 1000000
+
+
+def forever() -> int:
+    """A time that does not come."""
+    return 1 << 62
+
+
+def ring_mask(rate: int) -> int:
+    """The mask of a ring of two seconds and a little more at `rate`."""
+    size = RING // 8
+    while size < RING and size < rate * 2:
+        size *= 2
+    return size - 1
 
 
 def signed32(value: int) -> int:

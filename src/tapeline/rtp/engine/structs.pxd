@@ -9,19 +9,21 @@ cdef enum:
     SEEN = 256
     POINTS = 48
     PLAYERS = 8
-    SOURCES = 64
+    SOURCES = 1024
+    STAYS = 8
     CHANNELS = 32
     CHANGES = 32
     EVENTS = 4096
     COMMANDS = 64
     DIGITS = 64
     READY = 256
-    RING = 32768
+    RING = 131072
     FRAME = 2880
     BLOCK = 32768
     LAG = 900
     WRITE = 500
     KEPT = 1700
+    RAMP = 5
     LINGER = 200
     IDLE = 1000
     AHEAD = 200
@@ -36,6 +38,9 @@ cdef enum:
     IN = 0
     OUT = 1
     MIX = 2
+    ALL = 0
+    OTHERS = 1
+    OWN = 2
     PLAIN = 0
     SILENCE = 1
     TONE = 2
@@ -56,6 +61,9 @@ cdef enum:
     SET_MASK = 14
     STOP_TAP = 15
     QUIT = 16
+    PLAY_BUS = 17
+    STOP_BUS = 18
+    HEAR = 19
     DIGIT = 1
     MEDIA_STARTED = 2
     MEDIA_TIMEOUT = 3
@@ -141,6 +149,12 @@ cdef struct Counters:
     long long remote_lost
     long long remote_jitter
     long long round_trip
+
+cdef struct Stay:
+    Bus* bus
+    int gain
+    long long since
+    long long until
 
 cdef struct Leg:
     long long id
@@ -246,6 +260,9 @@ cdef struct Leg:
     Bus* bus
     int hear
     int speak
+    int heard
+    int n_stays
+    Stay stays[STAYS]
     Player* players[PLAYERS]
     int n_players
     # sending
@@ -282,6 +299,12 @@ cdef struct Leg:
     long long sender_report
     long long sender_report_at
 
+cdef struct Span:
+    Leg* leg
+    int gain
+    long long since
+    long long until
+
 cdef struct Bus:
     long long id
     Leg** members
@@ -290,10 +313,11 @@ cdef struct Bus:
     int closing
     long long closed_at
     int tapped
-    int ring_rate
-    short* ring
-    int mask
-    long long horizon
+    int stays
+    int n_spans
+    int max_spans
+    Span* spans
+    Leg* voice
     int* acc
     long long when
     int n
@@ -304,6 +328,9 @@ cdef struct Source:
     int channel
     Leg* leg
     Bus* bus
+    long long since
+    long long until
+    int named
 
 cdef struct Change:
     long long pos
@@ -315,7 +342,8 @@ cdef struct Tap:
     int rate
     int n_channels
     int n_sources
-    Source sources[SOURCES]
+    int max_sources
+    Source* sources
     int reports
     long long base
     long long started_at
@@ -356,6 +384,7 @@ cdef struct Shard:
     long long now
     long long tick_ns
     long long next_tick
+    long long next_prune
     long long last_tick
     long long read_ns
     long long wall_offset
@@ -389,6 +418,10 @@ cdef struct Shard:
     Report* report
     unsigned char* packet
     int* acc
+    int* heard
+    int* part
+    int* own
+    int* ear
     short* frame
     short* frames
     int hull[POINTS]
@@ -422,6 +455,15 @@ cdef inline long long whole(double value) noexcept nogil:
 
 cdef inline long long ms(long long value) noexcept nogil:
     return value * 1000000
+
+cdef inline long long forever() noexcept nogil:
+    return <long long>1 << 62
+
+cdef inline int ring_mask(int rate) noexcept nogil:
+    cdef int size = RING // 8
+    while size < RING and size < rate * 2:
+        size *= 2
+    return size - 1
 
 cdef inline long long signed32(long long value) noexcept nogil:
     return <int>value

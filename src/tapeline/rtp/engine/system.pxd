@@ -3,11 +3,12 @@
 
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memmove, memset
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.unistd cimport close, ftruncate, read, write
 
-from tapeline.rtp.engine.structs cimport BATCH, COMMANDS, PACKET, READY, Command, Event, Leg, Shard, Tap
+from tapeline.rtp.engine.structs cimport BATCH, COMMANDS, PACKET, READY, SOURCES, Command, Event, Leg, Shard, Source, Tap
 
 cdef extern from "<arpa/inet.h>" nogil:
     uint16_t htons(uint16_t)
@@ -267,6 +268,18 @@ cdef inline long long write_frames(Shard* shard, Tap* tap, long long offset, lon
 
 cdef inline void cut_file(Tap* tap, long long size) noexcept nogil:
     ftruncate(tap.fd, size)
+
+cdef inline int grow_sources(Tap* tap) noexcept nogil:
+    cdef Source* grown
+    cdef int size = tap.max_sources * 2 + 8
+    if size > SOURCES:
+        return 0
+    grown = <Source*>realloc(tap.sources, size * sizeof(Source))
+    if grown == NULL:
+        return 0
+    tap.sources = grown
+    tap.max_sources = size
+    return 1
 
 cdef inline void close_file(Tap* tap) noexcept nogil:
     close(tap.fd)

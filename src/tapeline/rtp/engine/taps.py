@@ -15,25 +15,29 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
+    from tapeline.rtp.engine.buses import hear_recorded, mix_spans, mix_voice, note_heard, note_leg
     from tapeline.rtp.engine.constants import (
+        ALL,
         BLOCK,
         CHANGES,
         CUT,
+        HEAR,
         IN,
-        KEPT,
         LAG,
         LINGER,
+        MIX,
         OUT,
         PLAIN,
+        RAMP,
         STOP_TAP,
         TAP_ENDED,
         TAP_PROGRESS,
         TONE,
         WRITE,
     )
-    from tapeline.rtp.engine.portable import close_file, cut_file, write_frames
-    from tapeline.rtp.engine.samples import gather, saturate, zero
-    from tapeline.rtp.engine.state import ms, position, push, push_peaks
+    from tapeline.rtp.engine.portable import close_file, cut_file, grow_sources, write_frames
+    from tapeline.rtp.engine.samples import add_mix, gather, saturate, shape, zero
+    from tapeline.rtp.engine.state import bus_of, forever, leg_of, ms, position, push, push_peaks
 
 if TYPE_CHECKING:
     from tapeline.rtp.engine import state
@@ -46,16 +50,61 @@ def add_tap(shard: state.Shard, tap: state.Tap, at: int) -> None:
     tap.pos = tap.start
     tap.next_write = at + ms(LAG + WRITE // 4)
     for i in range(tap.n_sources):
-        if tap.sources[i].kind == OUT or tap.sources[i].kind == IN:
-            leg = tap.sources[i].leg
-            if leg.tapped == 0 and position(at, leg.rate) - LAG * leg.rate_ms > leg.consumed:
-                leg.consumed = position(at, leg.rate) - LAG * leg.rate_ms
-            leg.tapped += 1
-            leg.out_tapped += tap.sources[i].kind == OUT
-        else:
-            tap.sources[i].bus.tapped += 1
+        hold_source(tap, i, at)
     shard.taps[shard.n_taps] = tap
     shard.n_taps += 1
+
+
+def hold_source(tap: state.Tap, i: int, at: int) -> None:
+    """See to it that what a source reads stays."""
+    if tap.sources[i].kind == MIX:
+        tap.sources[i].bus.tapped += 1
+        return
+    leg = tap.sources[i].leg
+    if leg.tapped == 0 and position(at, leg.rate) - LAG * leg.rate_ms > leg.consumed:
+        leg.consumed = position(at, leg.rate) - LAG * leg.rate_ms
+    leg.tapped += 1
+    leg.out_tapped += tap.sources[i].kind == OUT
+
+
+def hear_channel(shard: state.Shard, tap: state.Tap, i: int) -> None:
+    """One step of giving a channel other sources: first (`size` 1) none is named, then one after the other is (2), then those that are
+    not, end (3). What was heard before is heard until then, also by a tap that reads a second later."""
+    channel = shard.commands[i].args[0]
+    at = shard.commands[i].args[1]
+    kind = shard.commands[i].args[2]
+    handle = shard.commands[i].args[3]
+    if shard.commands[i].size == 2:
+        for k in range(tap.n_sources):
+            if tap.sources[k].channel == channel and tap.sources[k].kind == kind and tap.sources[k].until == forever():
+                if (tap.sources[k].bus.id == bus_of(handle).id) if kind == MIX else (tap.sources[k].leg.id == leg_of(handle).id):
+                    tap.sources[k].named = 1
+                    return
+        add_source(tap, channel, kind, handle, at)
+        return
+    for k in range(tap.n_sources):
+        if tap.sources[k].channel == channel and tap.sources[k].until == forever():
+            if shard.commands[i].size == 1:
+                tap.sources[k].named = 0
+            elif not tap.sources[k].named:
+                tap.sources[k].until = at
+
+
+def add_source(tap: state.Tap, channel: int, kind: int, handle: int, at: int) -> None:
+    if tap.stopping or tap.ended or (tap.n_sources == tap.max_sources and not grow_sources(tap)):
+        return
+    n = tap.n_sources
+    tap.sources[n].kind = kind
+    tap.sources[n].channel = channel
+    tap.sources[n].since = at
+    tap.sources[n].until = forever()
+    tap.sources[n].named = 1
+    if kind == MIX:
+        tap.sources[n].bus = bus_of(handle)
+    else:
+        tap.sources[n].leg = leg_of(handle)
+    hold_source(tap, n, at)
+    tap.n_sources += 1
 
 
 def change_mask(shard: state.Shard, tap: state.Tap, mode: int, at: int) -> None:
@@ -110,10 +159,10 @@ def serve_tap(shard: state.Shard, tap: state.Tap, now: int) -> int:
     return push(shard, TAP_ENDED, tap.id, tap.ended_at, tap.frames, tap.error, tap.started_at)
 
 
-def hurry(shard: state.Shard, tap: state.Tap, now: int) -> None:
-    """After a stall: write what the rings are about to lose before anything new is placed in them."""
+def hurry(shard: state.Shard, tap: state.Tap, now: int, lag_ns: int) -> None:
+    """Write before its time what is older than `lag_ns`: after a stall, or where too many changes wait."""
     if not tap.ended:
-        write_until(shard, tap, position(now - ms(KEPT), tap.rate))
+        write_until(shard, tap, position(now - lag_ns, tap.rate))
 
 
 def write_until(shard: state.Shard, tap: state.Tap, pos: int) -> None:
@@ -156,28 +205,39 @@ def next_mode(tap: state.Tap) -> None:
 def mix_part(shard: state.Shard, tap: state.Tap, pos: int, offset: int, n: int) -> None:
     """Write `n` frames from position `pos` into the shard's frames, `offset` frames from their beginning."""
     for channel in range(tap.n_channels):
-        zero(shard.acc, n)
+        zero(shard.ear, n)
         if tap.mode == TONE:
             hum(shard, tap, pos, n)
         elif tap.mode == PLAIN:
             for i in range(tap.n_sources):
                 if tap.sources[i].channel == channel:
                     listen(shard, tap, i, pos, n)
-        peak = saturate(shard.acc, n, shard.frames, offset * tap.n_channels + channel, tap.n_channels)
+        peak = saturate(shard.ear, n, shard.frames, offset * tap.n_channels + channel, tap.n_channels)
         if peak > tap.peaks[channel]:
             tap.peaks[channel] = peak
 
 
 def listen(shard: state.Shard, tap: state.Tap, i: int, pos: int, n: int) -> None:
-    if tap.sources[i].kind == IN:
-        leg = tap.sources[i].leg
-        gather(shard.acc, leg.ring, leg.mask, leg.horizon, leg.rate, tap.rate, pos, n, 4096)
-    elif tap.sources[i].kind == OUT:
-        leg = tap.sources[i].leg
-        gather(shard.acc, leg.out_ring, leg.mask, leg.out_horizon, leg.rate, tap.rate, pos, n, 4096)
+    """Add one source to the shard's ear, with a ramp where the source begins or ends."""
+    begin = position(tap.sources[i].since, tap.rate) - pos
+    end = position(tap.sources[i].until, tap.rate) - pos
+    ramp = RAMP * tap.rate // 1000
+    if begin >= n or end + ramp <= 0:
+        return
+    zero(shard.acc, n)
+    if tap.sources[i].kind == MIX:
+        mix_voice(shard.acc, tap.sources[i].bus, pos, n, tap.rate)
+        mix_spans(shard, shard.acc, tap.sources[i].bus, 0, ALL, pos, n, tap.rate, -1)
     else:
-        bus = tap.sources[i].bus
-        gather(shard.acc, bus.ring, bus.mask, bus.horizon, bus.ring_rate, tap.rate, pos, n, 4096)
+        leg = tap.sources[i].leg
+        if tap.sources[i].kind == IN:
+            gather(shard.acc, leg.ring, leg.mask, leg.horizon, leg.rate, tap.rate, pos, n, 4096)
+        else:
+            gather(shard.acc, leg.out_ring, leg.mask, leg.out_horizon, leg.rate, tap.rate, pos, n, 4096)
+            hear_recorded(shard, leg, pos, n, tap.rate)
+    if begin + ramp > 0 or end < n:
+        shape(shard.acc, n, begin, end, ramp, 4096)
+    add_mix(shard.ear, shard.acc, n, 1)
 
 
 def hum(shard: state.Shard, tap: state.Tap, pos: int, n: int) -> None:
@@ -186,7 +246,7 @@ def hum(shard: state.Shard, tap: state.Tap, pos: int, n: int) -> None:
     half = period // 2
     for i in range(n):
         place = (pos + i) % period
-        shard.acc[i] = (place if place < half else period - place) * 4096 // half - 2048
+        shard.ear[i] = (place if place < half else period - place) * 4096 // half - 2048
 
 
 def append(shard: state.Shard, tap: state.Tap, n: int) -> None:
@@ -216,13 +276,36 @@ def finish(tap: state.Tap) -> None:
 
 
 def note_consumed(tap: state.Tap) -> None:
-    """Tell the legs how far they have been recorded: what comes for earlier than that is late."""
+    """Tell the legs how far they have been recorded."""
     for i in range(tap.n_sources):
-        if tap.sources[i].kind == IN:
-            leg = tap.sources[i].leg
-            pos = tap.pos * leg.rate // tap.rate
-            if pos > leg.consumed:
-                leg.consumed = pos
+        if tap.sources[i].kind == MIX:
+            note_heard(tap.sources[i].bus, tap.pos, tap.rate)
+        elif tap.sources[i].kind == IN:
+            note_leg(tap.sources[i].leg, tap.pos, tap.rate)
+        else:
+            for k in range(tap.sources[i].leg.n_stays):
+                note_heard(tap.sources[i].leg.stays[k].bus, tap.pos, tap.rate)
+
+
+def hears(tap: state.Tap, leg: state.Leg) -> int:
+    """Whether the tap reads the leg's rings, for itself or as a member of a bus."""
+    for i in range(tap.n_sources):
+        if leg.heard and tap.sources[i].kind != IN:
+            return 1
+        if tap.sources[i].kind != MIX and tap.sources[i].leg.id == leg.id:
+            return 1
+    return 0
+
+
+def oldest_needed(shard: state.Shard, when: int) -> int:
+    """The earliest time that a tap has still to read."""
+    for i in range(shard.n_taps):
+        tap = shard.taps[i]
+        if not tap.ended:
+            at = tap.pos // tap.rate * 1000000000 + (tap.pos % tap.rate) * 1000000000 // tap.rate
+            if at < when:
+                when = at
+    return when
 
 
 def forget_source(tap: state.Tap, i: int) -> None:
@@ -235,6 +318,9 @@ def forget_source(tap: state.Tap, i: int) -> None:
         tap.sources[i].bus.tapped -= 1
     tap.n_sources -= 1
     last = tap.n_sources
+    tap.sources[i].since = tap.sources[last].since
+    tap.sources[i].until = tap.sources[last].until
+    tap.sources[i].named = tap.sources[last].named
     tap.sources[i].kind = tap.sources[last].kind
     tap.sources[i].channel = tap.sources[last].channel
     tap.sources[i].leg = tap.sources[last].leg
@@ -242,11 +328,12 @@ def forget_source(tap: state.Tap, i: int) -> None:
 
 
 def forget_closed(tap: state.Tap) -> None:
-    """Let go of sources that were closed and have been recorded to their end."""
+    """Let go of sources that were closed or are heard no more, when they have been recorded to their end."""
     i = tap.n_sources - 1
     while i >= 0:
-        gone = 0
-        if tap.sources[i].kind == IN or tap.sources[i].kind == OUT:
+        if tap.pos >= position(tap.sources[i].until + ms(RAMP), tap.rate):
+            gone = 1
+        elif tap.sources[i].kind == IN or tap.sources[i].kind == OUT:
             gone = tap.sources[i].leg.closing and tap.pos >= position(tap.sources[i].leg.closed_at, tap.rate)
         else:
             gone = tap.sources[i].bus.closing and tap.pos >= position(tap.sources[i].bus.closed_at, tap.rate)
@@ -262,6 +349,8 @@ def command_tap(shard: state.Shard, i: int) -> None:
         if tap.id == shard.commands[i].target:
             if shard.commands[i].op == STOP_TAP:
                 stop_tap(tap, shard.commands[i].args[0])
+            elif shard.commands[i].op == HEAR:
+                hear_channel(shard, tap, i)
             else:
                 change_mask(shard, tap, shard.commands[i].args[1], shard.commands[i].args[0])
             return

@@ -34,8 +34,8 @@ def place(shard: state.Shard, leg: state.Leg, buf: state.Buffer, offset: int, n:
     if in_order:
         behind = judge(shard, leg, stamp, when, behind, at)
     pos = stamp + leg.base + leg.detour
-    limit = whole(when) - (KEPT if leg.tapped else LAG) * leg.rate_ms
-    if leg.tapped and leg.consumed > limit:
+    limit = whole(when) - (KEPT if leg.tapped or leg.heard else LAG) * leg.rate_ms
+    if leg.consumed > limit:
         limit = leg.consumed
     if pos + n <= limit:
         leg.counts.late += 1
@@ -148,7 +148,7 @@ def back_from_detour(leg: state.Leg) -> None:
 def shift_placed(leg: state.Leg, pos: int, delta: int) -> None:
     """Move what stands from `pos` to the horizon, without touching what the recorder has taken."""
     least = leg.horizon - leg.mask - 1
-    if leg.tapped and leg.consumed > least:
+    if leg.consumed > least:
         least = leg.consumed
     if pos < least:
         pos = least
