@@ -17,7 +17,8 @@ def pitches(samples: np.ndarray, begin: float, end: float, rate: int = 8000) -> 
     """The pitches heard between two times in s, to 20 Hz, with their levels."""
     part = samples[round(begin * rate) : round(end * rate)].astype(float)
     power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) * 4 / len(part)
-    return {round(k * rate / len(part) / 20) * 20: power[k] for k in np.flatnonzero(power > 200) if power[k] == power[max(0, k - 3) : k + 4].max()}
+    loud = [k for k in np.flatnonzero(power > 200) if power[k] == power[max(0, k - 3) : k + 4].max()]
+    return {round(k * rate / len(part) / 20) * 20: power[k] for k in loud}
 
 
 def click(rate: int = 8000) -> np.ndarray:

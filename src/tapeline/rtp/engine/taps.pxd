@@ -11,7 +11,7 @@ from tapeline.rtp.engine.system cimport close_file, cut_file, grow_sources, writ
 cdef void add_tap(Shard* shard, Tap* tap, long long at) noexcept nogil
 @cython.locals(leg="Leg*")
 cdef void hold_source(Tap* tap, int i, long long at) noexcept nogil
-@cython.locals(channel=cython.int, at=cython.longlong, kind=cython.int, handle=cython.longlong, k=cython.int)
+@cython.locals(channel=cython.int, at=cython.longlong, kind=cython.int, handle=cython.longlong, k=cython.int, same=cython.int)
 cdef void hear_channel(Shard* shard, Tap* tap, int i) noexcept nogil
 @cython.locals(n=cython.int)
 cdef void add_source(Tap* tap, int channel, int kind, long long handle, long long at) noexcept nogil

@@ -76,10 +76,10 @@ def hear_channel(shard: state.Shard, tap: state.Tap, i: int) -> None:
     handle = shard.commands[i].args[3]
     if shard.commands[i].size == 2:
         for k in range(tap.n_sources):
-            if tap.sources[k].channel == channel and tap.sources[k].kind == kind and tap.sources[k].until == forever():
-                if (tap.sources[k].bus.id == bus_of(handle).id) if kind == MIX else (tap.sources[k].leg.id == leg_of(handle).id):
-                    tap.sources[k].named = 1
-                    return
+            same = tap.sources[k].channel == channel and tap.sources[k].kind == kind and tap.sources[k].until == forever()
+            if same and ((tap.sources[k].bus.id == bus_of(handle).id) if kind == MIX else (tap.sources[k].leg.id == leg_of(handle).id)):
+                tap.sources[k].named = 1
+                return
         add_source(tap, channel, kind, handle, at)
         return
     for k in range(tap.n_sources):
