@@ -23,12 +23,15 @@ from tapeline.sip.events import (
     Incoming,
     InfoReceived,
     Progress,
+    ReferProgress,
+    Referred,
     ReofferAccepted,
     ReofferAcknowledged,
     Reoffered,
     ReofferRefused,
 )
 from tapeline.sip.message import Request, Response, parse_message
+from tapeline.sip.refer import Refer
 from tapeline.sip.session import Session
 from tapeline.sip.uri import Uri, parse_uri
 
@@ -51,6 +54,9 @@ __all__ = [
     "NotDrained",
     "Outgoing",
     "Progress",
+    "Refer",
+    "ReferProgress",
+    "Referred",
     "ReofferAccepted",
     "ReofferAcknowledged",
     "ReofferRefused",

@@ -61,9 +61,10 @@ class EndpointConfig:
     max_pending: int = 1000  # unanswered INVITEs; above: 503 with Retry-After
     max_pending_per_source: int = 0  # the same for one remote address; 0: no limit of its own
     retry_after: int = 5  # seconds, in 503
-    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
-    supported: tuple[str, ...] = ()  # option tags that a peer may require
+    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REFER", "NOTIFY")
+    supported: tuple[str, ...] = ("replaces", "norefersub")  # option tags that a peer may require
     accept: tuple[str, ...] = ("application/sdp", "multipart/mixed")
+    refer_expires: int = 300  # seconds that we tell, or want to be told, how the call of a REFER goes
     trace: bool = False  # keep every message of a call with its session
     datagram_limit: int = 1300  # octets; longer requests go over TCP where there is a listener (RFC 3261 section 18.1.1)
 

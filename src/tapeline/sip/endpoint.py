@@ -19,6 +19,7 @@ from tapeline.sip.events import Event, Incoming
 from tapeline.sip.headers import quote
 from tapeline.sip.layer import Counters, TransactionLayer, transaction_key
 from tapeline.sip.message import REASONS, Field, Request, Response, parse_message, reply_fields, whole_lines
+from tapeline.sip.replaces import Replaces, parse_replaces
 from tapeline.sip.session import Session
 from tapeline.sip.transactions import InviteServer, ServerTransaction
 from tapeline.sip.uri import parse_uri
@@ -26,6 +27,7 @@ from tapeline.sip.uri import parse_uri
 __all__ = ["Endpoint"]
 
 _SHORTEST = 16  # octets; what is shorter is no message, but may keep a NAT's hole open
+_WITHIN = frozenset(("BYE", "INFO", "NOTIFY"))  # methods that mean nothing outside a dialog
 DialogKey = tuple[str, str, str]
 
 
@@ -239,8 +241,10 @@ class Endpoint:
         refusal = check_request(request, self.config)
         if refusal is not None:
             self._refuse(request, back, now, refusal)
-        elif request.method in ("BYE", "INFO"):
+        elif request.method in _WITHIN:
             self._answer(request, back, now, 481)
+        elif request.method == "REFER":
+            self._answer(request, back, now, 403)  # whoever wants a call moved is in it
         elif self._overloaded(flow):
             self.counters.refused_overload += 1
             retry = [("Retry-After", str(self.config.retry_after))]
@@ -263,6 +267,12 @@ class Endpoint:
         return [*fields, ("Supported", ", ".join(config.supported)), ("Server", config.user_agent)]
 
     def _on_invite(self, request: Request, flow: Flow, back: Flow, now: float, data: bytes) -> None:
+        replaced: Session | None = None
+        if request.get("replaces") is not None:
+            replaced, status = self._replaced_by(request)
+            if replaced is None:
+                self._answer(request, back, now, status)
+                return
         tag = self.layer.token()
         dialog = Dialog.of_invite(request, tag, flow, contact_field(self.config, flow))
         sender = request.from_
@@ -276,7 +286,32 @@ class Endpoint:
         self._pending_total += 1
         self._pending[session.source] = self._pending.get(session.source, 0) + 1
         self.counters.sessions += 1
-        self.emit(Incoming(session, session.invited(transaction, request)))
+        self.emit(Incoming(session, session.invited(transaction, request), replaced))
+
+    def replaced(self, replaces: str) -> Session | None:
+        """The session of ours that a Replaces value names, None where there is none. Raises MalformedMessage."""
+        return self._named(parse_replaces(replaces))
+
+    def _named(self, replaces: Replaces) -> Session | None:
+        found = self._dialogs.get((replaces.call_id, replaces.to_tag, replaces.from_tag))
+        if found is None and replaces.from_tag == "0":
+            found = self._dialogs.get((replaces.call_id, replaces.to_tag, ""))  # a peer of RFC 2543 has no tag
+        return found
+
+    def _replaced_by(self, request: Request) -> tuple[Session | None, int]:
+        """RFC 3891 section 3: the session that an INVITE replaces, or None and the status that refuses it. Raises MalformedMessage."""
+        values = request.items("replaces")
+        if len(values) != 1:
+            raise MalformedMessage("an INVITE has one Replaces at most")
+        replaces = parse_replaces(values[0])
+        found = self._named(replaces)
+        if found is None:
+            return None, 481
+        if found.state == "terminated":
+            return None, 603
+        if found.state == "confirmed":
+            return (None, 486) if replaces.early_only else (found, 200)
+        return (None, 481) if found.incoming else (found, 200)  # an early dialog is its caller's alone to give away
 
     def _session_of(self, request: Request) -> Session | None:
         """RFC 3261 section 12.2.2: by Call-ID and both tags."""

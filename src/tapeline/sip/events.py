@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from tapeline.sip.message import Response
+    from tapeline.sip.refer import Refer
     from tapeline.sip.session import Session
 
 __all__ = [
     "Accepted", "Cause", "Ended", "Established", "Event", "Incoming", "InfoReceived", "Progress", "ReofferAccepted",
-    "ReofferAcknowledged", "ReofferRefused", "Reoffered",
+    "ReofferAcknowledged", "ReofferRefused", "Reoffered", "ReferProgress", "Referred",
 ]  # fmt: skip
 
 Cause = Literal["normal", "cancel", "busy", "noanswer", "rejected", "timeout", "failed", "unreachable"]
@@ -23,20 +24,26 @@ Cause = Literal["normal", "cancel", "busy", "noanswer", "rejected", "timeout", "
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A new call to us. `body` is its offer; None: it wants ours in the 2xx."""
+    """A new call to us. `body` is its offer; None: it wants ours in the 2xx.
+
+    `replaces` is the session that it takes the place of (RFC 3891): who accepts the new one hangs up the old. Whether its caller may do
+    that is for the owner to judge.
+    """
 
     session: Session
     body: bytes | None
+    replaces: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A provisional answer (101 to 199) to our INVITE."""
+    """A provisional answer (101 to 199) to our INVITE. `tag` tells the branches of a fork apart, each with its own early media."""
 
     session: Session
     status: int
     reason: str
     body: bytes | None
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +105,41 @@ class InfoReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class Referred:
+    """The peer asks that somebody else be called. `refer.accept` or `refer.reject` is due; see `tapeline.sip.refer.Refer`."""
+
+    session: Session
+    refer: Refer
+
+
+@dataclass(frozen=True, slots=True)
+class ReferProgress:
+    """How it goes with our REFER: the status of the call that the peer makes, and 202 when it began. A refusal, or silence (408), is final.
+
+    A final status from 200 to 299 is a success, unless it is the 202 of a peer that tells nothing more; any other final one is none.
+    """
+
+    session: Session
+    status: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
-    """The session is over. `by` says who ended it; `status` the SIP status that tells it best (200 for a normal end)."""
+    """The session is over. `by` says who ended it; `status` the SIP status that tells it best (200 for a normal end).
+
+    `contacts` are the URIs that a 3xx names instead, best first.
+    """
 
     session: Session
     by: Literal["local", "remote"]
     status: int
     cause: Cause
     text: str
+    contacts: tuple[str, ...] = ()
 
 
 Event = (
-    Incoming | Progress | Accepted | Established | Reoffered | ReofferAcknowledged | ReofferAccepted | ReofferRefused | InfoReceived | Ended
-)
+    Incoming | Progress | Accepted | Established | Reoffered | ReofferAcknowledged | ReofferAccepted | ReofferRefused | InfoReceived
+    | Referred | ReferProgress | Ended
+)  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from tapeline.core.errors import InvalidState
 from tapeline.sip.config import EndpointConfig
 from tapeline.sip.dialog import Dialog
-from tapeline.sip.errors import ImpossibleInput, MalformedMultipart
+from tapeline.sip.errors import ImpossibleInput, MalformedMessage, MalformedMultipart
 from tapeline.sip.events import (
     Accepted,
     Cause,
@@ -34,9 +34,10 @@ from tapeline.sip.invite_out import OutgoingInvite
 from tapeline.sip.layer import TransactionLayer
 from tapeline.sip.message import REASONS, Field, Message, Request, Response, reply_fields, whole_lines
 from tapeline.sip.multipart import part_of_type
+from tapeline.sip.refer import Referrals
 from tapeline.sip.tables import DIALOG
 from tapeline.sip.timers import Timer
-from tapeline.sip.transactions import ClientTransaction, ServerTransaction
+from tapeline.sip.transactions import ClientTransaction, ServerTransaction, TransactionUser
 
 __all__ = ["CAUSES", "Session", "session_description"]
 
@@ -80,7 +81,7 @@ class Session:
     """One call leg's signalling. Made by the endpoint. Attributes are for reading; commands raise InvalidState where they do not fit."""
 
     __slots__ = (
-        "_bye_wanted", "_incoming", "_outgoing", "_owner", "_retries", "_retry", "call_id", "dialog", "id", "incoming",
+        "_bye_wanted", "_incoming", "_outgoing", "_owner", "_referrals", "_retries", "_retry", "call_id", "dialog", "id", "incoming",
         "local_tag", "local_uri", "remote_name", "remote_tag", "remote_uri", "request", "request_uri", "source", "state", "tags", "trace",
     )  # fmt: skip
 
@@ -104,6 +105,7 @@ class Session:
         self._outgoing: OutgoingInvite | None = None
         self._retry: Timer | None = None
         self._retries = 0
+        self._referrals: Referrals | None = None
         self._bye_wanted = False
         if request is not None:
             self.request = request
@@ -149,7 +151,7 @@ class Session:
         fields = whole_lines(headers)
         invite = self._open_invite(initial=True)
         invite.respond(status, now, fields, b"", " ".join(reason.split()))
-        self._end("failure", "local", status, CAUSES.get(status, "rejected"), reason)
+        self._end(now, "failure", "local", status, CAUSES.get(status, "rejected"), reason)
 
     def hangup(self, now: float, reason: str = "") -> None:
         """End it, whatever the state asks for: CANCEL, a refusal (480), or BYE. Nothing where it has ended."""
@@ -158,12 +160,12 @@ class Session:
         if self.state != "confirmed":
             if self._outgoing is not None:
                 self._outgoing.cancel(now)
-                self._end("abandon", "local", 487, "cancel", reason)
+                self._end(now, "abandon", "local", 487, "cancel", reason)
             else:
                 self.reject(480, now, reason)
             return
         self._leave(now, reason)
-        self._end("abandon", "local", 200, "normal", reason)
+        self._end(now, "abandon", "local", 200, "normal", reason)
 
     def reoffer(self, body: bytes | None, now: float) -> None:
         """Send a re-INVITE with an offer, or without: then `ReofferAccepted` brings the peer's, and `ack` is due."""
@@ -191,9 +193,34 @@ class Session:
         """Send INFO within the session."""
         if self.state != "confirmed":
             raise InvalidState("INFO needs a confirmed session")
-        self._send(self.dialog.request("INFO", whole_lines([("Content-Type", content_type)]), body), now)
+        self.send("INFO", now, whole_lines([("Content-Type", content_type)]), body)
+
+    def refer(self, target: str, now: float, replaces: str | None = None) -> None:
+        """Ask the peer to call `target`, there in the place of the call that `replaces` (a Replaces value) names. `ReferProgress` follows.
+
+        Raises InvalidState where the session is not confirmed or another REFER of ours is not over, MalformedUri, MalformedMessage.
+        """
+        if self.state != "confirmed":
+            raise InvalidState("REFER needs a confirmed session")
+        self._refers().refer(target, replaces, now)
 
     # ---- what the commands share
+
+    @property
+    def layer(self) -> TransactionLayer:
+        return self._owner.layer
+
+    @property
+    def config(self) -> EndpointConfig:
+        return self._owner.config
+
+    def emit(self, event: Event) -> None:
+        self._owner.emit(event)
+
+    def _refers(self) -> Referrals:
+        if self._referrals is None:
+            self._referrals = Referrals(self)
+        return self._referrals
 
     def _open_invite(self, *, initial: bool) -> IncomingInvite:
         invite = self._incoming
@@ -214,9 +241,11 @@ class Session:
     def _offer_fields(self, body: bytes) -> list[Field]:
         return [*self._dialog_fields(), _SDP] if body else self._dialog_fields()
 
-    def _send(self, request: Request, now: float) -> None:
+    def send(self, method: str, now: float, fields: Sequence[Field] = (), body: bytes = b"", user: TransactionUser | None = None) -> None:
+        """Send a request within the dialog; its answer goes to `user`, here where None. For the parts of the session."""
         layer = self._owner.layer
-        layer.request(request, self.dialog.next_flow(layer.listeners, layer.streams), self, now)
+        request = self.dialog.request(method, fields, body)
+        layer.request(request, self.dialog.next_flow(layer.listeners, layer.streams), user or self, now)
 
     def _send_reinvite(self, body: bytes, now: float) -> None:
         layer = self._owner.layer
@@ -230,13 +259,15 @@ class Session:
         self.state = cell[0]  # type: ignore[assignment]  # the table holds no other states
         return cell[1]
 
-    def _end(self, what: str, by: Side, status: int, cause: Cause, text: str = "") -> None:
+    def _end(self, now: float, what: str, by: Side, status: int, cause: Cause, text: str = "") -> None:
         """Enter "terminated" and say so once."""
         waiting = self.incoming and self.state in ("proceeding", "early")
         if "end" not in self._step(what):
             return
         self._owner.layer.timers.cancel(self._retry)
         self._retry = None
+        if self._referrals is not None:
+            self._referrals.ended(now)
         if waiting:
             self._owner.answered(self)
         self._owner.emit(Ended(self, by, status, cause, text or REASONS.get(status, "")))
@@ -259,7 +290,7 @@ class Session:
 
     def _say_bye(self, now: float, reason: str = "", status: int = 0) -> None:
         why = [("Reason", f"SIP;cause={status or 200};text={quote(reason)}")] if reason else []
-        self._send(self.dialog.request("BYE", why), now)
+        self.send("BYE", now, why)
 
     # ---- requests of the peer within the dialog; the endpoint has checked them
 
@@ -269,16 +300,33 @@ class Session:
         elif request.method == "INVITE":
             self._on_reinvite(request, transaction, now)
         elif self.state == "terminated":
-            self._reply(request, transaction, 481, now)
+            self.reply(request, transaction, 481, now)
+        elif request.method in ("REFER", "NOTIFY"):
+            try:
+                self._on_referral(request, transaction, now)
+            except MalformedMessage as error:
+                self.reply(request, transaction, error.status, now)
         else:
-            self._reply(request, transaction, 200, now)
+            self.reply(request, transaction, 200, now)
             self._owner.emit(InfoReceived(self, request.get("content-type") or "", request.body))
 
-    def _reply(self, request: Request, transaction: ServerTransaction, status: int, now: float, fields: Sequence[Field] = ()) -> None:
+    def reply(self, request: Request, transaction: ServerTransaction, status: int, now: float, fields: Sequence[Field] = ()) -> None:
+        """Answer a request within the dialog. For the parts of the session."""
         transaction.send(Response(status, REASONS[status], [*reply_fields(request, self.local_tag), *fields]), now)
 
+    def _on_referral(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        if request.method == "REFER":
+            if self.state == "confirmed":
+                self._refers().on_refer(request, transaction, now)
+            else:
+                self.reply(request, transaction, 491, now)
+        elif (request.get("event") or "").partition(";")[0].strip().lower() == "refer":
+            self._refers().on_notify(request, transaction, now)
+        else:
+            self.reply(request, transaction, 489, now, [("Allow-Events", "refer")])
+
     def _on_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
-        self._reply(request, transaction, 200, now)
+        self.reply(request, transaction, 200, now)
         coming = self._incoming
         if coming is not None:
             if coming.state == "open":
@@ -290,17 +338,17 @@ class Session:
             self._bye_wanted = False
             self._owner.release(self)
         else:
-            self._end("bye", "remote", 200, "normal", _reason_text(request))
+            self._end(now, "bye", "remote", 200, "normal", _reason_text(request))
 
     def _on_reinvite(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         coming = self._incoming
         if self.state != "confirmed":
-            self._reply(request, transaction, 481 if self.state == "terminated" else 491, now)
+            self.reply(request, transaction, 481 if self.state == "terminated" else 491, now)
         elif coming is not None and coming.state == "open":
             # RFC 3261 section 14.2: the earlier one first.
-            self._reply(request, transaction, 500, now, [("Retry-After", str(int(self._owner.layer.fraction() * 10)))])
+            self.reply(request, transaction, 500, now, [("Retry-After", str(int(self._owner.layer.fraction() * 10)))])
         elif self._busy():
-            self._reply(request, transaction, 491, now)
+            self.reply(request, transaction, 491, now)
         else:
             self.dialog.refresh(request)
             body = session_description(request)
@@ -328,7 +376,7 @@ class Session:
             return
         invite.respond(487, now, [])
         if invite.initial:
-            self._end("cancel", "remote", 487, "cancel")
+            self._end(now, "cancel", "remote", 487, "cancel")
 
     def on_no_ack(self, invite: IncomingInvite, now: float) -> None:
         """64*T1 without ACK to our 2xx: BYE (RFC 3261 section 13.3.1.4)."""
@@ -337,7 +385,7 @@ class Session:
                 self._say_bye(now)
             return
         self._leave(now, "no ACK", 408)
-        self._end("timeout", "local", 408, "timeout", "no ACK")
+        self._end(now, "timeout", "local", 408, "timeout", "no ACK")
 
     # ---- answers to our INVITEs
 
@@ -352,7 +400,7 @@ class Session:
             if len(self.tags) < 16:
                 self._owner.register(self, tag)
         if response.status > 100:
-            self._owner.emit(Progress(self, response.status, response.reason, session_description(response)))
+            self._owner.emit(Progress(self, response.status, response.reason, session_description(response), tag))
 
     def on_success(self, invite: OutgoingInvite, response: Response, now: float) -> bool:
         """Whether this 2xx is the one that counts."""
@@ -376,11 +424,11 @@ class Session:
         if self.state == "terminated":
             return
         if invite.initial:
-            self._end("failure", "remote", status, CAUSES.get(status, "failed"), response.reason)
+            self._end(now, "failure", "remote", status, CAUSES.get(status, "failed"), response.reason)
         elif status in (408, 481):
             # RFC 5057 section 5.1: these end the dialog, not the re-INVITE alone.
             self._leave(now, "the peer has lost the dialog", status)
-            self._end("failure", "remote", status, "failed", response.reason)
+            self._end(now, "failure", "remote", status, "failed", response.reason)
         elif status == 491 and self._retries < _MOST_RETRIES:
             self._retries += 1
             # RFC 3261 section 14.1: whoever made the Call-ID waits longer.
@@ -395,26 +443,33 @@ class Session:
         if not invite.initial:
             self._leave(now, "no answer to re-INVITE", 408)
         if what == "timeout":
-            self._end("timeout", "local", 408, "timeout", "no answer at all")
+            self._end(now, "timeout", "local", 408, "timeout", "no answer at all")
         elif what == "ringing":
-            self._end("timeout", "local", 408, "noanswer", "nobody answered")
+            self._end(now, "timeout", "local", 408, "noanswer", "nobody answered")
         else:
-            self._end("lost", "local", 503, "unreachable", "the connection failed")
+            self._end(now, "lost", "local", 503, "unreachable", "the connection failed")
 
     # ---- answers to BYE and INFO
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         if response.status < 200:
             return
-        if transaction.request.method == "BYE":
+        method = transaction.request.method
+        if method == "BYE":
             self._gone()
-        elif response.status in (408, 481) and self.state == "confirmed":
+            return
+        if method == "REFER" and self._referrals is not None:
+            self._referrals.on_refer_answered(response)
+        if response.status in (408, 481) and self.state == "confirmed":
             self._leave(now, "the peer has lost the dialog", response.status)
-            self._end("failure", "remote", response.status, "failed", response.reason)
+            self._end(now, "failure", "remote", response.status, "failed", response.reason)
 
     def on_failure(self, transaction: ClientTransaction, what: str, now: float) -> None:
-        if transaction.request.method == "BYE":
+        method = transaction.request.method
+        if method == "BYE":
             self._gone()
+        elif method == "REFER" and self._referrals is not None:
+            self._referrals.on_refer_unanswered(408 if what == "timeout" else 503)
 
     def _gone(self) -> None:
         self._bye_wanted = False

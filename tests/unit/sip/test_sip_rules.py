@@ -116,6 +116,11 @@ def test_rule_2_the_accepted_state_absorbs_the_invite_while_the_2xx_is_repeated(
         (request("CANCEL"), 481),
         (request("INFO", to_tag="gone"), 481),
         (request("INFO"), 481),
+        (request("NOTIFY"), 481),
+        (request("NOTIFY", to_tag="gone"), 481),
+        (request("REFER", extra="Refer-To: <sip:x@y>\r\n"), 403),
+        (request("REFER", to_tag="gone"), 481),
+        (request("MESSAGE"), 405),
         (invite(to_tag="gone"), 481),
         (request("UPDATE", to_tag="gone"), 405),
         (request("OPTIONS"), 200),
@@ -147,7 +152,7 @@ def test_rule_3_an_ack_gets_none() -> None:
 def test_rule_3_what_the_call_does_not_want_is_answered_within_it_too() -> None:
     rig = Rig()
     session = rig.established()
-    assert rig.within(session, "REFER", 2) == [405]
+    assert rig.within(session, "MESSAGE", 2) == [405]
     assert rig.within(session, "INFO", 3, extra="Require: nothing\r\n") == [420]
     assert rig.within(session, "OPTIONS", 4) == [200]
     assert rig.within(session, "INFO", 2) == [500]  # out of order

@@ -259,7 +259,7 @@ def test_an_outgoing_call_from_invite_to_bye() -> None:
     rig.give(response_to(sent, 100, tag=""))
     assert session.state == "proceeding" and rig.events == []
     rig.give(response_to(sent, 183, extra=SDP, body=ANSWER, reason="Session Progress"))
-    assert rig.events == [Progress(session, 183, "Session Progress", ANSWER)]
+    assert rig.events == [Progress(session, 183, "Session Progress", ANSWER, "theirs")]
     assert session.state == "early"
     rig.give(response_to(sent, 200, extra=CONTACT + SDP, body=ANSWER))
     (event,) = rig.events
