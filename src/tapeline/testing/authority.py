@@ -44,8 +44,9 @@ class Authority:
         name = f"host-{hosts[0]}"
         issued = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         names = ",".join(("IP:" if host.replace(".", "").isdigit() or ":" in host else "DNS:") + host for host in hosts)
-        signed = ("-CA", self.certificate, "-CAkey", self._key, "-addext", f"subjectAltName={names}", "-addext", "basicConstraints=CA:FALSE")
-        _openssl("req", "-x509", *_KEY, "-keyout", issued.key, "-out", issued.certificate, "-subj", f"/CN={hosts[0]}", *signed)
+        signed = ("-CA", self.certificate, "-CAkey", self._key)
+        about = ("-addext", f"subjectAltName={names}", "-addext", "basicConstraints=CA:FALSE")
+        _openssl("req", "-x509", *_KEY, "-keyout", issued.key, "-out", issued.certificate, "-subj", f"/CN={hosts[0]}", *signed, *about)
         return issued
 
 

@@ -1,7 +1,7 @@
 """Kamailio as a stateful proxy that stays in the path of each call (Record-Route), on UDP and TCP of one loopback port.
 
-What comes from the server it stands in front of (by its UDP port) goes where its request URI says, in branches for the users of `forks`; all
-else goes to the server. Blocking. Knows nothing of what the server is.
+What comes from the server it stands in front of (by its UDP port) goes where its request URI says, in branches for the users of `forks`;
+all else goes to the server. Blocking. Knows nothing of what the server is.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def kamailio_missing() -> str:
 
 
 class Kamailio:
-    """A proxy at `address`, in front of the server at `target`. `forks` names the URIs at which a user of the request URI is sought at once."""
+    """A proxy at `address`, in front of the server at `target`. `forks` names, for a user, the URIs at which it is sought at once."""
 
     def __init__(self, folder: Path, target: tuple[str, int], forks: Mapping[str, Sequence[str]] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
