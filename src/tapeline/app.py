@@ -79,9 +79,10 @@ class Server:
         """Relative paths of flows start at `config_folder`. `timers` other than SIP's own are for networks known to be fast."""
         self._settings = settings
         self._timers = timers
+        self._folder = config_folder
         self._data = settings.server.data.absolute()
         self._clock = SystemClock()
-        self._routes = Routes(settings.numbers, config_folder)
+        self._routes = Routes(settings.numbers, config_folder, settings.users)
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="tapeline")
         self._stack = contextlib.AsyncExitStack()
         self._service: Service
@@ -118,12 +119,13 @@ class Server:
         engine = self._engine()
         speech = Speech(self._data / "cache" / "speech")
         self._stack.callback(speech.close)
+        music = self._folder / server.music_on_hold if server.music_on_hold else None
         self._equipment = Equipment(
             settings=self._settings,
             clock=self._clock,
             engine=engine,
             spool=spool,
-            prompts=Prompts(self._data / "prompts", speech, spool, stored_audio(database, objects), http, self._pool),
+            prompts=Prompts(self._data / "prompts", speech, spool, stored_audio(database, objects), http, self._pool, music),
             writer=writer,
             http=http,
             pool=self._pool,

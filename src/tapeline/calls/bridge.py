@@ -54,7 +54,7 @@ class Bridge:
         call.place = self
         self._calls.append(call)
         self._left[call.facts.id] = asyncio.get_running_loop().create_future()
-        self._bus.add(call.leg)
+        self._bus.add(call.leg, hear=float(call.hears), speak=float(call.speaks))
         if call.media.held:
             self.held(call, True)
 
@@ -98,8 +98,7 @@ class Bridge:
         if on == (call.facts.id in self._held):
             return
         (self._held.add if on else self._held.discard)(call.facts.id)
-        gain = 0.0 if on else 1.0
-        self._bus.set_gain(call.leg, hear=gain, speak=gain)
+        self.changed(call)
         other = self.other(call)
         if other is None:
             return
@@ -109,6 +108,15 @@ class Bridge:
             self._kit.spawn(self._entertain(other, call))
         else:
             self._silence(other)
+
+    def changed(self, call: Call) -> None:
+        self._bus.set_gain(call.leg, hear=float(call.hears), speak=float(call.speaks))
+
+    def talking(self) -> None:
+        """Both are up now: recordings that wait for the bridge begin."""
+        for call in self._calls:
+            if call.status == "progressing":
+                call.recordings.reached("bridge")
 
     async def _entertain(self, call: Call, holder: Call) -> None:
         music = await self._kit.prompts.music(call.leg.rate)

@@ -10,7 +10,7 @@ import structlog
 
 from tapeline import flow, rtp
 from tapeline.calls.bridge import Bridge
-from tapeline.calls.dialer import Dialer, Wish
+from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.session import Call
 from tapeline.calls.views import Address
@@ -20,23 +20,24 @@ __all__ = ["connect"]
 log = structlog.get_logger(__name__)
 
 
-async def connect(call: Call, command: flow.Dial, dialer: Dialer, kit: Equipment) -> flow.DialEnded:
+async def connect(call: Call, command: flow.Dial, kit: Equipment) -> flow.DialEnded:
     """Carry out `command` for `call`, to the end. Cancelled, it leaves nobody ringing."""
     source = command.source
     wish = Wish(
         parties=command.destinations,
         account=call.facts.account,
         caller=call,
-        source=Address(source.kind, source.target, source.name) if source is not None else call.facts.source,
+        source=Address(source.kind, source.target, source.name) if source is not None and source.target else None,
         timeout_s=command.timeout_s,
         anonymous=command.anonymous,
-        together=command.options.get("strategy", "all") == "all",
+        together=command.options.get("together", True),
+        each_s=command.options.get("each_s", 0.0),
         activeflow_id=call.facts.activeflow_id,
     )
     waiting = _Waiting(call, command.early_media, kit)
     try:
         waiting.ringback()
-        result = await dialer.dial(wish, waiting.progressed)
+        result = await kit.dialer.dial(wish, waiting.progressed)
         if result.call is None:
             return flow.DialEnded(command.token, False, result.causes, result.reason)
         bridge = waiting.bridged(result.call)
@@ -80,8 +81,10 @@ class _Waiting:
         self._quiet()
         if self._bridge is not None and other.place is self._bridge and self._call.place is self._bridge:
             bridge, self._bridge = self._bridge, None
-            return bridge
-        return Bridge(self._call, other, self._kit)
+        else:
+            bridge = Bridge(self._call, other, self._kit)
+        bridge.talking()
+        return bridge
 
     def _quiet(self) -> None:
         tone, self._tone = self._tone, None

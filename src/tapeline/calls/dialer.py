@@ -9,17 +9,19 @@ telling first, and the peer's status as `sip:486`. Who waits may be cancelled at
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-from urllib.parse import quote
+from typing import Any
 
 import structlog
 
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.identity import Anonymous, Identity, hops_left, identify, wants_privacy
 from tapeline.calls.outgoing import Hop, Order, Outgoing
 from tapeline.calls.parties import Branch, NoWay, Parties
 from tapeline.calls.session import Call
+from tapeline.calls.trunks import Trunks
 from tapeline.calls.views import Address
 from tapeline.core.errors import Exhausted, ProtocolError
 from tapeline.flow import Party
@@ -29,7 +31,6 @@ __all__ = ["DialResult", "Dialer", "Wish"]
 
 log = structlog.get_logger(__name__)
 
-Anonymous = Literal["yes", "no", "auto"]
 WORDS = {  # of a SIP status
     403: "REJECTED", 404: "NOT_FOUND", 408: "NO_ANSWER", 410: "NOT_FOUND", 480: "NO_ANSWER", 482: "LOOP", 483: "LOOP", 484: "NOT_FOUND",
     486: "BUSY", 487: "NO_ANSWER", 488: "NO_MEDIA", 503: "UNREACHABLE", 600: "BUSY", 603: "REJECTED", 604: "NOT_FOUND", 606: "NO_MEDIA",
@@ -38,6 +39,9 @@ WORDS = {  # of a SIP status
 TELLING = ("BUSY", "REJECTED", "NO_ANSWER", "NOT_REGISTERED", "NO_MEDIA", "NOT_FOUND", "LOOP", "UNREACHABLE", "FAILED")
 REASONS = {"BUSY": "busy", "NO_ANSWER": "noanswer"}  # the hangup_reason of a word; else failed
 UNREACHED = (500, 502, 503, 504)  # another way may lead there
+ELSEWHERE = "Call completed elsewhere"
+SILENT_S = 4.0  # a hop that says nothing at all for so long is given up where there is another
+MOST_REDIRECTIONS = 5  # of one branch
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ class Wish:
     parties: tuple[Party, ...]
     account: str
     caller: Call | None = None
-    source: Address = Address()
+    chained: bool = True  # the calls end with the caller's
+    source: Address | None = None  # who it is from; None: the caller's own
     timeout_s: float = 60.0
     anonymous: Anonymous = "auto"
     together: bool = True  # all at once, else one after another
@@ -66,14 +71,22 @@ class DialResult:
 
 
 class Dialer:
-    def __init__(self, equipment: Equipment, outgoing: Outgoing, parties: Parties) -> None:
-        self._kit = equipment
-        self._outgoing = outgoing
-        self._parties = parties
+    def __init__(self, equipment: Equipment, outgoing: Outgoing, parties: Parties, trunks: Trunks, advertise: str) -> None:
+        self.kit = equipment
+        self.outgoing = outgoing
+        self.parties = parties
+        self.trunks = trunks
+        self.advertise = advertise  # the host that others reach us by; "" the address that a call is sent from
 
-    async def dial(self, wish: Wish, on_progress: Callable[[Call, int], None] | None = None) -> DialResult:
-        """Call them. `on_progress(call, status)` is told of each provisional answer; early media are agreed on by then."""
-        return await _Dialling(wish, on_progress, self._kit, self._outgoing, self._parties).run()
+    async def dial(
+        self,
+        wish: Wish,
+        on_progress: Callable[[Call, int], None] = lambda call, status: None,
+        on_call: Callable[[Call], None] = lambda call: None,
+    ) -> DialResult:
+        """Call them. `on_progress(call, status)` is told of each provisional answer (early media are agreed on by then), `on_call` of
+        each call that is placed."""
+        return await _Dialling(self, wish, on_progress, on_call).run()
 
 
 class _Attempt:
@@ -82,13 +95,16 @@ class _Attempt:
     def __init__(self, dialling: _Dialling) -> None:
         self._dialling = dialling
         self.call: Call | None = None
+        self.heard = asyncio.Event()  # of the peer, whatever it was
         self.done = asyncio.Event()
 
     def progressed(self, status: int) -> None:
+        self.heard.set()
         if self.call is not None:
             self._dialling.progressed(self.call, status)
 
     def established(self) -> None:
+        self.heard.set()
         self.done.set()
         if self.call is not None:
             self._dialling.answered(self.call)
@@ -97,6 +113,7 @@ class _Attempt:
         """Keys are the bridge's."""
 
     def hung_up(self, cause: str, by: str) -> None:
+        self.heard.set()
         self.done.set()
 
     @property
@@ -108,21 +125,24 @@ class _Dialling:
     """One dialling, from its first INVITE to its result."""
 
     def __init__(
-        self, wish: Wish, on_progress: Callable[[Call, int], None] | None, kit: Equipment, outgoing: Outgoing, parties: Parties
+        self, dialer: Dialer, wish: Wish, on_progress: Callable[[Call, int], None], on_call: Callable[[Call], None]
     ) -> None:
+        self._dialer = dialer
         self._wish = wish
         self._on_progress = on_progress
-        self._kit = kit
-        self._outgoing = outgoing
-        self._parties = parties
+        self._on_call = on_call
+        self._anonymous = wish.anonymous == "yes" or (wish.anonymous == "auto" and wish.caller is not None and wants_privacy(wish.caller))
         self._winner: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+        self._limit: asyncio.Timeout | None = None
         self._calls: list[Call] = []
         self._failures: list[tuple[str, int]] = []  # word and status of each branch that failed
 
     async def run(self) -> DialResult:
         finished = False
+        if hops_left(self._wish.caller) == 0:
+            return DialResult(None, ("LOOP", "sip:483"), "failed")
         try:
-            async with asyncio.timeout(self._wish.timeout_s):
+            async with asyncio.timeout(self._wish.timeout_s) as self._limit:
                 for group in await self._groups():
                     await self._ring(group)
                     if self._winner.done():
@@ -144,7 +164,7 @@ class _Dialling:
         groups: list[list[Branch]] = []
         for party in self._wish.parties:
             try:
-                groups.append(await self._parties.find(party))
+                groups.append(await self._dialer.parties.find(party))
             except NoWay as error:
                 log.info("nobody to dial", kind=party.kind, reason=error.message)
                 self._failures.append((error.cause, error.status))
@@ -166,46 +186,84 @@ class _Dialling:
         finally:
             for task in tasks:
                 task.cancel()
+            if self._winner.done():
+                why = ("cancel", ELSEWHERE)
+            elif self._limit is not None and self._limit.expired():
+                why = ("dialout", "no answer in time")
             self._hang_up(self._calls[first:], *why)
-            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(outcome, Exception):
-                    log.error("dialling failed", error=repr(outcome), exc_info=outcome)
+            for ended in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    log.error("dialling failed", error=repr(ended), exc_info=ended)
                     self._failures.append(("FAILED", 500))
 
     def _hang_up(self, calls: Sequence[Call], reason: str, text: str) -> None:
         winner = self._winner.result() if self._winner.done() else None
         for call in calls:
             if call is not winner:
-                call.hang_up(reason, text)
+                call.hang_up(reason, text, 200 if winner is not None else 0)
 
     # -- one branch ----------------------------------------------------------------------------------------------------
 
     async def _branch(self, branch: Branch) -> None:
-        """Try its hops until one can be reached; what that one answers counts."""
+        """Try its hops until one can be reached, and follow where that one points; what the last one answers counts."""
         word, status = "FAILED", 500
-        for hop in branch.hops:
-            word, status = await self._attempt(branch, hop)
+        hops, redirections, seen = deque(branch.hops), 0, {hop.uri for hop in branch.hops}
+        while hops:
+            hop = hops.popleft()
+            call, word, status = await self._attempt(branch, hop, patient=not hops)
             if not word:
                 return
-            if word != "UNREACHABLE" and status not in UNREACHED:
+            if call is not None and 300 <= status < 400:
+                redirections += 1
+                if redirections > MOST_REDIRECTIONS:
+                    word, status = "LOOP", 482
+                    break
+                hops = deque(await self._redirections(call, seen))
+            elif word != "UNREACHABLE" and status not in UNREACHED:
                 break
         self._failures.append((word, status))
 
-    async def _attempt(self, branch: Branch, hop: Hop) -> tuple[str, int]:
-        """Call once. The word and status of what went wrong; no word where it was answered."""
+    async def _redirections(self, call: Call, seen: set[str]) -> list[Hop]:
+        """Where a 3xx points, without what was tried before (RFC 3261 section 8.1.3.4)."""
+        hops: list[Hop] = []
+        for uri in call.final.contacts if call.final is not None else ():
+            if uri in seen:
+                log.info("redirected in a circle", call_id=call.facts.id)
+                continue
+            seen.add(uri)
+            try:
+                hops += await self._dialer.parties.redirected(uri)
+            except NoWay as error:
+                log.info("a redirection leads nowhere", call_id=call.facts.id, reason=error.message)
+        return hops
+
+    async def _attempt(self, branch: Branch, hop: Hop, *, patient: bool) -> tuple[Call | None, str, int]:
+        """Call once: the call, and the word and status of what went wrong; no word where it was answered."""
         attempt = _Attempt(self)
         try:
-            call = self._outgoing.place(self._order(branch, hop), attempt)
+            call = self._dialer.outgoing.place(self._order(branch, hop), attempt)
         except Exhausted as error:
             log.error("no call can be placed", error=str(error))
-            return "UNREACHABLE", 503
+            return None, "UNREACHABLE", 503
         except (ProtocolError, ValueError) as error:
             log.warning("the target cannot be called", error=str(error))
-            return "NOT_FOUND", 404
+            return None, "NOT_FOUND", 404
         attempt.call = call
         self._calls.append(call)
+        self._on_call(call)
+        if hop.trunk is not None:
+            self._dialer.trunks.took(hop.trunk.name)
+            name = hop.trunk.name
+            call.when_over(lambda: self._dialer.trunks.freed(name))
+        if not patient:
+            try:
+                await asyncio.wait_for(attempt.heard.wait(), SILENT_S)
+            except TimeoutError:
+                if call.session.state == "calling":
+                    call.hang_up("failed", "no answer at all")
+                    return call, "UNREACHABLE", 408
         await attempt.done.wait()
-        return outcome(call)
+        return call, *outcome(call)
 
     def _order(self, branch: Branch, hop: Hop) -> Order:
         wish = self._wish
@@ -213,36 +271,42 @@ class _Dialling:
         return Order(
             hop,
             account=wish.account,
-            source=wish.source,
+            source=self._source(),
             destination=branch.party,
-            from_uri=identity(wish.source, hop),
-            from_name=wish.source.name,
+            identity=self._identity(hop),
+            max_forwards=hops_left(wish.caller),
             activeflow_id=wish.activeflow_id,
             flow_id=wish.flow_id,
-            master=wish.caller,
+            master=wish.caller if wish.chained else None,
             beside=wish.caller.leg if wish.caller is not None else None,
             prefer=agreed.codec if agreed is not None else "",
         )
 
+    def _source(self) -> Address:
+        """Who it is from, as the call's row says it."""
+        if self._wish.source is not None:
+            return self._wish.source
+        return self._wish.caller.other_party if self._wish.caller is not None else Address()
+
+    def _identity(self, hop: Hop) -> Identity:
+        source, trunk = self._source(), hop.trunk
+        host = (trunk.domain if trunk is not None else "") or host_port(self._dialer.advertise or hop.flow.local[0])
+        if trunk is not None and trunk.caller_id and self._wish.source is None:
+            source = Address("tel", trunk.caller_id, source.name)
+        return identify(source, host, anonymous=self._anonymous, trusted=trunk is not None)
+
     # -- what the calls tell -------------------------------------------------------------------------------------------
 
     def progressed(self, call: Call, status: int) -> None:
-        if self._on_progress is not None and not self._winner.done():
+        if not self._winner.done():
             self._on_progress(call, status)
 
     def answered(self, call: Call) -> None:
         if self._winner.done():
-            call.hang_up("cancel", "answered elsewhere")
+            call.hang_up("cancel", ELSEWHERE, 200)
             return
         self._winner.set_result(call)
-        self._hang_up(self._calls, "cancel", "answered elsewhere")
-
-
-def identity(source: Address, hop: Hop) -> str:
-    """The URI that we call from: the caller's user at our own address."""
-    user = quote(source.target.removeprefix("sip:").removeprefix("sips:").partition("@")[0], safe="-_.!~*'()&=+$,;?/")
-    host = host_port(hop.flow.local[0])
-    return f"sip:{user}@{host}" if user else f"sip:{host}"
+        self._hang_up(self._calls, "cancel", ELSEWHERE)
 
 
 def outcome(call: Call) -> tuple[str, int]:

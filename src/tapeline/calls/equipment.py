@@ -52,6 +52,7 @@ class Equipment:
     taps: dict[int, Recorder] = field(default_factory=dict)  # by the tap's id
     players: dict[int, Callable[[bool], None]] = field(default_factory=dict)  # by the player's id: told whether it was stopped
     dialer: Dialer = field(init=False)  # set by the switch, which the calls it places are known to
+    reason_of: Callable[[str], str] = field(default=lambda call_id: "")  # how a call ended, "" where that is not known; set by the switch
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

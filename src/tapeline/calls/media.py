@@ -28,6 +28,8 @@ class Media:
         self.on_play: Callable[[], None] | None = None  # told when a sound begins
         self._local = local
         self._kit = equipment
+        self._reoffering = False  # that offer is one within the call
+        self._before = local.direction  # what it was when we made it
         self._offered: bytes | None = None  # ours, while its answer has not come
 
     # -- offers and answers --------------------------------------------------------------------------------------------
@@ -51,9 +53,13 @@ class Media:
     def answered(self, answer: bytes, *, final: bool = True) -> None:
         """The answer to our offer; another may follow unless `final` (early media of a fork)."""
         assert self._offered is not None
-        self._agree(offer_answer.read_answer(self._offered, answer, self._local))
+        agreed = offer_answer.read_answer(self._offered, answer, self._local)
+        if self._reoffering:
+            self._hold(agreed, self._local)
+        self._agree(agreed)
         if final:
             self._offered = None
+            self._reoffering = False
 
     def settle(self) -> None:
         """The answer that came early is the final one."""
@@ -61,27 +67,28 @@ class Media:
 
     def reoffer(self, direction: str = "") -> bytes:
         """A new offer within the call, in `direction` from now on where one is given."""
+        self._before = self._local.direction
+        self._reoffering = True
         self._local = replace(self._local.next_version(), direction=direction or self._local.direction)
         return self.offer()
 
-    def reoffer_refused(self, direction: str) -> None:
-        """Our new offer came to nothing: everything stays as it was, `direction` too."""
+    def reoffer_refused(self) -> None:
+        """Our new offer came to nothing: everything stays as it was."""
         self._offered = None
-        self._local = replace(self._local, direction=direction)
+        self._reoffering = False
+        self._local = replace(self._local, direction=self._before)
 
     def reaccept(self, offer: bytes) -> bytes:
         """Agree to a new offer of the peer's: hold, resume, another address or codec. Our answer."""
         local = self._local.next_version()
         agreed = offer_answer.answer_offer(offer, local)
         self._local = local
-        self.held = agreed.direction in ("recvonly", "inactive") and local.direction == "sendrecv"
+        self._hold(agreed, local)
         self._agree(agreed)
         return agreed.sdp
 
-    @property
-    def direction(self) -> str:
-        """What we allow."""
-        return self._local.direction
+    def _hold(self, agreed: offer_answer.Agreed, local: offer_answer.LocalMedia) -> None:
+        self.held = agreed.direction in ("recvonly", "inactive") and local.direction == "sendrecv"
 
     def _agree(self, agreed: offer_answer.Agreed) -> None:
         self.agreed = agreed

@@ -12,10 +12,12 @@ import structlog
 
 from tapeline import rtp, sip
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.identity import Identity
 from tapeline.calls.media import Media
 from tapeline.calls.session import Call, Facts, Listener
 from tapeline.calls.views import Address
 from tapeline.core.ids import new_id
+from tapeline.core.settings import Trunk
 from tapeline.sip import offer_answer
 from tapeline.sip.transports.shell import Shell
 
@@ -31,6 +33,7 @@ class Hop:
     uri: str
     flow: sip.Flow
     to_uri: str = ""  # what the To header says; "" the same as `uri`
+    trunk: Trunk | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,8 @@ class Order:
     account: str
     source: Address
     destination: Address
-    from_uri: str
-    from_name: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
+    identity: Identity
+    max_forwards: int = 70
     activeflow_id: str = ""
     flow_id: str = ""
     master: Call | None = None
@@ -79,15 +81,17 @@ class Outgoing:
         codecs = preferring(kit.settings.server.codecs, order.prefer)
         own = offer_answer.LocalMedia(address=local, port=leg.port, codecs=codecs, session_id=round(created * 1000))
         media = Media(leg, own, kit)
+        headers = [*order.identity.headers, *(order.hop.trunk.headers.items() if order.hop.trunk is not None else ())]
         try:
             session = self._endpoint.invite(
                 order.hop.uri,
                 local=flow,
-                from_uri=order.from_uri,
-                from_name=order.from_name,
+                from_uri=order.identity.uri,
+                from_name=order.identity.name,
                 to_uri=order.hop.to_uri or None,
                 body=media.offer(),
-                headers=order.headers,
+                headers=headers,
+                max_forwards=order.max_forwards,
                 now=kit.clock.now(),
             )
         except BaseException:

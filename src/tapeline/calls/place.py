@@ -28,3 +28,6 @@ class Place(Protocol):
 
     def held(self, call: Call, on: bool) -> None:
         """The party of `call` put it on hold, or came back."""
+
+    def changed(self, call: Call) -> None:
+        """Whether `call` hears or is heard (`Call.hears`, `Call.speaks`) has changed."""

@@ -81,6 +81,10 @@ class Prompts:
     def ringback(self, rate: int) -> Samples:
         return tones.ringback(rate)
 
+    def silence(self, rate: int) -> Samples:
+        """A second of it."""
+        return tones.silence(1.0, rate)
+
     async def music(self, rate: int) -> Samples:
         """Music on hold, to be played in a loop. A file that cannot be read gives way to the tones."""
         if rate not in self._music:

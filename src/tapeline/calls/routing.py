@@ -1,4 +1,5 @@
-"""Which flow answers a called number: the `[[numbers]]` of the settings, first match wins; none at all means the built-in flow.
+"""Which flow answers a called number: the `[[numbers]]` of the settings, first match wins. A user whom none matches is rung directly;
+with no `[[numbers]]` at all, every other number is answered by the built-in flow.
 
 Documents are compiled when the server starts, so a broken one stops the start with its problems, not a caller.
 """
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from tapeline import flow
 from tapeline.core.errors import InvalidInput
-from tapeline.core.settings import Number
+from tapeline.core.settings import Number, User
 from tapeline.flow.builtin import builtin_flow
+from tapeline.flow.ops.connecting import Dial
 
 __all__ = ["Route", "Routes"]
 
@@ -30,7 +32,7 @@ class Route:
 class Routes:
     """The dial plan."""
 
-    def __init__(self, numbers: Sequence[Number], folder: Path) -> None:
+    def __init__(self, numbers: Sequence[Number], folder: Path, users: Sequence[User] = ()) -> None:
         """Compile what `numbers` names; relative paths start at `folder`. Raises InvalidInput with every problem of every document."""
         self._rules: list[tuple[re.Pattern[str], Route]] = []
         problems: list[str] = []
@@ -42,6 +44,9 @@ class Routes:
         if problems:
             said = "the dial plan cannot be used:\n  " + "\n  ".join(problems)
             raise InvalidInput(said, problems=problems, hint="see [[numbers]] in the settings")
+        for user in users:
+            names = "|".join(re.escape(name) for name in (user.name, user.extension, user.id) if name)
+            self._rules.append((re.compile(rf"(?i)\A(?:{names})\Z"), Route(_ringing(user), user.account, f"user {user.name}")))
         if not numbers:
             self._rules.append((re.compile(""), Route(builtin_flow(), "default", "built-in")))
 
@@ -55,6 +60,11 @@ class Routes:
     @property
     def accounts(self) -> set[str]:
         return {"default"} | {route.account for _, route in self._rules}
+
+
+def _ringing(user: User) -> flow.Program:
+    """Ring the phones of `user`; a caller whom nobody answers is refused for the same reason."""
+    return flow.Program.chain(Dial((flow.Party("user", user.name),), early_media=True, options={"relay_reason": True}))
 
 
 def _pattern(match: str) -> re.Pattern[str]:

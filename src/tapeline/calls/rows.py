@@ -11,7 +11,7 @@ from tapeline.store import CallRow, RecordingRow
 
 __all__ = ["call_row", "call_view", "recording_row", "recording_view", "recovered_row"]
 
-_CALL_FIELDS = {field.name for field in fields(CallView)} - {"source", "destination"}
+_CALL_FIELDS = {field.name for field in fields(CallView)} - {"source", "destination", "mute_direction"}
 _RECORDING_FIELDS = {field.name for field in fields(RecordingView)}
 
 

@@ -7,7 +7,7 @@ token is answered with one event of the same token, also when it failed: a flow 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,18 +16,29 @@ import structlog
 from tapeline import flow
 from tapeline.calls.alarm import Alarm
 from tapeline.calls.connecting import connect
+from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.placing import compiled, place
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
+from tapeline.calls.variables import variables_of
+from tapeline.calls.views import Address
 from tapeline.core.errors import TapelineError
 from tapeline.rtp import Player
 
-__all__ = ["Script"]
+__all__ = ["Script", "begin"]
 
 log = structlog.get_logger(__name__)
 
 
 MAX_DOCUMENT_BYTES = 100_000  # of a fetched flow: it is compiled on the event loop, which must not stand still
+
+
+def begin(program: flow.Program, call: Call, kit: Equipment, variables: Mapping[str, str] | None = None) -> None:
+    """Let `program` run on a call that is up; `variables` are the starter's own."""
+    script = Script(program, variables_of(call, variables), call, kit)
+    call.follow(script)
+    script.start()
 
 
 class Script:
@@ -36,7 +47,7 @@ class Script:
     def __init__(self, program: flow.Program, variables: flow.Variables, call: Call, equipment: Equipment) -> None:
         self._call = call
         self._kit = equipment
-        self._run = flow.Run(program, variables, compile=flow.compile, wall=equipment.clock.wall)
+        self._run = flow.Run(program, variables, compile=flow.compile, wall=equipment.clock.wall, status=call.status)
         self._alarm = Alarm(equipment.clock, self._tick)
         self._players: dict[int, Player] = {}  # by the token of the command that plays
         self._stopped: set[int] = set()  # tokens told to stop before their sound was ready
@@ -205,7 +216,7 @@ class Script:
 
     async def _dialled(self, command: flow.Dial) -> None:
         try:
-            ended = await connect(self._call, command, self._kit.dialer, self._kit)
+            ended = await connect(self._call, command, self._kit)
         except TapelineError as error:
             log.error("a caller could not be connected", call_id=self._call.facts.id, error=str(error))
             ended = flow.DialEnded(command.token, False, ("FAILED",), "failed")
@@ -259,7 +270,33 @@ class Script:
             self._tell(flow.FlowLoaded(command.token, document))
 
     def _hangup(self, command: flow.Hangup) -> None:
-        self._call.hang_up(command.cause)
+        cause = self._kit.reason_of(command.like_call_id) if command.like_call_id else ""
+        self._call.hang_up(cause or command.cause)
+
+    def _place_call(self, command: flow.PlaceCall) -> None:
+        self._kit.spawn(self._placed(command))
+
+    async def _placed(self, command: flow.PlaceCall) -> None:
+        """Calls of their own, one to each destination. Nobody waits for them; with `chained` they end with this one."""
+        account = self._call.facts.account
+        try:
+            document = await self._kit.load_flow(command.flow_id, account) if command.flow_id else command.flow or "[]"
+            program = compiled(document)
+        except TapelineError as error:
+            log.warning("no call is placed: its flow cannot run", call_id=self._call.facts.id, error=str(error))
+            return
+        source = command.source
+        for party in command.destinations:
+            wish = Wish(
+                parties=(party,),
+                account=account,
+                caller=self._call,
+                chained=command.chained,
+                source=Address(source.kind, source.target, source.name) if source is not None and source.target else None,
+                anonymous=command.anonymous,
+                flow_id=command.flow_id,
+            )
+            await place(wish, self._kit, lambda call: begin(program, call, self._kit))
 
     def _log(self, command: flow.Log) -> None:
         getattr(log, command.level)(command.message, call_id=self._call.facts.id, **command.fields)
@@ -286,5 +323,5 @@ class Script:
         flow.Dial: _dial,
         flow.JoinRoom: _unsupported,
         flow.LoadFlow: _load_flow,
-        flow.PlaceCall: _unsupported,
+        flow.PlaceCall: _place_call,
     }

@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol
 import structlog
 
 from tapeline import rtp, sip
+from tapeline.calls.controls import Controls
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import not_progressing
 from tapeline.calls.layout import OfCall
@@ -29,7 +30,7 @@ from tapeline.calls.recorder import Moment, Recorder, Subject
 from tapeline.calls.recordings import Recordings
 from tapeline.calls.rows import call_row
 from tapeline.calls.views import Address, CallStatus, CallView
-from tapeline.core.errors import ProtocolError
+from tapeline.core.errors import InvalidState, ProtocolError
 from tapeline.core.recordspec import RecordSpec
 
 __all__ = ["Call", "Facts", "Listener"]
@@ -94,6 +95,7 @@ class Call:
         self.media = media
         self.leg = media.leg
         self.place: Place | None = None
+        self.controls = Controls(self, equipment)
         self.chained: list[Call] = []  # dialled for this call: they end with it
         self.final: sip.Ended | None = None
         self._kit = equipment
@@ -102,6 +104,7 @@ class Call:
         self._listener: Listener | None = None
         self._answer: bytes | None = None  # what our 200 to the INVITE carries
         self._heard = False  # the peer's first packet came
+        self._when_over: list[Callable[[], None]] = []
         self._by_info = False  # the peer sends its keys by INFO
         self._hangup: tuple[Literal["local", "remote"], str, str] | None = None
         self.status: CallStatus = "ringing" if session.incoming else "dialing"
@@ -126,6 +129,25 @@ class Call:
         """From now on `listener` is told, in place of whoever was before."""
         self._listener = listener
         self._put_row()
+
+    @property
+    def hears(self) -> bool:
+        """Whether the peer is to hear the others of its place."""
+        return not self.media.held and not self.controls.on_hold and self.controls.muted not in ("out", "both")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the others of its place are to hear the peer."""
+        return not self.media.held and not self.controls.on_hold and self.controls.muted not in ("in", "both")
+
+    @property
+    def other_party(self) -> Address:
+        """Who is at the other end."""
+        return self.facts.source if self.incoming else self.facts.destination
+
+    def when_over(self, then: Callable[[], None]) -> None:
+        """Call `then` once the call has ended."""
+        self._when_over.append(then)
 
     def chain(self, call: Call) -> None:
         """`call` was dialled for this one, and ends with it."""
@@ -189,6 +211,9 @@ class Call:
                 self._answered_late(body)
             case sip.ReofferAccepted(body=body):
                 self._answered_late(body)
+            case sip.ReofferRefused(status=status):
+                log.info("the peer refused a new offer", call_id=self.facts.id, status=status)
+                self.media.reoffer_refused()
             case sip.InfoReceived(content_type=content_type, body=body):
                 self._info(content_type, body)
             case sip.Ended():
@@ -244,6 +269,8 @@ class Call:
         self.status = "progressing"
         self.progressing = self._kit.clock.wall()
         self.recordings.reached("answer")
+        if self.place is not None:
+            self.recordings.reached("bridge")
         self._touch()
         if self._listener is not None:
             self._listener.established()
@@ -275,10 +302,13 @@ class Call:
         """The answer to an offer we made within the call. One that is of no use leaves the media as they were."""
         if not self.media.unanswered or answer is None:
             return
+        was_held = self.media.held
         try:
             self.media.answered(answer)
         except ProtocolError as error:
             log.info("an answer to our offer is of no use; media stay as they were", call_id=self.facts.id, error=str(error))
+        else:
+            self._media_changed(was_held)
 
     def _info(self, content_type: str, body: bytes) -> None:
         digit = sip.info_digit(content_type, body)
@@ -286,10 +316,23 @@ class Call:
             self._by_info = True
             self.on_digit(digit, self._now(), event=False)
 
+    def reoffer(self, direction: str = "") -> None:
+        """Send a re-INVITE, in `direction` from now on. Raises InvalidState where none can be sent now."""
+        offer = self.media.reoffer(direction)
+        try:
+            self.session.reoffer(offer, self._now())
+        except InvalidState:
+            self.media.reoffer_refused()
+            raise
+        self._pump()
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def hang_up(self, reason: str = "normal", text: str = "") -> None:
-        """End the call from our side, as its state asks for: refusal, CANCEL or BYE. Does nothing where it is over or ending."""
+    def hang_up(self, reason: str = "normal", text: str = "", status: int = 0) -> None:
+        """End the call from our side, as its state asks for: refusal, CANCEL or BYE. Does nothing where it is over or ending.
+
+        The peer is told `status`: that of a refusal (0: what fits the reason), or that of the Reason in CANCEL (0: none) and BYE.
+        """
         if self.over:
             return
         self._hangup = ("local", reason, text)
@@ -299,9 +342,9 @@ class Call:
         self._leave()
         self.recordings.stop_all("hangup")
         if self.incoming and waiting:
-            self.session.reject(REFUSALS.get(reason, 480), self._now(), text)
+            self.session.reject(status or REFUSALS.get(reason, 480), self._now(), text)
         else:
-            self.session.hangup(self._now(), text)
+            self.session.hangup(self._now(), text, status)
         self._pump()
 
     def _leave(self) -> None:
@@ -326,6 +369,8 @@ class Call:
             self._listener.hung_up(reason, by)
         for call in list(self.chained):
             call.hang_up("normal" if call.status == "progressing" else "cancel", "the call that it was dialled for has ended")
+        for then in self._when_over:
+            then()
         self._kit.spawn(self._release())
 
     async def _release(self) -> None:
@@ -444,6 +489,7 @@ class Call:
             chained_call_ids=tuple(call.facts.id for call in self.chained),
             recording_id=active.id if active is not None else "",
             recording_ids=self.recordings.ids,
+            mute_direction=self.controls.muted,
             action=self._listener.action if self._listener is not None else {},
             hangup_by=by if ended else "",
             hangup_reason=reason if ended else "",

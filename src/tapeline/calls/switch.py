@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import structlog
 
-from tapeline import flow, rtp, sip
+from tapeline import rtp, sip
 from tapeline.calls.dialer import Dialer
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.media import Media
 from tapeline.calls.outgoing import Outgoing
-from tapeline.calls.parties import Parties
+from tapeline.calls.parties import Binding, Parties
 from tapeline.calls.routing import Routes
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call, Facts
+from tapeline.calls.trunks import Trunks
+from tapeline.calls.variables import variables_of
 from tapeline.calls.views import Address, CallView
 from tapeline.core.errors import Exhausted
 from tapeline.core.ids import new_id
@@ -51,7 +54,11 @@ class Switch:
         self._routes = routes
         self._accounts = accounts  # name -> id
         self._advertise = advertise
-        equipment.dialer = Dialer(equipment, Outgoing(equipment, endpoint, shell, advertise, self._add, self._released), Parties(shell))
+        trunks = Trunks(equipment.settings.trunks)
+        self._parties = Parties(shell, equipment.clock, equipment.settings.users, trunks, self._registered, advertise)
+        outgoing = Outgoing(equipment, endpoint, shell, advertise, self._add, self._released)
+        equipment.reason_of = self._reason_of
+        equipment.dialer = Dialer(equipment, outgoing, self._parties, trunks, advertise)
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
         self._by_leg: dict[int, Call] = {}
@@ -77,6 +84,12 @@ class Switch:
         self._forget()
         found = self._ended.get(call_id)
         return found[1] if found else None
+
+    def _reason_of(self, call_id: str) -> str:
+        """How a call of this node ended: its hangup_reason, while it is remembered."""
+        call = self._calls.get(call_id)
+        view = call.view() if call is not None else self.ended_view(call_id)
+        return view.hangup_reason if view is not None else ""
 
     def _forget(self) -> None:
         old = self._kit.clock.now() - REMEMBER_S
@@ -133,7 +146,7 @@ class Switch:
         call = Call(facts, session, Media(leg, media, self._kit), self._kit, self._shell.pump, self._released)
         self._add(call)
         log.info("call", call_id=facts.id, sip_call_id=session.call_id, flow=route.source)
-        script = Script(route.program, flow.Variables(_variables(facts)), call, self._kit)
+        script = Script(route.program, variables_of(call), call, self._kit)
         call.follow(script)
         if call.offered(event.body):
             session.ring(now)
@@ -142,6 +155,9 @@ class Switch:
     def _add(self, call: Call) -> None:
         self._calls[call.facts.id] = self._by_session[call.session.id] = self._by_leg[call.leg.id] = call
         self.totals["calls_total"] += 1
+
+    def _registered(self, username: str, now: float) -> Sequence[Binding]:
+        return ()
 
     def _refuse(self, session: sip.Session, status: int) -> None:
         self.totals["calls_refused_total"] += 1
@@ -211,23 +227,3 @@ def _party(uri: str, name: str) -> Address:
     if user.startswith("+") and user[1:].isdigit():
         return Address("tel", user, name)
     return Address("sip", uri.removeprefix("sip:").removeprefix("sips:").partition(";")[0], name)
-
-
-def _variables(facts: Facts) -> dict[str, str]:
-    """The call's own variables, under VoIPBIN's names (spec of the dialect, section "Variables")."""
-    values = {
-        "voipbin.call.id": facts.id,
-        "voipbin.call.direction": "incoming",
-        "voipbin.call.master_call_id": "",
-        "voipbin.call.digits": "",
-        "voipbin.activeflow.id": facts.activeflow_id,
-        "voipbin.activeflow.reference_type": "call",
-        "voipbin.activeflow.reference_id": facts.id,
-    }
-    for side, address in (("source", facts.source), ("destination", facts.destination)):
-        values[f"voipbin.call.{side}.type"] = address.kind
-        values[f"voipbin.call.{side}.target"] = address.target
-        values[f"voipbin.call.{side}.target_name"] = address.name
-        values[f"voipbin.call.{side}.name"] = address.name
-        values[f"voipbin.call.{side}.detail"] = ""
-    return values

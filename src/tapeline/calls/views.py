@@ -40,6 +40,7 @@ class CallView:
     chained_call_ids: tuple[str, ...] = ()
     recording_id: str = ""  # the one active now
     recording_ids: tuple[str, ...] = ()  # all, in order
+    mute_direction: str = ""  # in, out or both, where it is muted; of a live call only
     action: Mapping[str, Any] = field(default_factory=dict)  # the action now running: id, type, option
     hangup_by: str = ""
     hangup_reason: str = ""  # normal, failed, busy, cancel, timeout, noanswer ...

@@ -55,6 +55,7 @@ class ServerSettings(Section):
     node: str = ""
     drain_seconds: float = Field(30.0, ge=0)  # on SIGTERM: how long running calls may go on
     media_timeout_seconds: float = Field(60.0, ge=0)  # a call whose peer sends nothing ends; 0 = never
+    music_on_hold: str = ""  # an audio file; "" = a pattern of tones
     max_pending_calls: int = Field(1000, ge=1)  # unanswered INVITEs before 503
 
     @field_validator("rtp_ports")
@@ -129,18 +130,29 @@ class Number(Section):
 
 
 class User(Section):
+    """Somebody with telephones: `name` is what they register as."""
+
     name: str
     password: str = ""
     extension: str = ""
     id: str = ""
+    account: str = "default"  # of calls that go straight to this user
     voicemail: bool = False
 
 
 class Trunk(Section):
     name: str
-    target: str
+    target: str  # sip:HOST[:PORT][;transport=...], or HOST[:PORT]
     username: str = ""
     password: str = ""
+    registration: bool = False  # keep a registration there
+    match: str = ""  # the numbers that go this way, as in `numbers.match`; "" = all
+    strip: int = Field(0, ge=0)  # digits taken off the front of a number
+    prefix: str = ""  # put before it after that
+    caller_id: str = ""  # the number shown where a flow names no `source`
+    domain: str = ""  # what follows the @ in From; "" = our own address
+    headers: dict[str, str] = {}
+    max_calls: int = Field(0, ge=0)  # at a time; 0 = any number
 
 
 class Application(Section):

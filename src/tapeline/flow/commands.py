@@ -197,7 +197,8 @@ class PlaceCall:
     source: Party | None = None
     flow_id: str = ""
     flow: str = ""  # JSON
-    chained: bool = False
+    chained: bool = False  # it ends with this call
+    anonymous: Literal["yes", "no", "auto"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)

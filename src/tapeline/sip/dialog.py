@@ -50,8 +50,8 @@ class Dialog:
     """One dialog. `local` and `remote` are the From and To of our requests, tags included; `target` the peer's Contact."""
 
     __slots__ = (
-        "behind_nat", "call_id", "contact", "flow", "local", "local_seq", "local_tag", "remote", "remote_seq", "remote_tag", "route",
-        "target",
+        "behind_nat", "call_id", "contact", "flow", "local", "local_seq", "local_tag", "max_forwards", "remote", "remote_seq", "remote_tag",
+        "route", "target",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +69,7 @@ class Dialog:
         self.flow = flow
         self.contact = contact
         self.behind_nat = False
+        self.max_forwards = 70  # of the next requests
 
     @classmethod
     def of_invite(cls, request: Request, local_tag: str, flow: Flow, contact: Field) -> Dialog:
@@ -137,7 +138,8 @@ class Dialog:
                 uri = first.uri_text
                 routes = [*routes[1:], f"<{self.target}>"]
         head = [("Route", route) for route in routes]
-        head += [("Max-Forwards", "70"), ("From", self.local), ("To", self.remote), ("Call-ID", self.call_id), ("CSeq", f"{seq} {method}")]
+        head += [("Max-Forwards", str(self.max_forwards)), ("From", self.local), ("To", self.remote), ("Call-ID", self.call_id)]
+        head.append(("CSeq", f"{seq} {method}"))
         return Request(method, uri, [*head, *fields], body)
 
     def next_flow(self, listeners: Mapping[str, Sequence[Address]], living: Container[Flow]) -> Flow:

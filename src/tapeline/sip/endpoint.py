@@ -112,9 +112,11 @@ class Endpoint:
         to_uri: str | None = None,
         body: bytes | None = None,
         headers: Sequence[Field] = (),
+        max_forwards: int = 70,
         now: float,
     ) -> Session:
         """Call `target`. `local` is a flow of the listener to send from; `remote` the resolved address, that of `local` where None.
+        `max_forwards` is one less than that of a call which this one is made for (RFC 3261 section 16.6), so that loops end.
 
         Without `body` the 2xx brings the offer (`Accepted.body`), and `Session.ack` the answer. Raises MalformedUri, ValueError.
         """
@@ -131,6 +133,7 @@ class Endpoint:
         contact = contact_field(self.config, flow)
         dialog = Dialog(call_id, f"{display}<{from_uri}>;tag={tag}", tag, f"<{to}>", "", target, flow, contact)
         dialog.route = route
+        dialog.max_forwards = max_forwards
         session = Session(self, dialog, None, local_uri=from_uri, remote_uri=to, remote_name="")
         self.sessions[session.id] = session
         self.layer.counters.sessions += 1

@@ -35,6 +35,7 @@ class OutgoingInvite:
         "_acks",
         "_cancel_wanted",
         "_cancelled",
+        "_cancel_reason",
         "_limit",
         "_layer",
         "_session",
@@ -66,6 +67,7 @@ class OutgoingInvite:
         self._acks: dict[str, tuple[bytes, Flow] | None] = {}  # by remote tag; None: due, but not given yet
         self._cancel_wanted = False
         self._cancelled = False
+        self._cancel_reason: list[Field] = []
         self._limit: Timer | None = layer.timers.start(now + layer.times.ringing, self, "ringing")
         request = dialog.request("INVITE", fields, body)
         self.seq = dialog.local_seq
@@ -130,10 +132,11 @@ class OutgoingInvite:
         self._acks[dialog.remote_tag] = data, flow
         self._layer.transmit(data, flow, self._session, now)
 
-    def cancel(self, now: float) -> None:
+    def cancel(self, now: float, reason: list[Field] | None = None) -> None:
         """Give up an INVITE that has no final answer yet."""
         if self.final or self._cancel_wanted:
             return
+        self._cancel_reason = reason or []
         self._cancel_wanted = True
         self.abandon(now)
         if self.transaction.state == "proceeding":
@@ -153,7 +156,7 @@ class OutgoingInvite:
         fields = [("Route", value) for value in request.all("route")]
         fields += [("Max-Forwards", "70"), ("From", request.need("from")), ("To", request.need("to")), ("Call-ID", request.call_id)]
         fields += [("CSeq", f"{self.seq} CANCEL")]
-        self._layer.cancel(self.transaction, fields, self, now)
+        self._layer.cancel(self.transaction, fields + self._cancel_reason, self, now)
 
     def on_timer(self, name: str, now: float) -> None:
         self._limit = None

@@ -153,18 +153,21 @@ class Session:
         invite.respond(status, now, fields, b"", " ".join(reason.split()))
         self._end(now, "failure", "local", status, CAUSES.get(status, "rejected"), reason)
 
-    def hangup(self, now: float, reason: str = "") -> None:
-        """End it, whatever the state asks for: CANCEL, a refusal (480), or BYE. Nothing where it has ended."""
+    def hangup(self, now: float, reason: str = "", status: int = 0) -> None:
+        """End it, whatever the state asks for: CANCEL, a refusal (480), or BYE. Nothing where it has ended.
+
+        CANCEL says why (RFC 3326) where a `status` is given: 200 where the call was completed elsewhere.
+        """
         if self.state == "terminated":
             return
         if self.state != "confirmed":
             if self._outgoing is not None:
-                self._outgoing.cancel(now)
+                self._outgoing.cancel(now, _reason_field(reason, status) if status else [])
                 self._end(now, "abandon", "local", 487, "cancel", reason)
             else:
                 self.reject(480, now, reason)
             return
-        self._leave(now, reason)
+        self._leave(now, reason, status)
         self._end(now, "abandon", "local", 200, "normal", reason)
 
     def reoffer(self, body: bytes | None, now: float) -> None:
@@ -289,8 +292,7 @@ class Session:
         self._say_bye(now, reason, status)
 
     def _say_bye(self, now: float, reason: str = "", status: int = 0) -> None:
-        why = [("Reason", f"SIP;cause={status or 200};text={quote(reason)}")] if reason else []
-        self.send("BYE", now, why)
+        self.send("BYE", now, _reason_field(reason, status or 200) if reason else [])
 
     # ---- requests of the peer within the dialog; the endpoint has checked them
 
@@ -482,6 +484,10 @@ class Session:
             self._owner.emit(ReofferRefused(self, 491))  # the peer's own offer came first; ours is out of date
         elif self._outgoing is not None:
             self._send_reinvite(self._outgoing.body, now)
+
+
+def _reason_field(text: str, status: int) -> list[Field]:
+    return [("Reason", f"SIP;cause={status};text={quote(text)}")]
 
 
 def _reason_text(request: Request) -> str:

@@ -337,6 +337,21 @@ def test_cancel_waits_for_a_provisional_answer() -> None:
     assert rig.endpoint.idle
 
 
+def test_a_cancel_says_why_where_the_call_was_completed_elsewhere() -> None:
+    rig = Rig()
+    session, sent = rig.call()
+    rig.give(response_to(sent, 180))
+    session.hangup(0.0, "Call completed elsewhere", 200)
+    rig.drain()
+    assert rig.request.method == "CANCEL" and rig.request.need("reason") == 'SIP;cause=200;text="Call completed elsewhere"'
+
+
+def test_a_call_made_for_another_has_fewer_hops_left() -> None:
+    rig = Rig()
+    _, sent = rig.call(max_forwards=12)
+    assert sent.need("max-forwards") == "12"
+
+
 def test_a_cancelled_call_that_is_never_answered_is_forgotten() -> None:
     rig = Rig()
     session, sent = rig.call()

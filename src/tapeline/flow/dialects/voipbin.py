@@ -309,20 +309,29 @@ def _anonymous(option: Fields) -> Literal["yes", "no", "auto"]:
 
 
 def _connect(action: _Action) -> Op:
+    """`timeout`, `strategy` and `ring_timeout` are ours."""
     option = action.option
     destinations, source = _parties(action)
-    options = {"relay_reason": True} if option.boolean("relay_reason") else {}
+    options: dict[str, Any] = {"relay_reason": True} if option.boolean("relay_reason") else {}
     early, anonymous = option.boolean("early_media"), _anonymous(option)
+    timeout = option.integer("timeout", 60, low=1, high=3600, clamp=True)
+    each = option.integer("ring_timeout", low=0, high=3600, clamp=True)
+    if option.text("strategy", "all", choices=("", "all", "in_order")) == "in_order":
+        options |= {"together": False, "each_s": float(each)}
     if not destinations:
         return Skip("connect")
-    return Dial(destinations, source, early_media=early, anonymous=anonymous, options=options)
+    return Dial(destinations, source, float(timeout), early_media=early, anonymous=anonymous, options=options)
 
 
 def _call(action: _Action) -> Op:
     option = action.option
-    option.ignore("early_execution", "actions", "anonymous")
+    option.ignore("early_execution")
     destinations, source = _parties(action)
-    return PlaceCall(destinations, source, option.text("flow_id"), _json(option.node("actions")), option.boolean("chained"))
+    flow_id, actions = option.text("flow_id").strip(), _json(option.node("actions"))
+    flow_id = "" if flow_id == ZERO_ID else flow_id
+    if not flow_id and not actions:
+        action.warn("neither flow_id nor actions: who answers is hung up at once")
+    return PlaceCall(destinations, source, flow_id, actions, option.boolean("chained"), _anonymous(option))
 
 
 def _conference_join(action: _Action) -> Op:

@@ -28,10 +28,11 @@ def _filled(context: Context, party: Party) -> Party:
 
 @dataclass(frozen=True, slots=True)
 class Dial(Op):
-    """Call several at once and connect the first to answer, until one of the two leaves.
+    """Call several, all at once or one after another, and connect the first to answer, until one of the two leaves.
 
-    Results: `answered`; else the causes as the call tells them, most telling first (`NO_ANSWER`, `sip:486`), else `failed`. With
-    `relay_reason` among the options the caller is hung up with the reason of who was dialled, and the run is over.
+    Options: `together` (False: one after another), `each_s` (how long each may ring then), and `relay_reason`: the caller is hung up
+    afterwards with the reason of who was dialled, and the run is over. The variables `tapeline.connect.result` and `.causes` say how it
+    came out. Results: `answered`; else the causes as the call tells them, most telling first (`NO_ANSWER`, `sip:486`), else `failed`.
     """
 
     kind: ClassVar[str] = "dial"
@@ -55,10 +56,13 @@ class Dial(Op):
         event = yield from reply(token)
         if not isinstance(event, DialEnded):
             return DEFAULT
+        results = ("answered",) if event.answered else (*event.causes, "failed")
+        context.variables.set("tapeline.connect.result", results[0])
+        context.variables.set("tapeline.connect.causes", ",".join(event.causes))
         if self.options.get("relay_reason"):
             context.issue(commands.Hangup(event.reason))
             return Finish(hung_up=True)
-        return "answered" if event.answered else (*event.causes, "failed")
+        return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +104,12 @@ class PlaceCall(Op):
     flow_id: str = ""
     flow: str = ""
     chained: bool = False
+    anonymous: Literal["yes", "no", "auto"] = "auto"
 
     def perform(self, context: Context) -> Performance:
         destinations = tuple(_filled(context, party) for party in self.destinations)
         source = _filled(context, self.source) if self.source else None
         flow_id = context.text(self.flow_id)
-        context.issue(commands.PlaceCall(context.token(), destinations, source, flow_id, self.flow, self.chained))
+        context.issue(commands.PlaceCall(context.token(), destinations, source, flow_id, self.flow, self.chained, self.anonymous))
         yield from ()
         return DEFAULT
