@@ -18,6 +18,7 @@ from tapeline.calls.alarm import Alarm
 from tapeline.calls.connecting import connect
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.limits import permitted
 from tapeline.calls.placing import compiled, place
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
@@ -36,7 +37,7 @@ MAX_DOCUMENT_BYTES = 100_000  # of a fetched flow: it is compiled on the event l
 
 def begin(program: flow.Program, call: Call, kit: Equipment, variables: Mapping[str, str] | None = None) -> None:
     """Let `program` run on a call that is up; `variables` are the starter's own."""
-    script = Script(program, variables_of(call, variables), call, kit)
+    script = Script(program, variables_of(call, kit.settings, variables), call, kit)
     call.follow(script)
     script.start()
 
@@ -176,7 +177,7 @@ class Script:
 
     def _start_recording(self, command: flow.StartRecording) -> None:
         try:
-            recorder = self._call.start_recording(command.spec)
+            recorder = self._call.start_recording(permitted(command.spec, self._kit.settings.recording))
         except TapelineError as error:
             log.warning("the flow's recording was refused", call_id=self._call.facts.id, error=str(error))
             self._tell(flow.RecordingRefused(command.token, error.reason))
@@ -271,7 +272,7 @@ class Script:
 
     def _hangup(self, command: flow.Hangup) -> None:
         cause = self._kit.reason_of(command.like_call_id) if command.like_call_id else ""
-        self._call.hang_up(cause or command.cause)
+        self._call.hang_up(cause or command.cause, command.text, command.status)
 
     def _place_call(self, command: flow.PlaceCall) -> None:
         self._kit.spawn(self._placed(command))

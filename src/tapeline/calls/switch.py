@@ -146,7 +146,7 @@ class Switch:
         call = Call(facts, session, Media(leg, media, self._kit), self._kit, self._shell.pump, self._released)
         self._add(call)
         log.info("call", call_id=facts.id, sip_call_id=session.call_id, flow=route.source)
-        script = Script(route.program, variables_of(call), call, self._kit)
+        script = Script(route.program, variables_of(call, self._kit.settings), call, self._kit)
         call.follow(script)
         if call.offered(event.body):
             session.ring(now)

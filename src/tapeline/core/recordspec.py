@@ -31,12 +31,12 @@ class SilenceRule:
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """Where a finished file is sent, besides the store. `naming`: `url` is the file's own address, or KAZOO's base for it, to which the
-    file's name is added, with `kazoo_query` also the query of its later releases."""
+    file's name is added."""
 
     url: str
     method: Literal["PUT", "POST"] = "PUT"
     headers: Mapping[str, str] = field(default_factory=dict)
-    naming: Literal["as_is", "kazoo", "kazoo_query"] = "as_is"
+    naming: Literal["as_is", "kazoo"] = "as_is"
 
 
 @dataclass(frozen=True, slots=True)

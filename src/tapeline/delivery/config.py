@@ -28,6 +28,7 @@ class WorkerConfig:
     node: str = ""
     slots: int = 0
     private: bool = False  # whether uploads and webhooks may go to loopback and private networks
+    kazoo_query: bool = False
 
     @property
     def spool(self) -> Path:
@@ -39,8 +40,15 @@ class WorkerConfig:
         data = server.data.absolute()
         shared = server.database_url.startswith("postgres")
         jobs = server.database_url if shared else f"sqlite:///{data / 'dbos.sqlite'}"
-        private = settings.delivery.allow_private_addresses
-        return cls(str(data), server.database_url, server.objects_url, jobs, server.node_name, private=private)
+        return cls(
+            str(data),
+            server.database_url,
+            server.objects_url,
+            jobs,
+            server.node_name,
+            private=settings.delivery.allow_private_addresses,
+            kazoo_query=settings.recording.kazoo_upload_query,
+        )
 
     @classmethod
     def from_environment(cls) -> WorkerConfig:

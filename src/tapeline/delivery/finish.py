@@ -31,7 +31,7 @@ from tapeline.core.ids import ZERO_ID, is_id
 from tapeline.core.recordspec import Format
 from tapeline.delivery.errors import Fault, NotVerified
 from tapeline.delivery.seam import fault
-from tapeline.delivery.uploads import deliveries_of
+from tapeline.delivery.uploads import Manner, deliveries_of
 from tapeline.recording.errors import UnknownRecording
 from tapeline.recording.manifest import Manifest
 from tapeline.recording.spool import AUDIO, Spool
@@ -80,10 +80,10 @@ class Finisher:
         objects: ObjectStore,
         announce: Callable[[Mapping[str, Any]], None],
         *,
-        node: str = "",
+        manner: Manner | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._node = node
+        self._manner = manner or Manner()
         self._spool = spool
         self._database = database
         self._objects = objects
@@ -150,7 +150,7 @@ class Finisher:
         fault("available")
         now = self._wall()
         final = row_of(manifest, rendered, now)
-        await self._database.recordings.publish(final, deliveries_of(manifest, final, now, self._node) if rendered is not None else ())
+        await self._database.recordings.publish(final, deliveries_of(manifest, final, now, self._manner) if rendered is not None else ())
         row = await self._database.recordings.get(recording_id)
         if row is None:
             raise DatabaseUnavailable("the row just written is not there")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -23,22 +24,30 @@ from tapeline.delivery.send import KEEP_TRYING_S
 from tapeline.recording.manifest import Manifest
 from tapeline.store import DeliveryRow, RecordingRow
 
-__all__ = ["deliveries_of", "kazoo_address", "kazoo_fields"]
+__all__ = ["Manner", "deliveries_of", "kazoo_address", "kazoo_fields"]
 
 _IDS: Final = uuid.UUID("1c9d7a54-6f0b-4a3e-9d5a-0f4f3a1b7c21")  # name space of the ids of deliveries
 _GREGORIAN: Final = 62_167_219_200  # seconds from the year 0 to 1970
 _KAZOO_TYPES: Final = {"mp3": "audio/mpeg", "wav": "audio/x-wav", "ogg": "audio/ogg"}
 
 
-def deliveries_of(manifest: Manifest, row: RecordingRow, now: float, node: str) -> list[DeliveryRow]:
-    """The rows for each target that the recording's specification names, to be sent by `node`. `row` is the recording's final row."""
-    return [_delivery(manifest, row, target, number, now, node) for number, target in enumerate(manifest.record_spec.deliver)]
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How this node sends: its name, and whether KAZOO's addresses get the query of its later releases."""
+
+    node: str = ""
+    kazoo_query: bool = False
 
 
-def _delivery(manifest: Manifest, row: RecordingRow, target: Delivery, number: int, now: float, node: str) -> DeliveryRow:
+def deliveries_of(manifest: Manifest, row: RecordingRow, now: float, manner: Manner) -> list[DeliveryRow]:
+    """The rows for each target that the recording's specification names. `row` is the recording's final row."""
+    return [_delivery(manifest, row, target, number, now, manner) for number, target in enumerate(manifest.record_spec.deliver)]
+
+
+def _delivery(manifest: Manifest, row: RecordingRow, target: Delivery, number: int, now: float, manner: Manner) -> DeliveryRow:
     url, content_type = target.url, row.content_type
-    if target.naming != "as_is":
-        fields = kazoo_fields(manifest, row) if target.naming == "kazoo_query" else {}
+    if target.naming == "kazoo":
+        fields = kazoo_fields(manifest, row) if manner.kazoo_query else {}
         url = kazoo_address(target.url, manifest.sip_call_id or manifest.call_id, row.format, fields)
         content_type = _KAZOO_TYPES.get(row.format, content_type)
     return DeliveryRow(
@@ -53,7 +62,7 @@ def _delivery(manifest: Manifest, row: RecordingRow, target: Delivery, number: i
         headers=dict(target.headers),
         object_key=row.object_key,
         content_type=content_type,
-        node=node,
+        node=manner.node,
     )
 
 

@@ -28,6 +28,7 @@ from tapeline.delivery.finish import Finisher
 from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.jobs import Finishing, Sending, sending_key
 from tapeline.delivery.send import Sender
+from tapeline.delivery.uploads import Manner
 from tapeline.recording.spool import Spool
 from tapeline.store import Database, DatabaseUnavailable, ObjectStore
 
@@ -55,7 +56,7 @@ class Worker:
         self._finishing = self._jobs.kind("finish", slots)
         self._sending = self._jobs.kind("deliver", SENDING)
         objects = ObjectStore(config.objects)
-        self._finisher = Finisher(self._spool, self._database, objects, self._say, node=config.node)
+        self._finisher = Finisher(self._spool, self._database, objects, self._say, manner=Manner(config.node, config.kazoo_query))
         self._finishing.does(Finishing(self._finisher))
         self._client = GuardedClient(allow_private_addresses=config.private)
         self._sending.does(Sending(Sender(self._database, objects, self._client, self._say)))

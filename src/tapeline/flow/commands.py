@@ -203,10 +203,15 @@ class PlaceCall:
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
-    """End the call. `cause` is normal, busy, noanswer, rejected, failed, timeout ...; or that of the call `like_call_id`."""
+    """End the call. `cause` is normal, busy, noanswer, rejected, failed, timeout ...; or that of the call `like_call_id`.
+
+    A call that is not answered yet is refused with `status` where there is one, and `text` in its words.
+    """
 
     cause: str = "normal"
     like_call_id: str = ""
+    status: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ _SILENCE_CHECKS: Final[dict[str, Check]] = {"threshold": _COUNT, "initial_s": _n
 _DELIVERY_CHECKS: Final[dict[str, Check]] = {
     "url": _text,
     "method": _one_of(Literal["PUT", "POST"]),
-    "naming": _one_of(Literal["as_is", "kazoo", "kazoo_query"]),
+    "naming": _one_of(Literal["as_is", "kazoo"]),
     "headers": _object,
 }
 _SPEC_CHECKS: Final[dict[str, Check]] = {

@@ -6,7 +6,7 @@ import pytest
 
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import Delivery, RecordSpec
-from tapeline.delivery.uploads import deliveries_of, kazoo_address, kazoo_fields
+from tapeline.delivery.uploads import Manner, deliveries_of, kazoo_address, kazoo_fields
 from tapeline.recording.manifest import Manifest, spec_as_dict
 from tapeline.store import RecordingRow
 
@@ -50,14 +50,16 @@ def test_each_target_is_a_row_of_its_own_and_the_same_row_when_made_again() -> N
     manifest, row = _recording(
         Delivery("http://one/kzr", "PUT", naming="kazoo"), Delivery("http://two/x", "POST", headers={"X-Key": "1"}), Delivery("http://two/x")
     )
-    made = deliveries_of(manifest, row, 1000.0, "here")
+    made = deliveries_of(manifest, row, 1000.0, Manner("here"))
     assert [found.url for found in made] == [f"http://one/kzr/{NAME}", "http://two/x", "http://two/x"]
     assert [found.method for found in made] == ["PUT", "POST", "PUT"]
     assert made[1].headers == {"X-Key": "1"}
     assert len({found.id for found in made}) == 3
     assert all((found.ref, found.account, found.object_key, found.node) == (row.id, row.account, "a/b.mp3", "here") for found in made)
     assert made[0].until == 1000.0 + 3 * 86400
-    assert [found.id for found in deliveries_of(manifest, row, 2000.0, "here")] == [found.id for found in made]
+    (queried, *_) = deliveries_of(manifest, row, 1000.0, Manner("here", kazoo_query=True))
+    assert queried.url.startswith(f"http://one/kzr/{NAME}?from=1001&to=2002&") and queried.id == made[0].id
+    assert [found.id for found in deliveries_of(manifest, row, 2000.0, Manner("here"))] == [found.id for found in made]
 
 
 def test_the_query_has_its_twelve_fields_in_order() -> None:
@@ -71,6 +73,6 @@ def test_the_query_has_its_twelve_fields_in_order() -> None:
 
 
 def test_a_specification_that_names_a_target_survives_the_manifest() -> None:
-    manifest, _ = _recording(Delivery("http://one/kzr", "POST", naming="kazoo_query", headers={"A": "b"}))
+    manifest, _ = _recording(Delivery("http://one/kzr", "POST", naming="kazoo", headers={"A": "b"}))
     read = Manifest.from_json(manifest.to_json())
-    assert read.record_spec.deliver == (Delivery("http://one/kzr", "POST", naming="kazoo_query", headers={"A": "b"}),)
+    assert read.record_spec.deliver == (Delivery("http://one/kzr", "POST", naming="kazoo", headers={"A": "b"}),)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tapeline.flow.dialects.kazoo_modules import MODULES
 from tapeline.flow.dialects.voipbin import TYPES
 
 DOCS = Path(__file__).parents[3] / "docs" / "flows.md"
@@ -17,3 +18,8 @@ def test_every_action_type_is_documented() -> None:
 def test_no_action_is_documented_that_does_not_exist() -> None:
     headings = [line[4:] for line in DOCS.read_text().splitlines() if line.startswith("### ")]
     assert headings and not [name for name in headings if name not in TYPES]
+
+
+def test_every_module_of_kazoo_is_documented() -> None:
+    text = (DOCS.parent / "kazoo.md").read_text()
+    assert not [name for name in MODULES if f"`{name}`" not in text]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tapeline.flow.dialects import voipbin
+from tapeline.flow.dialects import kazoo, voipbin
 from tapeline.flow.dialects.dialect import Dialect
 from tapeline.flow.jsondoc import Node
 
@@ -25,14 +25,10 @@ class Shape:
     recognises: Callable[[Node], bool]
 
 
-def _is_kazoo(root: Node) -> bool:
-    return isinstance(root.value, dict) and ("module" in root.value or "flow" in root.value)
-
-
 def _is_vonage(root: Node) -> bool:
     items = root.value if isinstance(root.value, list) else []
     return any(isinstance(item.value, dict) and "action" in item.value for item in items)
 
 
-DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (voipbin.DIALECT,)}
-LATER: Final[Mapping[str, Shape]] = {"kazoo": Shape("KAZOO", _is_kazoo), "vonage": Shape("Vonage", _is_vonage)}
+DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (voipbin.DIALECT, kazoo.DIALECT)}
+LATER: Final[Mapping[str, Shape]] = {"vonage": Shape("Vonage", _is_vonage)}

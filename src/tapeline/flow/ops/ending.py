@@ -21,10 +21,12 @@ class Hangup(Op):
 
     cause: str = "normal"
     like_call_id: str = ""
+    status: int = 0
+    text: str = ""
 
     def perform(self, context: Context) -> Performance:
         cause, like = context.text(self.cause), context.text(self.like_call_id)
-        context.issue(commands.Hangup(cause or "normal", like))
+        context.issue(commands.Hangup(cause or "normal", like, self.status, context.text(self.text)))
         yield from ()
         return Finish(hung_up=True)
 

@@ -49,7 +49,9 @@ class Record(Op):
     def _filled(self, context: Context) -> RecordSpec:
         spec = self.spec
         deliver = tuple(replace(target, url=context.text(target.url)) for target in spec.deliver)
-        return replace(spec, deliver=deliver, label=context.text(spec.label), on_end_flow_id=context.text(spec.on_end_flow_id))
+        custom = {name: context.text(value) for name, value in spec.custom.items()}
+        label, on_end = context.text(spec.label), context.text(spec.on_end_flow_id)
+        return replace(spec, deliver=deliver, label=label, on_end_flow_id=on_end, custom=custom)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,21 @@
+"""What the settings permit of a recording that a flow asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tapeline.core.errors import InvalidState
+from tapeline.core.recordspec import RecordSpec
+from tapeline.core.settings import RecordingSettings
+
+__all__ = ["permitted"]
+
+
+def permitted(spec: RecordSpec, settings: RecordingSettings) -> RecordSpec:
+    """The specification within the settings' limits. Raises InvalidState where the recording would be kept nowhere."""
+    longest = settings.max_seconds
+    if spec.custom.get("dialect") == "kazoo":
+        longest = min(longest, settings.kazoo_max_recording_time_limit)
+        if not spec.deliver and not settings.store_recordings:
+            raise InvalidState("the recording has no url and recording.store_recordings is false", reason="NOT_STORED")
+    return replace(spec, max_s=min(spec.max_s or longest, longest))

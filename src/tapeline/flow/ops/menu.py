@@ -1,0 +1,52 @@
+"""A menu: a greeting, and what the caller presses decides the way on.
+
+One performance is one round. Its result is what was pressed, else `timeout`; where neither has a way, `again` leads back here, until
+all rounds are used up: then `max_retries`. Keys pressed during the greeting cut it short and count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tapeline.flow.ops.answering import be_answered
+from tapeline.flow.ops.keys import Gather
+from tapeline.flow.ops.sounding import ALL_KEYS, Play, Say
+from tapeline.flow.program import Context, Op, Outcome, Performance
+from tapeline.flow.variables import DIGITS
+
+__all__ = ["Menu"]
+
+
+@dataclass(frozen=True, slots=True)
+class Menu(Op):
+    """`menu` is the platform's id of it; `text` is spoken or `media` played. Times in seconds."""
+
+    kind: ClassVar[str] = "menu"
+    collects: ClassVar[bool] = True
+
+    menu: str = ""
+    text: str = ""
+    media: str = ""
+    retries: int = 3
+    timeout_s: float = 10.0
+    between_s: float = 2.0
+    max_digits: int = 4
+
+    def __post_init__(self) -> None:
+        if self.retries < 1 or self.max_digits < 1 or self.timeout_s < 0 or self.between_s < 0:
+            raise ValueError("a menu needs a round, a digit and no negative times")
+
+    def perform(self, context: Context) -> Performance:
+        yield from be_answered(context)
+        if context.visits() >= self.retries:
+            return "max_retries"
+        context.variables.unset(DIGITS)
+        if self.media:
+            yield from Play((self.media,), stop_keys=ALL_KEYS).perform(context)
+        elif self.text:
+            yield from Say(self.text, stop_keys=ALL_KEYS).perform(context)
+        gather = Gather(self.max_digits, first_s=self.timeout_s, between_s=self.between_s)
+        outcome: Outcome = yield from gather.perform(context)
+        pressed = outcome[0] if isinstance(outcome, tuple) else ""
+        return (pressed, "again") if pressed else ("timeout", "again")
