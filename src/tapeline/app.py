@@ -25,6 +25,7 @@ import uvicorn
 from tapeline import __version__, rtp, sip
 from tapeline.api.app import create_app
 from tapeline.audio.speech import Speech
+from tapeline.calls.conferences import Conferences
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.prompts import MAX_PROMPT_BYTES, Prompts
 from tapeline.calls.routing import Routes
@@ -133,6 +134,7 @@ class Server:
             finished=self._recording_complete,
             load_flow=stored_flow(database),
         )
+        self._equipment.conferences = Conferences(self._equipment)
         signalling = sip.EndpointConfig(
             user_agent=f"tapeline/{__version__}", advertise=self._advertise(), max_pending=server.max_pending_calls, timers=self._timers
         )
@@ -199,6 +201,8 @@ class Server:
         for call in await database.calls.unfinished(self._equipment.node):
             ended = replace(call, status="hangup", hungup=now, updated=now, recording_id="", hangup_by="local", hangup_reason="failed")
             self._equipment.writer.put(replace(ended, hangup_cause="the server stopped while the call was up"))
+        node = self._equipment.node
+        self._equipment.conferences.restore(await database.conferences.unfinished(node), await database.conferencecalls.unfinished(node))
         return len(manifests)
 
     def _start_worker(self) -> None:
@@ -294,6 +298,7 @@ class Server:
         recording; close."""
         self._service.accepting = False
         await self._switch.drain(drain_s, hurry or asyncio.Event())
+        await self._equipment.conferences.stop()
         deadline = self._clock.now() + FINISH_S
         while self._worker is not None and self._service.unfinished and self._clock.now() < deadline:
             await asyncio.sleep(0.05)

@@ -17,18 +17,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tapeline import __version__
-from tapeline.api import shapes, system, voipbin
+from tapeline.api import shapes, system, voipbin, voipbin_conferences
 from tapeline.api.accesslog import RedactQuery
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import STATUSES, RouteNotFound, envelope, error_response
 from tapeline.api.metrics import Metrics
 from tapeline.api.middleware import RequestFrame, UnexpectedErrors, request_id_of
 from tapeline.api.ports import Service, Tokens
+from tapeline.api.routes import Route, router
 from tapeline.core.clock import Clock, SystemClock
 from tapeline.core.errors import InvalidInput, TapelineError
 from tapeline.core.settings import Settings
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "platform_routes"]
 
 _METHODS = ("POST", "GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 _EXPOSED = ("X-Request-Id", "Content-Range", "Content-Disposition", "ETag", "Accept-Ranges", "Retry-After")
@@ -84,9 +85,15 @@ def create_app(
     app.add_exception_handler(TapelineError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
-    app.include_router(voipbin.router(voipbin.Face(service), Authenticator(tokens, clock)))
+    authenticator = Authenticator(tokens, clock)
+    app.include_router(router(platform_routes(service), authenticator))
     app.include_router(system.router(service, metrics))
     return app
+
+
+def platform_routes(service: Service) -> tuple[Route, ...]:
+    """Everything under /v1.0."""
+    return (*voipbin.Face(service).routes(), *voipbin_conferences.ConferenceFace(service.conferences).routes())
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

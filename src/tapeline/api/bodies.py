@@ -19,7 +19,7 @@ from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import ZERO_ID, is_id
 from tapeline.core.recordspec import RATES, Begin, Format, Heard, MaskMode, RecordSpec, SilenceRule
 
-__all__ = ["MAX_BODY", "Fields", "mask_mode", "read_json", "record_spec"]
+__all__ = ["MAX_BODY", "Fields", "flow_id", "mask_mode", "read_json", "record_spec"]
 
 MAX_BODY = 1_000_000
 KEYS = "0123456789*#ABCD"
@@ -55,7 +55,7 @@ class Fields:
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._body = body
         self._problems: list[str] = []
-        self._wrong_type = False
+        self._mistypes: list[str] = []  # names of fields of a wrong type
 
     def text(self, name: str) -> str:
         value = self._body.get(name)
@@ -77,6 +77,33 @@ class Fields:
             self.problem(f"{name} must not be negative")
             return 0.0
         return number
+
+    def count(self, name: str, most: int) -> int | None:
+        """Not negative, at most `most`; None where absent."""
+        if self._body.get(name) in (None, ""):
+            return None
+        number = self.number(name)
+        if number != int(number) or number > most:
+            self.problem(f"{name} must be a whole number of at most {most}")
+            return None
+        return int(number)
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """An object; empty where absent or wrong."""
+        value = self._body.get(name)
+        if value is None or isinstance(value, dict):
+            return value or {}
+        self._mistyped(name, "an object")
+        return {}
+
+    def within(self, name: str) -> Fields:
+        """The fields of the object `name`; what is wrong with them counts as wrong with this body."""
+        inner = Fields(self.mapping(name))
+        inner._problems, inner._mistypes = self._problems, self._mistypes
+        return inner
+
+    def __contains__(self, name: str) -> bool:
+        return self._body.get(name) is not None
 
     def whole(self, name: str, default: int, allowed: Sequence[int], word: str = "") -> int:
         """A number out of `allowed`, or 0 for `word`; `default` where it is absent, empty, 0 or wrong."""
@@ -111,11 +138,11 @@ class Fields:
     def finish(self) -> None:
         """Raises InvalidInput with every problem, if there is any."""
         if self._problems:
-            reason = "INVALID_JSON_BODY" if self._wrong_type else "INVALID_ARGUMENT"
+            reason = "INVALID_JSON_BODY" if self._mistypes else "INVALID_ARGUMENT"
             raise InvalidInput("; ".join(self._problems), problems=self._problems, reason=reason)
 
     def _mistyped(self, name: str, wanted: str) -> None:
-        self._wrong_type = True
+        self._mistypes.append(name)
         self._problems.append(f"{name} must be {wanted}")
 
 
@@ -145,7 +172,7 @@ def record_spec(body: Mapping[str, Any], of: Literal["call", "confbridge"] = "ca
         end_keys=_end_keys(fields),
         beep=fields.flag("beep_start"),
         follow_transfer=fields.flag("should_follow_transfer", RecordSpec().follow_transfer),
-        on_end_flow_id=_flow_id(fields),
+        on_end_flow_id=flow_id(fields),
         origin="api",
     )
     fields.finish()
@@ -186,11 +213,12 @@ def _end_keys(fields: Fields) -> frozenset[str]:
     return frozenset(keys)
 
 
-def _flow_id(fields: Fields) -> str:
-    flow_id = fields.text("on_end_flow_id").strip()
-    if flow_id and not is_id(flow_id):
-        fields.problem("on_end_flow_id must be a UUID")
-    return "" if flow_id == ZERO_ID else flow_id.lower()
+def flow_id(fields: Fields, name: str = "on_end_flow_id") -> str:
+    """The id of a flow; "" where there is none."""
+    found = fields.text(name).strip()
+    if found and not is_id(found):
+        fields.problem(f"{name} must be a UUID")
+    return "" if found == ZERO_ID else found.lower()
 
 
 _FLAGS: Mapping[str | bool | int, bool] = {

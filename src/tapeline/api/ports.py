@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from tapeline.calls.views import CallView, Page, RecordingFile, RecordingView
+from tapeline.calls.views import CallView, ConferenceCallView, ConferenceDraft, ConferenceView, Page, RecordingFile, RecordingView
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
 
-__all__ = ["Service", "Token", "Tokens"]
+__all__ = ["ConferenceService", "Service", "Token", "Tokens"]
 
 
 class Token(Protocol):
@@ -34,8 +34,39 @@ class Tokens(Protocol):
         """The valid token with this secret. Raises Unavailable while the store cannot be asked."""
 
 
+class ConferenceService(Protocol):
+    """The use cases of conferences. A stay is one call's time in one."""
+
+    async def list(self, principal: Principal, before: float | None, limit: int) -> Page: ...
+
+    async def get(self, conference_id: str, principal: Principal) -> ConferenceView: ...
+
+    async def create(self, draft: ConferenceDraft, principal: Principal) -> ConferenceView: ...
+
+    async def update(self, conference_id: str, draft: ConferenceDraft, principal: Principal) -> ConferenceView: ...
+
+    async def delete(self, conference_id: str, principal: Principal) -> ConferenceView: ...
+
+    async def start_recording(self, conference_id: str, spec: RecordSpec, principal: Principal) -> ConferenceView: ...
+
+    async def stop_recording(self, conference_id: str, principal: Principal) -> ConferenceView: ...
+
+    async def list_stays(self, principal: Principal, before: float | None, limit: int) -> Page: ...
+
+    async def get_stay(self, stay_id: str, principal: Principal) -> ConferenceCallView: ...
+
+    async def kick(self, stay_id: str, principal: Principal) -> ConferenceCallView: ...
+
+    async def moderate(
+        self, stay_id: str, principal: Principal, *, muted: bool | None = None, deaf: bool | None = None
+    ) -> ConferenceCallView: ...
+
+
 class Service(Protocol):
     """The use cases. `before` is seconds since 1970: only what was created strictly earlier."""
+
+    @property
+    def conferences(self) -> ConferenceService: ...
 
     async def list_calls(self, principal: Principal, before: float | None, limit: int) -> Page: ...
 

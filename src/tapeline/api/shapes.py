@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict  # pydantic reads typing's own only from Python 3.12 on
 
 from tapeline.api.times import page_token, rfc3339
-from tapeline.calls.views import Address, CallView, Page, RecordingView
+from tapeline.calls.views import Address, CallView, ConferenceCallView, ConferenceView, Page, RecordingView
 from tapeline.core.ids import ZERO_ID
 
 __all__ = [
@@ -23,11 +23,17 @@ __all__ = [
     "AddressShape",
     "CallShape",
     "CallsShape",
+    "ConferenceCallShape",
+    "ConferenceCallsShape",
+    "ConferenceShape",
+    "ConferencesShape",
     "PeaksShape",
     "RecordingShape",
     "RecordingsShape",
     "TimelineShape",
     "call",
+    "conference",
+    "conferencecall",
     "finite",
     "listing",
     "peaks",
@@ -36,7 +42,7 @@ __all__ = [
     "timeline",
 ]
 
-View = TypeVar("View", CallView, RecordingView)
+View = TypeVar("View", CallView, RecordingView, ConferenceView, ConferenceCallView)
 
 
 class AddressShape(TypedDict, total=False):
@@ -122,6 +128,72 @@ class RecordingShape(TypedDict, total=False):
     tapeline: RecordingExtra
 
 
+class ConferenceExtra(TypedDict, total=False):
+    room: str
+    reason: str
+    moderated: bool
+    max_members: int
+    join_tone: str
+    leave_tone: str
+    music: str
+    tm_expire: str | None
+
+
+class ConferenceShape(TypedDict, total=False):
+    id: str
+    customer_id: str
+    type: str
+    status: str
+    name: str
+    detail: str
+    data: dict[str, Any]
+    timeout: int
+    pre_flow_id: str
+    post_flow_id: str
+    conferencecall_ids: list[str]
+    recording_id: str
+    recording_ids: list[str]
+    transcribe_id: str
+    direct_hash: str
+    tm_end: str | None
+    tm_create: str | None
+    tm_update: str | None
+    tm_delete: str | None
+    tapeline: ConferenceExtra
+
+
+class ConferenceCallExtra(TypedDict, total=False):
+    mute: bool
+    deaf: bool
+    reason: str
+    tm_join: str | None
+    tm_leave: str | None
+
+
+class ConferenceCallShape(TypedDict, total=False):
+    id: str
+    customer_id: str
+    activeflow_id: str
+    conference_id: str
+    reference_type: str
+    reference_id: str
+    status: str
+    tm_create: str | None
+    tm_update: str | None
+    tm_delete: str | None
+    tapeline: ConferenceCallExtra
+
+
+class ConferencesShape(TypedDict):
+    result: list[ConferenceShape]
+    next_page_token: str
+
+
+class ConferenceCallsShape(TypedDict):
+    result: list[ConferenceCallShape]
+    next_page_token: str
+
+
 class CallsShape(TypedDict):
     result: list[CallShape]
     next_page_token: str
@@ -157,7 +229,10 @@ class ErrorShape(TypedDict):
     error: ErrorBody
 
 
-DESCRIBED: tuple[type, ...] = (CallShape, CallsShape, RecordingShape, RecordingsShape, TimelineShape, PeaksShape, ErrorShape)
+DESCRIBED: tuple[type, ...] = (
+    CallShape, CallsShape, RecordingShape, RecordingsShape, TimelineShape, PeaksShape,
+    ConferenceShape, ConferencesShape, ConferenceCallShape, ConferenceCallsShape, ErrorShape,
+)  # fmt: skip
 
 
 def schemas() -> dict[str, Any]:
@@ -239,6 +314,43 @@ def recording(view: RecordingView) -> dict[str, Any]:
     }
 
 
+def conference(view: ConferenceView) -> dict[str, Any]:
+    """The platform's Conference. Unlike elsewhere, its times are null where they have not come."""
+    return {
+        "id": view.id,
+        "customer_id": view.account,
+        "type": "conference" if view.room else view.kind,
+        "status": view.status,
+        **_present(name=view.name, detail=view.detail, data=finite(view.data), timeout=view.timeout),
+        "pre_flow_id": view.pre_flow_id or ZERO_ID,
+        "post_flow_id": view.post_flow_id or ZERO_ID,
+        **_present(conferencecall_ids=list(view.member_ids)),
+        "recording_id": view.recording_id or ZERO_ID,
+        **_present(recording_ids=list(view.recording_ids)),
+        "transcribe_id": ZERO_ID,
+        "direct_hash": "",
+        **_nullable(tm_end=view.ended, tm_create=view.created, tm_update=view.updated, tm_delete=view.deleted),
+        "tapeline": {**finite(view.options), "room": view.room, "reason": view.reason, **_nullable(tm_expire=view.expires)},
+    }
+
+
+def conferencecall(view: ConferenceCallView) -> dict[str, Any]:
+    """The platform's Conferencecall: one stay of one call."""
+    return {
+        "id": view.id,
+        "customer_id": view.account,
+        "activeflow_id": view.activeflow_id or ZERO_ID,
+        "conference_id": view.conference_id or ZERO_ID,
+        "reference_type": "call",
+        "reference_id": view.call_id or ZERO_ID,
+        "status": view.status,
+        **_nullable(tm_create=view.created, tm_update=view.updated, tm_delete=view.deleted),
+        "tapeline": {
+            "mute": view.muted, "deaf": view.deaf, "reason": view.reason, **_nullable(tm_join=view.joined, tm_leave=view.left),
+        },
+    }  # fmt: skip
+
+
 def timeline(view: RecordingView) -> dict[str, Any]:
     """What happened while it was recorded, in order."""
     return {"id": view.id, "duration": finite(view.duration), "result": finite(view.timeline)}
@@ -289,3 +401,7 @@ def _present(**fields: Any) -> dict[str, Any]:
 
 def _times(**fields: float | None) -> dict[str, str]:
     return {name: rfc3339(wall) for name, wall in fields.items() if wall is not None}
+
+
+def _nullable(**fields: float | None) -> dict[str, str | None]:
+    return {name: rfc3339(wall) if wall is not None else None for name, wall in fields.items()}

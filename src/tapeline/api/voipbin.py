@@ -6,39 +6,20 @@ and shapes its view. Sources: the platform's API description, and docs/rest.md f
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from tapeline.api import shapes
-from tapeline.api.auth import Authenticator, principal_of
+from tapeline.api.auth import principal_of
 from tapeline.api.bodies import mask_mode, read_json, record_spec
 from tapeline.api.files import file_response
 from tapeline.api.ports import Service
-from tapeline.api.times import read_page_token
-from tapeline.core.errors import InvalidInput
-from tapeline.core.ids import is_id
+from tapeline.api.routes import PAGING, Route, path_id, read_paging
 from tapeline.core.recordspec import RATES
 
-__all__ = ["PREFIX", "Face", "Route", "router"]
-
-PREFIX = "/v1.0"
-PAGE_SIZE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    method: str
-    path: str
-    scope: str
-    endpoint: Callable[..., Any]
-    summary: str
-    answer: type | None = None  # one of shapes.DESCRIBED, for the API's description
-    parameters: tuple[dict[str, Any], ...] = ()
-    body: dict[str, Any] | None = None
+__all__ = ["START_BODY", "Face"]
 
 
 class Face:
@@ -82,123 +63,63 @@ class Face:
         )  # fmt: skip
 
     async def list_calls(self, request: Request) -> Response:
-        before, limit = _paging(request)
+        before, limit = read_paging(request)
         return JSONResponse(shapes.listing(await self._service.list_calls(principal_of(request), before, limit), shapes.call))
 
     async def get_call(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.call(await self._service.get_call(_id(id), principal_of(request))))
+        return JSONResponse(shapes.call(await self._service.get_call(path_id(id), principal_of(request))))
 
     async def delete_call(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.call(await self._service.delete_call(_id(id), principal_of(request))))
+        return JSONResponse(shapes.call(await self._service.delete_call(path_id(id), principal_of(request))))
 
     async def hangup(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.call(await self._service.hangup(_id(id), principal_of(request))))
+        return JSONResponse(shapes.call(await self._service.hangup(path_id(id), principal_of(request))))
 
     async def start_recording(self, request: Request, id: str) -> Response:
-        call_id = _id(id)
+        call_id = path_id(id)
         spec = record_spec(await read_json(request))
         return JSONResponse(shapes.call(await self._service.start_recording(call_id, spec, principal_of(request))))
 
     async def stop_recording(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.call(await self._service.stop_recording(_id(id), principal_of(request))))
+        return JSONResponse(shapes.call(await self._service.stop_recording(path_id(id), principal_of(request))))
 
     async def list_recordings(self, request: Request) -> Response:
-        before, limit = _paging(request)
+        before, limit = read_paging(request)
         page = await self._service.list_recordings(principal_of(request), before, limit)
         return JSONResponse(shapes.listing(page, shapes.recording))
 
     async def get_recording(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.recording(await self._service.get_recording(_id(id), principal_of(request))))
+        return JSONResponse(shapes.recording(await self._service.get_recording(path_id(id), principal_of(request))))
 
     async def delete_recording(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.recording(await self._service.delete_recording(_id(id), principal_of(request))))
+        return JSONResponse(shapes.recording(await self._service.delete_recording(path_id(id), principal_of(request))))
 
     async def file(self, request: Request, id: str) -> Response:
-        return await file_response(await self._service.recording_file(_id(id), principal_of(request)), request)
+        return await file_response(await self._service.recording_file(path_id(id), principal_of(request)), request)
 
     async def timeline(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.timeline(await self._service.get_recording(_id(id), principal_of(request))))
+        return JSONResponse(shapes.timeline(await self._service.get_recording(path_id(id), principal_of(request))))
 
     async def peaks(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.peaks(await self._service.get_recording(_id(id), principal_of(request))))
+        return JSONResponse(shapes.peaks(await self._service.get_recording(path_id(id), principal_of(request))))
 
     async def verify(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.finite(await self._service.verify_recording(_id(id), principal_of(request))))
+        return JSONResponse(shapes.finite(await self._service.verify_recording(path_id(id), principal_of(request))))
 
     async def pause(self, request: Request, id: str) -> Response:
-        recording_id = _id(id)
+        recording_id = path_id(id)
         mode = mask_mode(await read_json(request), "cut")
         return JSONResponse(shapes.recording(await self._service.mask_recording(recording_id, mode, principal_of(request))))
 
     async def mask(self, request: Request, id: str) -> Response:
-        recording_id = _id(id)
+        recording_id = path_id(id)
         mode = mask_mode(await read_json(request), "silence")
         return JSONResponse(shapes.recording(await self._service.mask_recording(recording_id, mode, principal_of(request))))
 
     async def unmask(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.recording(await self._service.unmask_recording(_id(id), principal_of(request))))
+        return JSONResponse(shapes.recording(await self._service.unmask_recording(path_id(id), principal_of(request))))
 
 
-def router(face: Face, authenticator: Authenticator) -> APIRouter:
-    """The routes of `face`, each behind the guard of its scope. Every GET answers HEAD too."""
-    made = APIRouter(prefix=PREFIX, tags=["v1.0"])
-    for route in face.routes():
-        extra: dict[str, Any] = {"security": [{"bearer": []}, {"token": []}], "x-scope": route.scope}
-        if route.answer:
-            content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.answer.__name__}"}}}
-            extra["responses"] = {"200": {"description": "OK", "content": content}}
-        if route.parameters:
-            extra["parameters"] = list(route.parameters)
-        if route.body:
-            extra["requestBody"] = {"required": False, "content": {"application/json": {"schema": route.body}}}
-        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-            made.add_api_route(
-                route.path,
-                route.endpoint,
-                methods=[method],
-                name=route.endpoint.__name__,
-                operation_id=f"{method.lower()}{route.path.replace('/', '_').replace('{id}', 'id')}",
-                summary=route.summary,
-                description=f"Needs the scope `{route.scope}`.",
-                response_model=None,
-                dependencies=[Depends(authenticator.needs(route.scope))],
-                openapi_extra=extra,
-                include_in_schema=method == route.method,
-            )
-    return made
-
-
-def _id(text: str) -> str:
-    if not is_id(text):
-        raise InvalidInput("the id in the path is not a UUID", reason="INVALID_ID")
-    return text.lower()
-
-
-def _paging(request: Request) -> tuple[float | None, int]:
-    """(before, limit) of a list request; sizes out of range become the largest one, as on the platform."""
-    size = request.query_params.get("page_size", "").strip()
-    token = request.query_params.get("page_token", "").strip()
-    digits = size.removeprefix("-")
-    if size and not (digits.isascii() and digits.isdigit()):
-        raise InvalidInput("page_size must be a whole number", reason="INVALID_REQUEST_PARAMETER")
-    limit = int(size) if 0 < len(size) <= len(str(PAGE_SIZE)) else PAGE_SIZE
-    return read_page_token(token) if token else None, limit if 1 <= limit <= PAGE_SIZE else PAGE_SIZE
-
-
-PAGING: tuple[dict[str, Any], ...] = (
-    {
-        "name": "page_size",
-        "in": "query",
-        "schema": {"type": "integer", "default": PAGE_SIZE, "minimum": 1, "maximum": PAGE_SIZE},
-        "description": "Items for each page.",
-    },
-    {
-        "name": "page_token",
-        "in": "query",
-        "schema": {"type": "string"},
-        "description": "next_page_token of the page before.",
-    },
-)
 START_BODY: dict[str, Any] = {
     "type": "object",
     "properties": {

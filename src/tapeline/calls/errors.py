@@ -1,11 +1,12 @@
 """What can go wrong in a call, as the service tells it.
 
     UsageError
-    ├── NotFound       CALL_NOT_FOUND, RECORDING_NOT_FOUND
+    ├── NotFound       CALL_NOT_FOUND, RECORDING_NOT_FOUND, CONFERENCE_NOT_FOUND, CONFERENCECALL_NOT_FOUND
     ├── Forbidden      PERMISSION_DENIED
-    └── InvalidState   CALL_STATE_INVALID, CALL_ALREADY_HANGUP, RECORDING_ALREADY_ACTIVE, RECORDING_NOT_ACTIVE
+    └── InvalidState   CALL_STATE_INVALID, CALL_ALREADY_HANGUP, RECORDING_ALREADY_ACTIVE, RECORDING_NOT_ACTIVE,
+                       STATE_INVALID, CONFERENCE_ALREADY_EXISTS
     WorldError
-    └── Exhausted      DISK_FULL (the watermark), NO_PORTS
+    └── Exhausted      DISK_FULL (the watermark), NO_PORTS, CONFERENCE_FULL
 
 The classes are those of `tapeline.core.errors`; what differs is the reason, so the reasons are made here, in one place.
 """
@@ -17,7 +18,13 @@ from tapeline.core.errors import Exhausted, Forbidden, InvalidState, NotFound
 __all__ = [
     "already_recording",
     "call_not_found",
+    "conference_ended",
+    "conference_exists",
+    "conference_full",
+    "conference_not_found",
+    "conferencecall_not_found",
     "disk_full",
+    "nobody_there",
     "not_progressing",
     "not_recording",
     "not_yours",
@@ -31,6 +38,30 @@ def call_not_found(call_id: str) -> NotFound:
 
 def recording_not_found(recording_id: str) -> NotFound:
     return NotFound(f"no recording has the id {recording_id}", reason="RECORDING_NOT_FOUND")
+
+
+def conference_not_found(conference_id: str) -> NotFound:
+    return NotFound(f"no conference has the id {conference_id}", reason="CONFERENCE_NOT_FOUND")
+
+
+def conferencecall_not_found(stay_id: str) -> NotFound:
+    return NotFound(f"no conferencecall has the id {stay_id}", reason="CONFERENCECALL_NOT_FOUND")
+
+
+def conference_exists(conference_id: str) -> InvalidState:
+    return InvalidState(f"there is a conference with the id {conference_id}", reason="CONFERENCE_ALREADY_EXISTS", hint="leave the id out")
+
+
+def conference_ended(conference_id: str) -> InvalidState:
+    return InvalidState(f"the conference {conference_id} has ended")
+
+
+def conference_full(limit: int) -> Exhausted:
+    return Exhausted(f"the conference has {limit} members, and may have no more", reason="CONFERENCE_FULL")
+
+
+def nobody_there() -> InvalidState:
+    return InvalidState("nobody is in the conference", hint="start a recording once a call has joined it")
 
 
 def not_yours(what: str) -> Forbidden:

@@ -108,6 +108,14 @@ class Recorder:
         """Whether any channel holds what a leg says (`in`), what it hears (`out`), or a whole conference (`mix`)."""
         return any(source.kind == kind for channel in self._channels for source in channel)
 
+    def hear(self, ears: Ears) -> None:
+        """From now on each channel hears what `ears` say of it. Raises InvalidInput where that is too many sources."""
+        self._channels = ears.channels(self.spec)
+        if self._tap is not None:
+            for number, sources in enumerate(self._channels):
+                if sources != self._tap.heard[number]:
+                    self._tap.hear(number, sources)
+
     @property
     def state(self) -> str:
         return self._machine.state

@@ -78,6 +78,11 @@ class Recordings:
         for recorder in self._all:
             recorder.stop(reason)
 
+    def forget(self, recorder: Recorder) -> None:
+        """It has all its audio, and nothing more is asked of it."""
+        self._all.remove(recorder)
+        self._kit.recorders.pop(recorder.id)
+
     async def released(self) -> None:
         """Wait until each has all its audio."""
         for recorder in self._all:

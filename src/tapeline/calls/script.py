@@ -270,6 +270,23 @@ class Script:
         else:
             self._tell(flow.FlowLoaded(command.token, document))
 
+    def _join_room(self, command: flow.JoinRoom) -> None:
+        """Be in a conference until it is left, by whatever way; or run first what the conference asks for."""
+        conferences, named = self._kit.conferences, command.kind == "conversation"
+        found = conferences.find(self._call.facts.account, command.room, named=named)
+        if command.prelude and found is not None and found.charter.pre_flow_id:
+            self._tell(flow.RoomPrelude(command.token, found.charter.pre_flow_id))
+            return
+
+        def left(reason: str) -> None:
+            if not self._call.over:
+                self._tell(flow.RoomLeft(command.token, reason))
+
+        refused = conferences.join(self._call, command.room, command.spec, left, named=named)
+        if refused:
+            log.warning("the flow's conference cannot be joined", call_id=self._call.facts.id, reason=refused)
+            self._tell(flow.RoomLeft(command.token, refused))
+
     def _hangup(self, command: flow.Hangup) -> None:
         cause = self._kit.reason_of(command.like_call_id) if command.like_call_id else ""
         self._call.hang_up(cause or command.cause, command.text, command.status)
@@ -322,7 +339,7 @@ class Script:
         flow.Hangup: _hangup,
         flow.Log: _log,
         flow.Dial: _dial,
-        flow.JoinRoom: _unsupported,
+        flow.JoinRoom: _join_room,
         flow.LoadFlow: _load_flow,
         flow.PlaceCall: _place_call,
     }

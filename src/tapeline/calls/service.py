@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from tapeline.calls.conference_service import ConferenceService
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
 from tapeline.calls.recorder import Recorder
@@ -36,6 +37,7 @@ class Service:
         self._database = database
         self._objects = objects
         self._kit = equipment
+        self.conferences = ConferenceService(equipment.conferences, database, equipment)
         self._finishing: dict[str, RecordingView] = {}  # complete in the spool, not yet known to be available
         self.accepting = True
 
@@ -256,6 +258,7 @@ class Service:
             "recordings_finishing": len(self._finishing),
             "rows_waiting": self._kit.writer.pending,
             "disk_free_bytes": self._kit.free_bytes,
+            **self.conferences.stats(),
             **{key: float(value) for key, value in self._switch.totals.items()},
             **{f"rtp_{key}": float(value) for key, value in asdict(engine).items()},
         }

@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Address", "CallView", "Page", "RecordingFile", "RecordingView"]
+__all__ = ["Address", "CallView", "ConferenceCallView", "ConferenceDraft", "ConferenceView", "Page", "RecordingFile", "RecordingView"]
 
 CallStatus = Literal["dialing", "ringing", "progressing", "terminating", "canceling", "hangup"]
+ConferenceStatus = Literal["starting", "progressing", "terminating", "terminated"]
+StayStatus = Literal["joining", "joined", "leaving", "leaved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,66 @@ class RecordingView:
     timeline: tuple[Mapping[str, Any], ...] = ()  # {"at": seconds since the start, "event": ..., ...}
     measures: Mapping[str, Any] = field(default_factory=dict)  # loudness, silence, loss, peak level
     peaks: tuple[tuple[float, ...], ...] = ()  # for each channel: 0..1, evenly spaced; only where a single one is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class ConferenceView:
+    id: str
+    account: str
+    kind: str
+    status: ConferenceStatus
+    created: float
+    room: str = ""  # the name under which it was opened; "" where it was made over the API
+    name: str = ""
+    detail: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)  # the fields of core.roomspec.RoomSpec
+    timeout: int = 0
+    pre_flow_id: str = ""
+    post_flow_id: str = ""
+    member_ids: tuple[str, ...] = ()  # stays that last now, in the order of joining
+    recording_id: str = ""
+    recording_ids: tuple[str, ...] = ()
+    reason: str = ""  # why it ended: deleted, timeout, moderator_left, empty ...
+    expires: float | None = None
+    ended: float | None = None
+    updated: float | None = None
+    deleted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConferenceDraft:
+    """What is asked of a new conference, or to be changed of one: None, or an option that is not named, is left as it is."""
+
+    id: str = ""
+    kind: str = ""
+    name: str | None = None
+    detail: str | None = None
+    data: Mapping[str, Any] | None = None
+    timeout: int | None = None  # seconds
+    pre_flow_id: str | None = None
+    post_flow_id: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)  # some fields of core.roomspec.RoomSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ConferenceCallView:
+    """One stay of one call in a conference."""
+
+    id: str
+    account: str
+    status: StayStatus
+    created: float
+    conference_id: str = ""
+    call_id: str = ""
+    activeflow_id: str = ""
+    reason: str = ""  # why it left: left, kicked, ended, moderator_left, timeout ...
+    muted: bool = False
+    deaf: bool = False
+    joined: float | None = None
+    left: float | None = None
+    updated: float | None = None
+    deleted: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from tapeline.core.errors import InvalidInput
 
 __all__ = [
     "Application",
+    "ConferenceSettings",
     "DeliverySettings",
     "Number",
     "RecordingSettings",
@@ -117,6 +118,14 @@ class RecordingSettings(Section):
     min_free_mb: int = Field(256, ge=0)  # below this much free disk no recording starts
 
 
+class ConferenceSettings(Section):
+    max_members: int = Field(100, ge=2, le=1000)
+    join_tone: str = ""  # what conferences made over the API have, unless they say otherwise
+    leave_tone: str = ""
+    music: str = ""
+    empty_seconds: float = Field(30, ge=0)  # how long a recording goes on when the last member has left
+
+
 class DeliverySettings(Section):
     allow_private_addresses: bool = False
     webhook_secret: str = ""
@@ -170,6 +179,7 @@ class Settings(BaseSettings):
 
     server: ServerSettings = ServerSettings()
     recording: RecordingSettings = RecordingSettings()
+    conference: ConferenceSettings = ConferenceSettings()
     delivery: DeliverySettings = DeliverySettings()
     numbers: list[Number] = []
     users: list[User] = []
@@ -191,6 +201,7 @@ class Settings(BaseSettings):
 _SECTIONS: dict[str, type[BaseModel]] = {
     "server": ServerSettings,
     "recording": RecordingSettings,
+    "conference": ConferenceSettings,
     "delivery": DeliverySettings,
     "numbers": Number,
     "users": User,

@@ -58,11 +58,10 @@ _ANSWERED = """
   <recv response="100" optional="true"/>
   <recv response="180" optional="true"/>
   <recv response="183" optional="true"/>
-  <recv response="200" rtd="1" rrs="true"/>
+  <recv response="200" rtd="1"/>
   <send><![CDATA[
 
-      ACK [next_url] SIP/2.0
-      [routes]
+      ACK sip:{number}@[remote_ip]:[remote_port] SIP/2.0
 {head}      To: <sip:{number}@[remote_ip]:[remote_port]>[peer_tag_param]
       CSeq: 1 ACK
       Content-Length: 0
@@ -121,8 +120,7 @@ _CALLER_ENDS = """
   <pause milliseconds="{milliseconds}"/>
   <send retrans="500"><![CDATA[
 
-      BYE [next_url] SIP/2.0
-      [routes]
+      BYE sip:{number}@[remote_ip]:[remote_port] SIP/2.0
 {head}      To: <sip:{number}@[remote_ip]:[remote_port]>[peer_tag_param]
       CSeq: 2 BYE
       Content-Length: 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
+from conference_world import MemoryConferences
 from fastapi import FastAPI
 
 from tapeline.api import create_app
@@ -69,6 +70,7 @@ class MemoryService:
         self.specs: dict[str, RecordSpec] = {}
         self.audio: dict[str, bytes] = {}
         self.checks: dict[str, str] = {"database": "ok", "disk": "ok"}
+        self.conferences = MemoryConferences(clock, self._maybe_broken)
         self.numbers: dict[str, float] = {"calls": 0.0, "calls_total": 0.0}
         self.open_reads = 0
         self.store_away_after: int | None = None  # pieces until the object store fails

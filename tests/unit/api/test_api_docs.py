@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from api_world import World
 
+from tapeline.api.app import platform_routes
 from tapeline.api.bodies import MAX_BODY
 from tapeline.api.errors import STATUSES, status_of
-from tapeline.api.voipbin import PREFIX, START_BODY, Face
+from tapeline.api.routes import PREFIX
+from tapeline.api.voipbin import START_BODY
+from tapeline.api.voipbin_conferences import CREATE_BODY
+from tapeline.api.voipbin_conferences import START_BODY as CONFERENCE_BODY
 from tapeline.core.principal import ALL_SCOPES
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/rest.md").read_text("utf-8")
@@ -24,7 +28,7 @@ def test_every_route_has_its_heading_and_every_heading_its_route(world: World) -
     assert set(SECTIONS) == served
 
 
-@pytest.mark.parametrize("route", Face(World().service).routes(), ids=lambda route: f"{route.method} {route.path}")
+@pytest.mark.parametrize("route", platform_routes(World().service), ids=lambda route: f"{route.method} {route.path}")
 def test_the_scope_of_a_route_is_told(route: object) -> None:
     section = SECTIONS[f"{route.method} {PREFIX}{route.path}"]  # type: ignore[attr-defined]
     assert f"Scope `{route.scope}`." in section  # type: ignore[attr-defined]
@@ -34,6 +38,11 @@ def test_every_scope_option_status_and_limit_is_told() -> None:
     assert set(re.findall(r"^\| `([a-z]+:[a-z]+)` \|", PAGE, re.M)) == ALL_SCOPES - {"admin"}
     start = SECTIONS[f"POST {PREFIX}/calls/{{id}}/recording_start"]
     assert set(re.findall(r"^\| `(\w+)` \|", start, re.M)) == set(START_BODY["properties"])
+    conference = SECTIONS[f"POST {PREFIX}/conferences/{{id}}/recording_start"]
+    assert set(re.findall(r"^\| `(\w+)` \|", conference, re.M)) == set(CONFERENCE_BODY["properties"])
+    create = SECTIONS[f"POST {PREFIX}/conferences"]
+    options = set(CREATE_BODY["properties"]["tapeline"]["properties"])
+    assert set(re.findall(r"^\| `(\w+)` \|", create, re.M)) == set(CREATE_BODY["properties"]) | options
     told = {(int(code), word) for code, word in re.findall(r"^\| (\d{3}) \| `(\w+)` \|", PAGE, re.M)}
     assert told == {status_of(kind.__new__(kind)) for kind in STATUSES}
     assert f"{MAX_BODY:,} bytes" in PAGE

@@ -12,12 +12,13 @@ from api_world import World
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
+from tapeline.api.app import platform_routes
 from tapeline.api.bodies import MAX_BODY
-from tapeline.api.voipbin import PREFIX, Face, Route
+from tapeline.api.routes import PREFIX, Route
 from tapeline.core.errors import Exhausted, ProtocolError, Unavailable
 from tapeline.core.principal import ALL_SCOPES
 
-ROUTES = {f"{route.method} {route.path}": route for route in Face(World().service).routes()}
+ROUTES = {f"{route.method} {route.path}": route for route in platform_routes(World().service)}
 WITH_ID = [name for name in ROUTES if "{id}" in name]
 WITH_BODY = [name for name, route in ROUTES.items() if route.body]
 LISTS = [name for name, route in ROUTES.items() if route.parameters]
@@ -27,6 +28,8 @@ UNKNOWN = "6b7a7c1e-9a58-4f0e-8f0c-0d7a3c0b1a11"
 def prepared(world: World, route: Route, account: str = "") -> str:
     """A path at which `route` answers 200 to who is allowed."""
     account = account or world.account
+    if route.path.startswith("/conference"):
+        return PREFIX + route.path.replace("{id}", prepared_conference(world, route, account))
     live = route.path.endswith(("pause", "resume", "mask", "unmask"))
     if route.path.startswith("/calls"):
         made = world.service.call(account)
@@ -36,6 +39,15 @@ def prepared(world: World, route: Route, account: str = "") -> str:
     else:
         made = world.service.recording(account, "recording" if live else "available")
     return PREFIX + route.path.replace("{id}", made)
+
+
+def prepared_conference(world: World, route: Route, account: str) -> str:
+    made = world.service.conferences.conference(account)
+    if route.path.startswith("/conferencecalls"):
+        return world.service.conferences.conferences[made].member_ids[0]
+    if route.path.endswith("recording_stop"):
+        world.service.conferences.record(made)
+    return made
 
 
 def assert_envelope(answer: httpx2.Response, code: int, status: str, reason: str) -> dict[str, Any]:
@@ -106,12 +118,14 @@ async def test_an_id_that_is_none_is_refused(client: httpx2.AsyncClient, name: s
 @pytest.mark.parametrize("name", WITH_ID)
 async def test_an_unknown_id_is_not_found(client: httpx2.AsyncClient, name: str) -> None:
     answer = await client.request(ROUTES[name].method, PREFIX + ROUTES[name].path.replace("{id}", UNKNOWN.upper()))
-    assert_envelope(answer, 404, "NOT_FOUND", "CALL_NOT_FOUND" if "/calls" in name else "RECORDING_NOT_FOUND")
+    kind = name.partition("/")[2].partition("/")[0].removesuffix("s").upper()
+    assert_envelope(answer, 404, "NOT_FOUND", "RECORDING_NOT_FOUND" if kind == "RECORDINGFILE" else f"{kind}_NOT_FOUND")
 
 
 NO_OBJECTS = (
     b"{", b"[]", b"1", b'"wav"', b"null", b"\xff\xfe", b"{'a': 1}", b'{"a": NaN}', b'{"a": Infinity}', b"[" * 100_000, b'{"a":' * 50_000,
-    b'{"mode": 1, "format": 1}', b'{"mode": [], "format": {}}', b'{"a": "\\ud800"}', b'{"a": ' + b"9" * 5000 + b"}", b"\x00",
+    b'{"mode": 1, "format": 1, "name": 1}', b'{"mode": [], "format": {}, "name": []}',
+    b'{"a": "\\ud800"}', b'{"a": ' + b"9" * 5000 + b"}", b"\x00",
 )  # fmt: skip
 NOTHING_KNOWN = (b"", b"  \r\n", b"{}", b'{"mode": null, "format": null, "unknown": [1]}', b'\xef\xbb\xbf{"x": 1}')
 

@@ -1,0 +1,458 @@
+"""One conference: a bus, its members, who may speak and hear, tones and music, its recordings, its end.
+
+A member is one stay of one call. It waits (`joining`) until the conference has been started by a moderator's coming, is then on
+the bus (`joined`), and has left (`leaved`) when it, its call or the conference is over; whoever joined it is told why, once. A
+conference that was made over the API lives until it is deleted or its time is over; a room that was opened by its name ends when
+the last one leaves. What leads to what:
+
+    progressing -> terminating -> terminated
+
+Nothing here blocks, and nothing asks the database. `on_change` is the one place where a change is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from tapeline import rtp
+from tapeline.calls.alarm import Alarm
+from tapeline.calls.conference_recordings import ConferenceRecordings
+from tapeline.calls.equipment import Equipment
+from tapeline.calls.errors import conference_ended, conference_full, nobody_there
+from tapeline.calls.recorder import Recorder, Subject
+from tapeline.calls.views import ConferenceCallView, ConferenceStatus, ConferenceView, StayStatus
+from tapeline.core.errors import TapelineError
+from tapeline.core.ids import new_id
+from tapeline.core.recordspec import RecordSpec
+from tapeline.core.roomspec import JoinSpec, RoomSpec
+
+if TYPE_CHECKING:
+    from tapeline.calls.session import Call
+
+__all__ = ["Charter", "Conference", "Member"]
+
+log = structlog.get_logger(__name__)
+
+BUS_RATE = 16000  # of tones; members hear each other, and recordings them, at their own
+BEEP = "tone:1000/400"  # that a recording begins
+HOLD_MUSIC = "default"  # as an address of music: what callers on hold hear
+
+
+@dataclass(frozen=True, slots=True)
+class Charter:
+    """What a conference is, whoever is in it. Only `name` to `expires` can be changed while it lives."""
+
+    id: str
+    account: str
+    created: float
+    kind: str = "conference"
+    room: str = ""  # the name under which it was opened; "": made over the API, and found by its id
+    spec: RoomSpec = RoomSpec()
+    name: str = ""
+    detail: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    timeout: int = 0
+    pre_flow_id: str = ""
+    post_flow_id: str = ""
+    expires: float | None = None  # wall time
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One stay of one call."""
+
+    id: str
+    call: Call
+    spec: JoinSpec
+    created: float
+    left: Callable[[str], None]  # told why it is over
+    muted: bool
+    deaf: bool
+    status: StayStatus = "joining"
+    joined: float | None = None
+    ended: float | None = None
+    updated: float | None = None
+    reason: str = ""
+    music: rtp.Player | None = None
+    fetching: bool = False  # its music is being fetched, or cannot be had
+
+    @property
+    def gains(self) -> dict[str, float]:
+        return {"hear": float(self.call.hears and not self.deaf), "speak": float(self.call.speaks and not self.muted)}
+
+
+class Conference:
+    """A `Place`. `on_change(conference, member)`: something of the one or the other is different now."""
+
+    def __init__(
+        self, charter: Charter, equipment: Equipment, on_change: Callable[[Conference, Member | None], None], history: tuple[str, ...] = ()
+    ) -> None:
+        self.charter = charter
+        self.status: ConferenceStatus = "progressing"
+        self.reason = ""
+        self.ended: float | None = None
+        self.deleted: float | None = None
+        self.updated = charter.created
+        self.over = asyncio.Event()
+        self._kit = equipment
+        self._on_change = on_change
+        self._bus: rtp.Bus | None = None
+        self._members: list[Member] = []
+        self._started = False  # a moderator has come
+        self._crowded = False  # there were two at a time
+        self._recordings = ConferenceRecordings(equipment, on_change=self._changed, on_beep=self._beep, history=history)
+        self._alarm = Alarm(equipment.clock, lambda: self.end("timeout"))
+        self._empty_alarm = Alarm(equipment.clock, lambda: self._recordings.stop_all("empty"))
+        self._watch_time()
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        return self.charter.id
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return tuple(self._members)
+
+    @property
+    def talking(self) -> tuple[Member, ...]:
+        """Those on the bus."""
+        return tuple(member for member in self._members if member.status == "joined")
+
+    @property
+    def _legs(self) -> dict[str, rtp.Leg]:
+        """Of those on the bus, by the id of the call, in the order of joining."""
+        return {member.call.facts.id: member.call.leg for member in self.talking}
+
+    def member(self, member_id: str) -> Member | None:
+        return next((member for member in self._members if member.id == member_id), None)
+
+    def amend(self, charter: Charter) -> None:
+        """Take on what the API changed."""
+        self.charter = charter
+        self._watch_time()
+        self._changed()
+
+    def _watch_time(self) -> None:
+        expires = self.charter.expires
+        clock = self._kit.clock
+        self._alarm.set(None if expires is None or self.status != "progressing" else clock.now() + expires - clock.wall())
+
+    # -- joining and leaving -------------------------------------------------------------------------------------------
+
+    def join(self, call: Call, spec: JoinSpec, left: Callable[[str], None]) -> Member:
+        """Let `call` take part; `left(reason)` follows once. A call that is in another place leaves that one.
+
+        Raises InvalidState where the conference has ended, Exhausted where it is full.
+        """
+        if self.status != "progressing":
+            raise conference_ended(self.id)
+        limit = self._kit.settings.conference.max_members
+        limit = min(limit, self.charter.spec.max_members or limit)
+        if len(self._members) >= limit:
+            raise conference_full(limit)
+        if call.place is not None:
+            call.place.leave(call)
+        now = round(self._kit.clock.wall(), 6)
+        member = Member(new_id(), call, spec, now, left, spec.mute, spec.deaf)
+        if self._bus is None:
+            self._bus = self._kit.engine.open_bus(BUS_RATE, beside=call.leg, capacity=self._kit.settings.conference.max_members)
+        call.place = self
+        self._members.append(member)
+        self._empty_alarm.set(None)
+        log.info("joined a conference", conference_id=self.id, call_id=call.facts.id, members=len(self._members))
+        moderator = spec.moderator if spec.moderator is not None else not self.charter.spec.moderated
+        self._started = self._started or moderator
+        self._changed(member)
+        if self._started:
+            for each in self._members:
+                self._admit(each)
+        self._tend()
+        return member
+
+    def _admit(self, member: Member) -> None:
+        """Let a member hear and be heard."""
+        if member.status != "joining":
+            return
+        self._hush(member)
+        try:
+            self.bus.add(member.call.leg, **member.gains)
+        except TapelineError as error:
+            log.error("a call cannot be put on the bus", conference_id=self.id, call_id=member.call.facts.id, error=str(error))
+            self._part(member, "failed")
+            return
+        member.status = "joined"
+        member.joined = self._kit.clock.wall()
+        self._recordings.joined(member.call.facts.id, self.bus, self._legs)
+        member.call.recordings.reached("bridge")
+        member.call.recordings.note("joined", conference_id=self.id)
+        self._crowded = self._crowded or len(self.talking) > 1
+        self._changed(member)
+        if member.spec.record is not None and self._recordings.active is None:
+            self._record_as_asked(member.spec.record)
+        self._sound(member.spec.join_tone if member.spec.join_tone is not None else self.charter.spec.join_tone)
+
+    def kick(self, member: Member) -> None:
+        self._depart(member, "kicked")
+
+    def _depart(self, member: Member, reason: str) -> None:
+        """One leaves; what follows from that for the others."""
+        talked = member.status == "joined"
+        self._part(member, reason)
+        if member.spec.end_on_exit:
+            self.end("moderator_left")
+        elif self.charter.room and not self._members:
+            self.end("empty")
+        elif self.charter.kind == "connect" and self._crowded and len(self._members) == 1:
+            self.end("party_left")
+        elif self.status == "progressing":
+            if not self._members:
+                self._empty()
+            if talked:
+                self._sound(member.spec.leave_tone if member.spec.leave_tone is not None else self.charter.spec.leave_tone)
+            self._tend()
+
+    def _empty(self) -> None:
+        """Nobody is left: the next to come finds it as the first did."""
+        self._started = self._crowded = False
+        if self._recordings.active is not None:
+            self._empty_alarm.set(self._kit.clock.now() + self._kit.settings.conference.empty_seconds)
+        self._close_bus()
+
+    def _close_bus(self) -> None:
+        """Close the bus unless somebody is on it, or a recording listens to it."""
+        if self._bus is not None and not self._members and self._recordings.active is None:
+            self._bus.close()
+            self._bus = None
+
+    def _part(self, member: Member, reason: str) -> None:
+        """Take a member out, whatever it was doing, and tell who joined it."""
+        if member not in self._members:
+            return
+        self._members.remove(member)
+        self._hush(member)
+        member.call.place = None
+        talked, member.status = member.status == "joined", "leaved"
+        if talked:
+            self.bus.remove(member.call.leg)
+            self._recordings.left(member.call.facts.id, self.bus, self._legs)
+            member.call.recordings.note("left", conference_id=self.id)
+        member.reason = reason
+        member.ended = self._kit.clock.wall()
+        log.info("left a conference", conference_id=self.id, call_id=member.call.facts.id, reason=reason, members=len(self._members))
+        self._changed(member)
+        asyncio.get_running_loop().call_soon(member.left, reason)  # what it does next must not begin in the middle of this
+
+    # -- moderation ----------------------------------------------------------------------------------------------------
+
+    def moderate(self, member: Member, *, muted: bool | None = None, deaf: bool | None = None) -> None:
+        """Change whether a member is heard, and hears. None: as it is."""
+        member.muted = member.muted if muted is None else muted
+        member.deaf = member.deaf if deaf is None else deaf
+        self._regain(member)
+        self._tend()
+        self._changed(member)
+
+    def _regain(self, member: Member) -> None:
+        if member.status == "joined":
+            self.bus.set_gain(member.call.leg, **member.gains)
+
+    # -- what is heard -------------------------------------------------------------------------------------------------
+
+    def _tend(self) -> None:
+        """Give music to whom waits or is alone, and take it from all others."""
+        alone = len(self.talking) == 1
+        for member in self._members:
+            address = member.spec.music if member.spec.music is not None else self.charter.spec.music
+            wanted = address if (member.status == "joining" or alone) and member.gains["hear"] else ""
+            if not wanted:
+                self._hush(member)
+            elif member.music is None and not member.fetching:
+                member.fetching = True
+                self._kit.spawn(self._entertain(member, wanted))
+
+    async def _entertain(self, member: Member, address: str) -> None:
+        samples = await self._samples(address, member.call.leg.rate)
+        if samples is None:
+            return
+        member.fetching = False
+        waits = member.status == "joining" or (member.status == "joined" and len(self.talking) == 1)
+        if waits and member.music is None and member.gains["hear"]:
+            member.music = member.call.play(samples, lambda stopped: None, loop=True)
+
+    def _hush(self, member: Member) -> None:
+        if member.music is not None:
+            member.music.stop()
+            member.music = None
+
+    def _sound(self, address: str) -> None:
+        if address and self.talking:
+            self._kit.spawn(self._announce(address))
+
+    async def _announce(self, address: str) -> None:
+        samples = await self._samples(address, BUS_RATE)
+        if samples is None or self._bus is None:
+            return
+        try:
+            self._bus.play(samples)
+        except TapelineError as error:
+            log.warning("a tone of a conference is left out", conference_id=self.id, error=str(error))
+
+    async def _samples(self, address: str, rate: int) -> Any:
+        """None where it cannot be had: a conference without its tone is still one."""
+        prompts = self._kit.prompts
+        if address.startswith("recording:"):  # it may be anybody's
+            log.warning("a recording cannot be a sound of a conference", conference_id=self.id)
+            return None
+        try:
+            return await (prompts.music(rate) if address == HOLD_MUSIC else prompts.load(address, rate))
+        except (TapelineError, OSError) as error:
+            log.warning("a sound of a conference cannot be played", conference_id=self.id, error=str(error))
+            return None
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def end(self, reason: str) -> None:
+        """All leave, recordings stop; `over` is set when those have all their audio. A second end changes nothing."""
+        if self.status != "progressing":
+            return
+        self.status = "terminating"
+        self.reason = reason
+        self._alarm.set(None)
+        log.info("a conference ends", conference_id=self.id, reason=reason, members=len(self._members))
+        self._recordings.stop_all("conference_ended")
+        self._changed()
+        for member in self.members:
+            self._part(member, reason if reason in ("timeout", "moderator_left") else "ended")
+        self._kit.spawn(self._release())
+
+    async def _release(self) -> None:
+        await self._recordings.released()
+        self._close_bus()
+        self.ended = self._kit.clock.wall()
+        self.status = "terminated"
+        # One made over the API is deleted by its end, as on the platform; a room stays to be seen.
+        if not self.charter.room:
+            self.deleted = self.ended
+        self._changed()
+        self.over.set()
+
+    async def rest(self) -> None:
+        """The server stops: complete the recordings; the conference goes on at its next start."""
+        self._recordings.stop_all("shutdown")
+        await self._recordings.released()
+
+    # -- recordings ----------------------------------------------------------------------------------------------------
+
+    def start_recording(self, spec: RecordSpec) -> Recorder:
+        """Raises InvalidState (not progressing, nobody there, already recording) or Exhausted (the disk's watermark)."""
+        if self.status != "progressing":
+            raise conference_ended(self.id)
+        if not self.talking:
+            raise nobody_there()
+        subject = Subject(account=self.charter.account, call_id=self.id, activeflow_id="", reference="confbridge")
+        recorder = self._recordings.start(spec, subject, self.bus, self._legs)
+        self._changed()
+        return recorder
+
+    def _record_as_asked(self, spec: RecordSpec) -> None:
+        """A member's flow wants the conference to be recorded."""
+        try:
+            self.start_recording(spec)
+        except TapelineError as error:
+            log.warning("a conference's recording was refused", conference_id=self.id, error=str(error))
+
+    def stop_recording(self) -> Recorder:
+        """Stop the newest active one. Raises InvalidState where none is."""
+        stopped = self._recordings.stop()
+        self._changed()
+        return stopped
+
+    def _beep(self) -> None:
+        self._sound(BEEP)
+
+    # -- Place ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def bus(self) -> rtp.Bus:
+        assert self._bus is not None
+        return self._bus
+
+    def leave(self, call: Call) -> None:
+        member = self._of(call)
+        if member is not None:
+            self._depart(member, "left")
+
+    def on_digit(self, call: Call, digit: str, *, event: bool) -> None:
+        """Keys are for the member's own flow; the others do not hear them."""
+
+    def held(self, call: Call, on: bool) -> None:
+        """A party that holds does not hear, and its music is not heard by the others."""
+        self.changed(call)
+
+    def changed(self, call: Call) -> None:
+        member = self._of(call)
+        if member is not None:
+            self._regain(member)
+            self._tend()
+
+    def _of(self, call: Call) -> Member | None:
+        return next((member for member in self._members if member.call is call), None)
+
+    # -- what is told of it --------------------------------------------------------------------------------------------
+
+    def _changed(self, member: Member | None = None) -> None:
+        self._close_bus()
+        self.updated = self._kit.clock.wall()
+        if member is not None:
+            member.updated = self.updated
+        self._on_change(self, member)
+
+    def view(self) -> ConferenceView:
+        charter, active = self.charter, self._recordings.active
+        return ConferenceView(
+            id=charter.id,
+            account=charter.account,
+            kind=charter.kind,
+            status=self.status,
+            created=charter.created,
+            room=charter.room,
+            name=charter.name,
+            detail=charter.detail,
+            data=charter.data,
+            options=asdict(charter.spec),
+            timeout=charter.timeout,
+            pre_flow_id=charter.pre_flow_id,
+            post_flow_id=charter.post_flow_id,
+            member_ids=tuple(member.id for member in self._members),
+            recording_id=active.id if active is not None else "",
+            recording_ids=self._recordings.ids,
+            reason=self.reason,
+            expires=charter.expires,
+            ended=self.ended,
+            updated=self.updated,
+            deleted=self.deleted,
+        )
+
+    def stay(self, member: Member) -> ConferenceCallView:
+        return ConferenceCallView(
+            id=member.id,
+            account=self.charter.account,
+            status=member.status,
+            created=member.created,
+            conference_id=self.id,
+            call_id=member.call.facts.id,
+            activeflow_id=member.call.facts.activeflow_id,
+            reason=member.reason,
+            muted=member.muted,
+            deaf=member.deaf,
+            joined=member.joined,
+            left=member.ended,
+            updated=member.updated,
+        )

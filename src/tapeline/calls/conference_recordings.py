@@ -1,0 +1,101 @@
+"""The recordings of one conference: which member is on which channel, and who came and left, on each one's own timeline.
+
+A recording that gives each member a channel seats those who are there when it begins by their order of joining, and after them whoever
+comes. A seat stays a call's own: silent while it is away, and its again when it comes back. Knows nothing of moderation or of buses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import structlog
+
+from tapeline.calls.equipment import Equipment
+from tapeline.calls.layout import OfConference
+from tapeline.calls.recorder import Recorder, Subject
+from tapeline.calls.recordings import Recordings
+from tapeline.core.errors import TapelineError
+from tapeline.core.recordspec import RecordSpec
+from tapeline.rtp import Bus, Leg
+
+__all__ = ["ConferenceRecordings"]
+
+log = structlog.get_logger(__name__)
+
+
+class ConferenceRecordings:
+    """`history` are the ids of those that an earlier run of the server made. `on_change` is called after each change of one."""
+
+    def __init__(
+        self, equipment: Equipment, *, on_change: Callable[[], None], on_beep: Callable[[], None], history: tuple[str, ...] = ()
+    ) -> None:
+        self._kit = equipment
+        self.ids = history  # of all that there ever were, in order
+        self._recordings = Recordings(equipment, on_change=on_change, on_beep=on_beep)
+        self._seats: dict[str, list[str]] = {}  # of each recording that is being made: ids of calls
+        self._forgetting: set[asyncio.Task[None]] = set()
+
+    @property
+    def active(self) -> Recorder | None:
+        return self._recordings.active
+
+    def start(self, spec: RecordSpec, subject: Subject, bus: Bus, legs: Mapping[str, Leg]) -> Recorder:
+        """`legs` are those of the members now talking, by the id of the call. Raises InvalidState, Exhausted."""
+        spec = replace(spec, rate=spec.rate or max(leg.rate for leg in legs.values()))
+        recorder = self._recordings.start(spec, subject, OfConference(bus, list(legs.values())))
+        self.ids += (recorder.id,)
+        self._seats[recorder.id] = list(legs)
+        task = self._kit.spawn(self._forget(recorder))
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
+        recorder.media(self._kit.clock.now())
+        for call_id in legs:
+            self._note(recorder, "joined", call_id)
+        return recorder
+
+    def stop(self) -> Recorder:
+        """Raises InvalidState where none is active."""
+        return self._recordings.stop()
+
+    def stop_all(self, reason: str) -> None:
+        self._recordings.stop_all(reason)
+
+    async def released(self) -> None:
+        """Wait until each has all its audio."""
+        if self._forgetting:
+            await asyncio.wait(self._forgetting)
+
+    async def _forget(self, recorder: Recorder) -> None:
+        """A conference may live for weeks: what is complete is its row's to tell of."""
+        await recorder.done.wait()
+        self._recordings.forget(recorder)
+        del self._seats[recorder.id]
+
+    def joined(self, call_id: str, bus: Bus, legs: Mapping[str, Leg]) -> None:
+        """A member can be heard from now on; `legs` are those of all that can."""
+        for recorder in self._recordings:
+            if recorder.active:
+                seats = self._seats[recorder.id]
+                if call_id not in seats:
+                    seats.append(call_id)
+                self._hear(recorder, bus, legs)
+                self._note(recorder, "joined", call_id)
+
+    def left(self, call_id: str, bus: Bus, legs: Mapping[str, Leg]) -> None:
+        for recorder in self._recordings:
+            if recorder.active:
+                self._hear(recorder, bus, legs)
+                self._note(recorder, "left", call_id)
+
+    def _hear(self, recorder: Recorder, bus: Bus, legs: Mapping[str, Leg]) -> None:
+        try:
+            recorder.hear(OfConference(bus, [legs.get(call_id) for call_id in self._seats[recorder.id]]))
+        except TapelineError as error:
+            log.error("a recording cannot hear a member of the conference", recording_id=recorder.id, error=str(error))
+
+    def _note(self, recorder: Recorder, event: str, call_id: str) -> None:
+        seat = self._seats[recorder.id].index(call_id)
+        last = recorder.spec.channels - 1 if recorder.spec.heard == "participants" else 0
+        recorder.note(event, call_id=call_id, channel=min(seat, last))
