@@ -171,6 +171,12 @@ class Endpoint:
         session.tags.add(remote_tag)
         self._dialogs[session.call_id, session.local_tag, remote_tag] = session
 
+    def keep_only(self, session: Session, remote_tag: str) -> None:
+        """The call is answered by this one: requests of other branches are no longer of it."""
+        for tag in session.tags - {remote_tag}:
+            self._dialogs.pop((session.call_id, session.local_tag, tag), None)
+        session.tags &= {remote_tag}
+
     def release(self, session: Session) -> None:
         """The session has ended, and nothing is left to be said in its dialogs."""
         for tag in session.tags:
@@ -280,8 +286,8 @@ class Endpoint:
         dialog = Dialog.of_invite(request, tag, flow, contact_field(self.config, flow))
         sender = request.from_
         session = Session(self, dialog, request, local_uri=request.to.uri_text, remote_uri=sender.uri_text, remote_name=sender.name)
-        if self.config.trace:
-            session.trace.append((now, "in", data))
+        if session.trace is not None:
+            session.trace.add(now, "in", data, flow)
         transaction = self.layer.serve(request, back, now, session)
         transaction.tag = tag
         self.sessions[session.id] = session
@@ -326,8 +332,8 @@ class Endpoint:
             refusal = check_request(request, self.config)
             self._refuse(request, back, now, refusal if refusal is not None and refusal.status in (405, 501) else Refusal(481))
             return
-        if self.config.trace:
-            session.trace.append((now, "in", data))
+        if session.trace is not None:
+            session.trace.add(now, "in", data, flow)
         refusal = check_request(request, self.config) if session.dialog.in_order(request) else Refusal(500)
         if refusal is not None:
             self._refuse(request, back, now, refusal)
@@ -339,7 +345,7 @@ class Endpoint:
             transaction = self.layer.serve(request, back, now, session)
             transaction.tag = session.local_tag
             session.on_request(request, transaction, now)
-            if request.method != "INVITE" and not self.config.trace:
+            if request.method != "INVITE" and session.trace is None:
                 transaction.user = None
 
     def _on_cancel(self, request: Request, back: Flow, now: float, data: bytes) -> None:
@@ -351,12 +357,12 @@ class Endpoint:
             return
         session: Session | None = invite.user
         own = self.layer.serve(request, back, now, session)
-        if session is not None and self.config.trace:
-            session.trace.append((now, "in", data))
+        if session is not None and session.trace is not None:
+            session.trace.add(now, "in", data, back)
         own.send(Response(200, REASONS[200], reply_fields(request, invite.tag or self.layer.token(4))), now)
         own.user = None
         if session is not None and invite.state == "proceeding":
-            session.on_cancel(now)
+            session.on_cancel(request, now)
 
     def _on_ack(self, request: Request, transaction: ServerTransaction | None, flow: Flow, now: float, data: bytes) -> None:
         """The ACK to a failure is the transaction's, that to a 2xx the session's, even where it wrongly has the INVITE's branch."""
@@ -367,7 +373,7 @@ class Endpoint:
         if session is None:
             self.counters.drop("ACK without dialog")
             return
-        if self.config.trace:
-            session.trace.append((now, "in", data))
+        if session.trace is not None:
+            session.trace.add(now, "in", data, flow)
         session.dialog.follow(flow)
         session.on_ack(request, now)

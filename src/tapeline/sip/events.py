@@ -128,7 +128,8 @@ class ReferProgress:
 class Ended:
     """The session is over. `by` says who ended it; `status` the SIP status that tells it best (200 for a normal end).
 
-    `contacts` are the URIs that a 3xx names instead, best first.
+    `text` is what the peer or we gave as the reason. `contacts` are the URIs that a 3xx names instead, best first. `q850` is the cause that
+    the telephone network gave (ITU-T Q.850), 0 where none was told.
     """
 
     session: Session
@@ -137,6 +138,7 @@ class Ended:
     cause: Cause
     text: str
     contacts: tuple[str, ...] = ()
+    q850: int = 0
 
 
 Event = (

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from tapeline.sip.errors import MalformedMessage, MalformedUri
 from tapeline.sip.uri import Uri, parse_uri, split_host_port
 
-__all__ = ["NameAddr", "Parameters", "Via", "parse_cseq", "parse_name_addr", "parse_parameters", "parse_via", "quote", "split_list"]
+__all__ = [
+    "NameAddr", "Parameters", "Via", "parse_cseq", "parse_name_addr", "parse_parameters", "parse_via", "quality", "quote",
+    "split_list",
+]  # fmt: skip
 
 Parameters = dict[str, "str | None"]
 
@@ -23,6 +26,7 @@ _VALUE = re.compile(r"[A-Za-z0-9\-.!%*_+`'~\[\]:/@=?&$,#\x80-\U0010ffff]+")  # m
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _PLAIN_VIA = re.compile(r"SIP/2\.0/([A-Za-z0-9\-.!%*_+`'~]+) ([A-Za-z0-9.\-]+)(?::([0-9]{1,5}))?((?:;[^\",;\s=]+(?:=[^\",;\s=]+)?)*)")
 _ODD_VIA = re.compile(r"SIP\s*/\s*2\.0\s*/\s*([A-Za-z0-9\-.!%*_+`'~]+)\s+([^\s;,]+(?:\s*:\s*[0-9]+)?)\s*(;.*)?", re.DOTALL | re.IGNORECASE)
+_QUALITY = re.compile(r"[01](?:\.[0-9]{0,9})?")
 _HIGHEST_CSEQ = 2**31  # RFC 3261 section 8.1.1.5: less than 2**31
 
 
@@ -135,6 +139,13 @@ def _split_quoted(text: str) -> list[str]:
             at = found.end() if found else at + 1
         items.append(text[start:at])
     return items
+
+
+def quality(value: str | None) -> float:
+    """The q parameter of a Contact, from 0 to 1; 1 where there is none or it is none (RFC 3261 section 20.10)."""
+    if value is None or not _QUALITY.fullmatch(value):
+        return 1.0
+    return min(float(value), 1.0)
 
 
 def parse_via(text: str) -> Via:

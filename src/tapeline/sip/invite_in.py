@@ -11,6 +11,7 @@ from typing import Protocol
 from tapeline.sip.layer import TransactionLayer
 from tapeline.sip.message import REASONS, Field, Request, Response, reply_fields
 from tapeline.sip.timers import Timer
+from tapeline.sip.trace import Trace
 from tapeline.sip.transactions import ServerTransaction
 
 __all__ = ["IncomingInvite"]
@@ -18,7 +19,7 @@ __all__ = ["IncomingInvite"]
 
 class Invited(Protocol):
     local_tag: str
-    trace: list[tuple[float, str, bytes]]
+    trace: Trace | None
 
     def on_no_ack(self, invite: IncomingInvite, now: float) -> None: ...
 

@@ -7,6 +7,7 @@ provisional answer. This module knows nothing of offers, and leaves what an answ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from tapeline.sip.config import Flow
@@ -14,13 +15,14 @@ from tapeline.sip.dialog import Dialog
 from tapeline.sip.layer import TransactionLayer
 from tapeline.sip.message import Field, Response
 from tapeline.sip.timers import Timer
+from tapeline.sip.trace import Trace
 from tapeline.sip.transactions import ClientTransaction
 
 __all__ = ["OutgoingInvite"]
 
 
 class Inviting(Protocol):
-    trace: list[tuple[float, str, bytes]]
+    trace: Trace | None
 
     def on_provisional(self, invite: OutgoingInvite, response: Response, now: float) -> None: ...
     def on_success(self, invite: OutgoingInvite, response: Response, now: float) -> bool: ...
@@ -35,10 +37,10 @@ class OutgoingInvite:
         "_acks",
         "_cancel_wanted",
         "_cancelled",
-        "_cancel_reason",
         "_limit",
         "_layer",
         "_session",
+        "_why",
         "body",
         "dialog",
         "final",
@@ -67,14 +69,14 @@ class OutgoingInvite:
         self._acks: dict[str, tuple[bytes, Flow] | None] = {}  # by remote tag; None: due, but not given yet
         self._cancel_wanted = False
         self._cancelled = False
-        self._cancel_reason: list[Field] = []
+        self._why: list[Field] = []
         self._limit: Timer | None = layer.timers.start(now + layer.times.ringing, self, "ringing")
         request = dialog.request("INVITE", fields, body)
         self.seq = dialog.local_seq
         self.transaction = layer.request(request, flow, self, now)
 
     @property
-    def trace(self) -> list[tuple[float, str, bytes]]:
+    def trace(self) -> Trace | None:
         return self._session.trace
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
@@ -132,12 +134,12 @@ class OutgoingInvite:
         self._acks[dialog.remote_tag] = data, flow
         self._layer.transmit(data, flow, self._session, now)
 
-    def cancel(self, now: float, reason: list[Field] | None = None) -> None:
-        """Give up an INVITE that has no final answer yet."""
+    def cancel(self, now: float, why: Sequence[Field] = ()) -> None:
+        """Give up an INVITE that has no final answer yet. `why`: the headers that tell."""
         if self.final or self._cancel_wanted:
             return
-        self._cancel_reason = reason or []
         self._cancel_wanted = True
+        self._why = list(why)
         self.abandon(now)
         if self.transaction.state == "proceeding":
             self._send_cancel(now)
@@ -156,7 +158,7 @@ class OutgoingInvite:
         fields = [("Route", value) for value in request.all("route")]
         fields += [("Max-Forwards", "70"), ("From", request.need("from")), ("To", request.need("to")), ("Call-ID", request.call_id)]
         fields += [("CSeq", f"{self.seq} CANCEL")]
-        self._layer.cancel(self.transaction, fields + self._cancel_reason, self, now)
+        self._layer.cancel(self.transaction, fields + self._why, self, now)
 
     def on_timer(self, name: str, now: float) -> None:
         self._limit = None

@@ -97,8 +97,8 @@ class TransactionLayer:
         self.counters.sent += 1
         if again:
             self.counters.retransmitted += 1
-        if self.config.trace and user is not None:
-            user.trace.append((now, "out", data))
+        if user is not None and (trace := user.trace) is not None:
+            trace.add(now, "out", data, flow)
 
     def _over_stream(self, flow: Flow) -> Flow | None:
         """The TCP flow to the same peer, where we listen on TCP in the same address family."""
@@ -211,8 +211,8 @@ class TransactionLayer:
         if transaction is None:
             self.counters.drop("response without transaction")
             return
-        if self.config.trace:
-            transaction.user.trace.append((now, "in", data))
+        if (trace := transaction.user.trace) is not None:
+            trace.add(now, "in", data, transaction.flow)
         if response.status < 200:
             what = "1xx"
         elif method != "INVITE":

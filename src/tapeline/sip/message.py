@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from tapeline.sip.errors import MalformedMessage, MalformedUri
-from tapeline.sip.headers import TOKEN, NameAddr, Via, parse_cseq, parse_name_addr, parse_via, split_list
+from tapeline.sip.headers import TOKEN, NameAddr, Via, parse_cseq, parse_name_addr, parse_via, quality, split_list
 from tapeline.sip.uri import Uri, parse_uri
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Message",
     "Request",
     "Response",
+    "contacts_of",
     "content_length",
     "parse_message",
     "reply_fields",
@@ -59,6 +60,7 @@ REASONS = {
 }  # fmt: skip
 
 _MOST_HEADERS = 512
+_MOST_CONTACTS = 16  # of a redirection
 _FOLD = re.compile(r"[ \t]*\n[ \t]+")
 _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6][0-9]{2}) (.*)", re.IGNORECASE)
 _VERSION = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
@@ -255,6 +257,23 @@ def reply_fields(request: Request, to_tag: str = "") -> list[Field]:
                 value = f"{value};tag={to_tag}"
             fields.append((name, value))
     return fields
+
+
+def contacts_of(response: Response) -> tuple[str, ...]:
+    """The URIs of a redirection that can be called, each once, best first (RFC 3261 section 8.1.3.4). What cannot be read is left out."""
+    found: dict[str, float] = {}
+    try:
+        values = response.items("contact")[:_MOST_CONTACTS]
+    except MalformedMessage:
+        return ()
+    for value in values:
+        try:
+            contact = parse_name_addr(value)
+            if contact.uri.scheme in ("sip", "sips", "tel"):
+                found.setdefault(contact.uri_text, quality(contact.parameters.get("q")))
+        except MalformedMessage:
+            continue
+    return tuple(sorted(found, key=lambda uri: -found[uri]))
 
 
 def _has_tag(to: str) -> bool:

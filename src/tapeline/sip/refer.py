@@ -24,6 +24,7 @@ from tapeline.sip.layer import TransactionLayer
 from tapeline.sip.message import REASONS, Field, Request, Response
 from tapeline.sip.replaces import Replaces, escaped, parse_replaces, unescaped
 from tapeline.sip.timers import Timer
+from tapeline.sip.trace import Trace
 from tapeline.sip.transactions import ClientTransaction, ServerTransaction, TransactionUser
 from tapeline.sip.uri import parse_uri
 
@@ -81,7 +82,7 @@ class Referring(Protocol):
 
     dialog: Dialog
     local_uri: str
-    trace: list[tuple[float, str, bytes]]
+    trace: Trace | None
 
     @property
     def layer(self) -> TransactionLayer: ...
@@ -173,7 +174,7 @@ class Refer:
         self._session.send("NOTIFY", now, fields, _sipfrag(status, reason), self)
 
     @property
-    def trace(self) -> list[tuple[float, str, bytes]]:
+    def trace(self) -> Trace | None:
         return self._session.trace
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:

@@ -28,15 +28,16 @@ from tapeline.sip.events import (
     Reoffered,
     ReofferRefused,
 )
-from tapeline.sip.headers import quote
 from tapeline.sip.invite_in import IncomingInvite
 from tapeline.sip.invite_out import OutgoingInvite
 from tapeline.sip.layer import TransactionLayer
-from tapeline.sip.message import REASONS, Field, Message, Request, Response, reply_fields, whole_lines
+from tapeline.sip.message import REASONS, Field, Message, Request, Response, contacts_of, reply_fields, whole_lines
 from tapeline.sip.multipart import part_of_type
+from tapeline.sip.reasons import Reason, reason_fields, reasons_of
 from tapeline.sip.refer import Referrals
 from tapeline.sip.tables import DIALOG
 from tapeline.sip.timers import Timer
+from tapeline.sip.trace import Trace
 from tapeline.sip.transactions import ClientTransaction, ServerTransaction, TransactionUser
 
 __all__ = ["CAUSES", "Session", "session_description"]
@@ -75,14 +76,16 @@ class Owner(Protocol):
     def register(self, session: Session, remote_tag: str) -> None: ...
     def release(self, session: Session) -> None: ...
     def answered(self, session: Session) -> None: ...
+    def keep_only(self, session: Session, remote_tag: str) -> None: ...
 
 
 class Session:
     """One call leg's signalling. Made by the endpoint. Attributes are for reading; commands raise InvalidState where they do not fit."""
 
     __slots__ = (
-        "_bye_wanted", "_incoming", "_outgoing", "_owner", "_referrals", "_retries", "_retry", "call_id", "dialog", "id", "incoming",
-        "local_tag", "local_uri", "remote_name", "remote_tag", "remote_uri", "request", "request_uri", "source", "state", "tags", "trace",
+        "_bye_wanted", "_incoming", "_outgoing", "_owner", "_referrals", "_retries", "_retry", "_why", "call_id", "dialog", "id",
+        "incoming", "local_tag", "local_uri", "remote_name", "remote_tag", "remote_uri", "request", "request_uri", "source", "state",
+        "tags", "trace",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, dialog: Dialog, request: Request | None, *, local_uri: str, remote_uri: str, remote_name: str) -> None:
@@ -100,15 +103,26 @@ class Session:
         self.state: State = "calling" if request is None else "proceeding"
         self.source = dialog.flow.remote[0]
         self.tags: set[str] = set()  # remote tags under which the endpoint knows this session
-        self.trace: list[tuple[float, str, bytes]] = []
+        self.trace = Trace() if owner.config.trace else None
         self._incoming: IncomingInvite | None = None
         self._outgoing: OutgoingInvite | None = None
         self._retry: Timer | None = None
         self._retries = 0
         self._referrals: Referrals | None = None
         self._bye_wanted = False
+        self._why: Sequence[Field] = ()  # what a BYE that has to wait will tell
         if request is not None:
             self.request = request
+
+    @property
+    def keep_trace(self) -> bool:
+        """Whether `trace` holds the messages from some time on; can be turned on at any time, and off, which forgets them."""
+        return self.trace is not None
+
+    @keep_trace.setter
+    def keep_trace(self, wanted: bool) -> None:
+        if wanted != self.keep_trace:
+            self.trace = Trace() if wanted else None
 
     # ---- how it begins
 
@@ -153,21 +167,22 @@ class Session:
         invite.respond(status, now, fields, b"", " ".join(reason.split()))
         self._end(now, "failure", "local", status, CAUSES.get(status, "rejected"), reason)
 
-    def hangup(self, now: float, reason: str = "", status: int = 0) -> None:
+    def hangup(self, now: float, reason: str = "", status: int = 0, q850: int = 0) -> None:
         """End it, whatever the state asks for: CANCEL, a refusal (480), or BYE. Nothing where it has ended.
 
-        CANCEL says why (RFC 3326) where a `status` is given: 200 where the call was completed elsewhere.
+        `reason`, `status` and `q850` are told the peer in Reason. A CANCEL with status 200 says that the call was taken elsewhere.
         """
         if self.state == "terminated":
             return
+        why = reason_fields((Reason("sip", status or (200 if reason else 0), reason), Reason("q.850", q850, "")))
         if self.state != "confirmed":
             if self._outgoing is not None:
-                self._outgoing.cancel(now, _reason_field(reason, status) if status else [])
+                self._outgoing.cancel(now, why)
                 self._end(now, "abandon", "local", 487, "cancel", reason)
             else:
-                self.reject(480, now, reason)
+                self.reject(480, now, reason, why)
             return
-        self._leave(now, reason, status)
+        self._leave(now, why)
         self._end(now, "abandon", "local", 200, "normal", reason)
 
     def reoffer(self, body: bytes | None, now: float) -> None:
@@ -262,7 +277,10 @@ class Session:
         self.state = cell[0]  # type: ignore[assignment]  # the table holds no other states
         return cell[1]
 
-    def _end(self, now: float, what: str, by: Side, status: int, cause: Cause, text: str = "") -> None:
+    def _end(
+        self, now: float, what: str, by: Side, status: int, cause: Cause, text: str = "", q850: int = 0,
+        contacts: tuple[str, ...] = ()
+    ) -> None:
         """Enter "terminated" and say so once."""
         waiting = self.incoming and self.state in ("proceeding", "early")
         if "end" not in self._step(what):
@@ -273,11 +291,15 @@ class Session:
             self._referrals.ended(now)
         if waiting:
             self._owner.answered(self)
-        self._owner.emit(Ended(self, by, status, cause, text or REASONS.get(status, "")))
+        self._owner.emit(Ended(self, by, status, cause, text or REASONS.get(status, ""), contacts, q850))
         if not self._bye_wanted:
             self._owner.release(self)
 
-    def _leave(self, now: float, reason: str = "", status: int = 0) -> None:
+    def _lose(self, now: float, status: int, text: str) -> None:
+        """Say BYE to a peer that may be gone, and why."""
+        self._leave(now, reason_fields([Reason("sip", status, text)]))
+
+    def _leave(self, now: float, why: Sequence[Field] = ()) -> None:
         """Say BYE, or as soon as RFC 3261 section 15 allows: a UAS waits for the ACK to its first 2xx."""
         coming, going = self._incoming, self._outgoing
         if coming is not None and coming.state == "open":
@@ -288,11 +310,12 @@ class Session:
             going.abandon(now)
         self._bye_wanted = True
         if coming is not None and coming.state == "accepted" and coming.initial:
+            self._why = why
             return
-        self._say_bye(now, reason, status)
+        self._say_bye(now, why)
 
-    def _say_bye(self, now: float, reason: str = "", status: int = 0) -> None:
-        self.send("BYE", now, _reason_field(reason, status or 200) if reason else [])
+    def _say_bye(self, now: float, why: Sequence[Field]) -> None:
+        self.send("BYE", now, why)
 
     # ---- requests of the peer within the dialog; the endpoint has checked them
 
@@ -340,7 +363,7 @@ class Session:
             self._bye_wanted = False
             self._owner.release(self)
         else:
-            self._end(now, "bye", "remote", 200, "normal", _reason_text(request))
+            self._end(now, "bye", "remote", 200, "normal", *_told(request))
 
     def _on_reinvite(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         coming = self._incoming
@@ -363,7 +386,7 @@ class Session:
             return
         if self.state == "terminated":
             if self._bye_wanted and invite.initial:
-                self._say_bye(now)
+                self._say_bye(now, self._why)
             return
         body = None if invite.offered else session_description(request)
         if invite.initial:
@@ -371,22 +394,22 @@ class Session:
         elif not invite.offered:
             self._owner.emit(ReofferAcknowledged(self, body))
 
-    def on_cancel(self, now: float) -> None:
+    def on_cancel(self, request: Request, now: float) -> None:
         """The peer took back the INVITE that it still waits on. The endpoint has answered the CANCEL itself."""
         invite = self._incoming
         if invite is None or invite.state != "open":
             return
         invite.respond(487, now, [])
         if invite.initial:
-            self._end(now, "cancel", "remote", 487, "cancel")
+            self._end(now, "cancel", "remote", 487, "cancel", *_told(request))
 
     def on_no_ack(self, invite: IncomingInvite, now: float) -> None:
         """64*T1 without ACK to our 2xx: BYE (RFC 3261 section 13.3.1.4)."""
         if self.state == "terminated":
             if invite.initial and self._bye_wanted:
-                self._say_bye(now)
+                self._say_bye(now, self._why)
             return
-        self._leave(now, "no ACK", 408)
+        self._lose(now, 408, "no ACK")
         self._end(now, "timeout", "local", 408, "timeout", "no ACK")
 
     # ---- answers to our INVITEs
@@ -412,6 +435,7 @@ class Session:
             self.dialog = self.dialog.confirmed_by(response)
             self.remote_tag = self.dialog.remote_tag
             self._owner.register(self, self.remote_tag)
+            self._owner.keep_only(self, self.remote_tag)
             self._step("success")
         else:
             self.dialog.refresh(response)
@@ -426,10 +450,11 @@ class Session:
         if self.state == "terminated":
             return
         if invite.initial:
-            self._end(now, "failure", "remote", status, CAUSES.get(status, "failed"), response.reason)
+            contacts = contacts_of(response) if status < 400 else ()
+            self._end(now, "failure", "remote", status, CAUSES.get(status, "failed"), response.reason, _told(response)[1], contacts)
         elif status in (408, 481):
             # RFC 5057 section 5.1: these end the dialog, not the re-INVITE alone.
-            self._leave(now, "the peer has lost the dialog", status)
+            self._lose(now, status, "the peer has lost the dialog")
             self._end(now, "failure", "remote", status, "failed", response.reason)
         elif status == 491 and self._retries < _MOST_RETRIES:
             self._retries += 1
@@ -443,7 +468,7 @@ class Session:
         if self.state == "terminated":
             return
         if not invite.initial:
-            self._leave(now, "no answer to re-INVITE", 408)
+            self._lose(now, 408, "no answer to re-INVITE")
         if what == "timeout":
             self._end(now, "timeout", "local", 408, "timeout", "no answer at all")
         elif what == "ringing":
@@ -463,7 +488,7 @@ class Session:
         if method == "REFER" and self._referrals is not None:
             self._referrals.on_refer_answered(response)
         if response.status in (408, 481) and self.state == "confirmed":
-            self._leave(now, "the peer has lost the dialog", response.status)
+            self._lose(now, response.status, "the peer has lost the dialog")
             self._end(now, "failure", "remote", response.status, "failed", response.reason)
 
     def on_failure(self, transaction: ClientTransaction, what: str, now: float) -> None:
@@ -486,9 +511,10 @@ class Session:
             self._send_reinvite(self._outgoing.body, now)
 
 
-def _reason_field(text: str, status: int) -> list[Field]:
-    return [("Reason", f"SIP;cause={status};text={quote(text)}")]
-
-
-def _reason_text(request: Request) -> str:
-    return request.get("reason") or ""
+def _told(message: Message) -> tuple[str, int]:
+    """What the peer says of why: the text of Reason, and its Q.850 cause."""
+    if message.get("reason") is None:
+        return "", 0
+    reasons = reasons_of(message)
+    text = next((reason.text for reason in reasons if reason.text), "")
+    return text, next((reason.cause for reason in reasons if reason.protocol == "q.850"), 0)

@@ -15,16 +15,16 @@ Table = dict[tuple[str, str], tuple[str, tuple[str, ...]]]
 # RFC 3261 figure 5, RFC 6026 section 7.2. Inputs: answers by class, timers, "lost" (the transport failed), "give up" (cancelled).
 INVITE_CLIENT: Table = {
     ("calling", "timer A"): ("calling", ("resend", "restart_a")),
-    ("calling", "timer B"): ("terminated", ("report_timeout",)),
+    ("calling", "timer B"): ("completed", ("report_timeout", "start_d")),  # a 2xx that comes too late still wants its ACK and BYE
     ("calling", "lost"): ("terminated", ("report_lost",)),
-    ("calling", "give up"): ("terminated", ("stop",)),
+    ("calling", "give up"): ("completed", ("stop", "start_d")),
     ("calling", "1xx"): ("proceeding", ("stop", "deliver")),
     ("calling", "2xx"): ("accepted", ("stop", "start_m", "deliver")),
     ("calling", "failure"): ("completed", ("stop", "acknowledge", "start_d", "deliver")),
     ("proceeding", "1xx"): ("proceeding", ("deliver",)),
     ("proceeding", "2xx"): ("accepted", ("start_m", "deliver")),
     ("proceeding", "failure"): ("completed", ("acknowledge", "start_d", "deliver")),
-    ("proceeding", "give up"): ("terminated", ("stop",)),
+    ("proceeding", "give up"): ("completed", ("stop", "start_d")),
     ("proceeding", "lost"): ("proceeding", ()),  # the answer may come over another connection, RFC 3261 section 18.2.2
     ("completed", "1xx"): ("completed", ()),
     ("completed", "2xx"): ("completed", ("deliver",)),  # another branch of a fork, which wants its ACK all the same

@@ -65,7 +65,7 @@ def test_a_cancel_is_traced_with_its_call() -> None:
     rig = Rig(EndpointConfig(trace=True))
     session = rig.incoming()
     rig.give(request("CANCEL", branch="z9hG4bK-INVITE-1"))
-    assert [data.split(b" ")[0] for _, way, data in session.trace if way == "in"] == [b"INVITE", b"CANCEL"]
+    assert [entry.data.split(b" ")[0] for entry in session.trace or () if entry.way == "in"] == [b"INVITE", b"CANCEL"]
 
 
 def test_a_2xx_repeated_while_its_ack_is_due_changes_nothing() -> None:

@@ -395,7 +395,7 @@ def test_rule_12_a_trace_of_every_message_of_a_call() -> None:
     rig.drain()
     rig.give(request("ACK", to_tag=session.local_tag, branch="z9hG4bKa"))
     rig.within(session, "BYE", 2)
-    told = [(way, data.split(b"\r\n")[0].decode()) for _, way, data in session.trace]
+    told = [(way, data.split(b"\r\n")[0].decode()) for _, way, data, _ in session.trace or ()]
     assert told == [
         ("in", "INVITE sip:1000@192.0.2.1 SIP/2.0"),
         ("out", "SIP/2.0 180 Ringing"),
@@ -407,4 +407,4 @@ def test_rule_12_a_trace_of_every_message_of_a_call() -> None:
     out, sent = rig.call()
     rig.give(response_to(sent, 200, extra=CONTACT + SDP, body=ANSWER))
     assert isinstance(rig.events[0], Accepted)
-    assert [way for _, way, _ in out.trace] == ["out", "in", "out"]
+    assert [entry.way for entry in out.trace or ()] == ["out", "in", "out"]

@@ -50,7 +50,7 @@ def test_an_incoming_call_from_invite_to_bye() -> None:
     rig.within(session, "BYE", 2, extra='Reason: Q.850;cause=16;text="done"\r\n')
     (ended,) = rig.events
     assert isinstance(ended, Ended)
-    assert (ended.by, ended.status, ended.cause, ended.text) == ("remote", 200, "normal", 'Q.850;cause=16;text="done"')
+    assert (ended.by, ended.status, ended.cause, ended.text, ended.q850) == ("remote", 200, "normal", "done", 16)
     assert session.state == "terminated" and not rig.endpoint.sessions
     rig.at(100.0)
     assert rig.endpoint.idle
