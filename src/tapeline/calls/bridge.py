@@ -90,8 +90,9 @@ class Bridge:
 
     def on_digit(self, call: Call, digit: str, *, event: bool) -> None:
         other = self.other(call)
-        if other is not None and not other.over:
-            other.send_digits(digit)
+        if other is None or other.over or (event and self._bus.passes_digits(call.leg)):
+            return  # the engine has sent the event on itself
+        other.send_digits(digit)
 
     def held(self, call: Call, on: bool) -> None:
         """The party of `call` holds: it neither hears nor is heard, and the other one hears music."""

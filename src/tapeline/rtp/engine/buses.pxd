@@ -28,10 +28,10 @@ cdef void hear_recorded(Shard* shard, Leg* leg, long long pos, int n, int rate) 
 cdef void hear_stay(Shard* shard, Leg* leg, int i, long long pos, int n, int rate, long long when, long long begin, long long end) noexcept nogil
 cdef void mix_bus(Shard* shard, int* acc, Leg* leg, Bus* bus, long long pos, int n, int rate, long long when) noexcept nogil
 @cython.locals(beyond=cython.int)
-cdef int ahead(Shard* shard, int n, int rate, long long when) noexcept nogil
+cdef int ahead(Shard* shard, int n, int rate) noexcept nogil
 @cython.locals(voice="Leg*")
 cdef void mix_voice(int* acc, Bus* bus, long long pos, int n, int rate) noexcept nogil
-@cython.locals(ramp=cython.int, i=cython.int, leg="Leg*", begin=cython.longlong, end=cython.longlong, at=cython.longlong)
+@cython.locals(ramp=cython.int, i=cython.int, leg="Leg*", begin=cython.longlong, end=cython.longlong, at=cython.longlong, beyond=cython.int)
 cdef void mix_spans(Shard* shard, int* acc, Bus* bus, long long number, int which, long long pos, int n, int rate, long long when) noexcept nogil
 @cython.locals(i=cython.int)
 cdef void note_heard(Bus* bus, long long pos, int rate) noexcept nogil

@@ -204,7 +204,7 @@ def mix_bus(shard: state.Shard, acc: state.Mix, leg: state.Leg, bus: state.Bus, 
     """Add a bus as `leg` hears it; `when` is the sending time on the live path, below zero for a tap. A bus of many is summed up once
     for all that hear it live at the same rate and pace; each then takes its own voice away again."""
     if when < 0 or bus.n_members < 4:
-        mix_voice(acc, bus, pos - ahead(shard, n, rate, when), n, rate)
+        mix_voice(acc, bus, pos - ahead(shard, n, rate) if when >= 0 else pos, n, rate)
         mix_spans(shard, acc, bus, leg.id, OTHERS, pos, n, rate, when)
         return
     if bus.when != when or bus.n != n or bus.rate != rate:
@@ -212,7 +212,7 @@ def mix_bus(shard: state.Shard, acc: state.Mix, leg: state.Leg, bus: state.Bus, 
         bus.n = n
         bus.rate = rate
         zero(bus.acc, n)
-        mix_voice(bus.acc, bus, pos - ahead(shard, n, rate, when), n, rate)
+        mix_voice(bus.acc, bus, pos - ahead(shard, n, rate), n, rate)
         mix_spans(shard, bus.acc, bus, 0, ALL, pos, n, rate, when)
     add_mix(acc, bus.acc, n, 1)
     zero(shard.own, n)
@@ -220,10 +220,10 @@ def mix_bus(shard: state.Shard, acc: state.Mix, leg: state.Leg, bus: state.Bus, 
     add_mix(acc, shard.own, n, -1)
 
 
-def ahead(shard: state.Shard, n: int, rate: int, when: int) -> int:
-    """How much of a packet that is sent now lies beyond this tick, for which a bus's players have spoken."""
+def ahead(shard: state.Shard, n: int, rate: int) -> int:
+    """How much of a packet of `n` samples lies beyond the tick on which it is sent: so much later must be read what it holds."""
     beyond = n - shard.tick_ns // 1000000 * (rate // 1000)
-    return beyond if when >= 0 and beyond > 0 else 0
+    return beyond if beyond > 0 else 0
 
 
 def mix_voice(acc: state.Mix, bus: state.Bus, pos: int, n: int, rate: int) -> None:
@@ -236,6 +236,7 @@ def mix_voice(acc: state.Mix, bus: state.Bus, pos: int, n: int, rate: int) -> No
 def mix_spans(shard: state.Shard, acc: state.Mix, bus: state.Bus, number: int, which: int, pos: int, n: int, rate: int, when: int) -> None:
     """Add the members of a bus: all of them, the others of leg `number`, or just that one."""
     ramp = RAMP * (rate // 1000)
+    beyond = ahead(shard, n, rate)
     for i in range(bus.n_spans):
         leg = bus.spans[i].leg
         if (which == OTHERS and leg.id == number) or (which == OWN and leg.id != number):
@@ -246,7 +247,7 @@ def mix_spans(shard: state.Shard, acc: state.Mix, bus: state.Bus, number: int, w
         if when >= 0:
             begin += n
             end += n
-            at -= leg.delay * rate // leg.rate if leg.rate != rate else leg.delay
+            at -= (leg.delay * rate // leg.rate if leg.rate != rate else leg.delay) + beyond
         if begin >= n or end + ramp <= 0:
             continue
         if begin + ramp <= 0 and end >= n:

@@ -1,5 +1,6 @@
 cimport cython
 from tapeline.rtp.engine.buses cimport retune
+from tapeline.rtp.engine.relay cimport forward
 from tapeline.rtp.engine.samples cimport clear
 from tapeline.rtp.engine.structs cimport (
     DIGIT, L16, LAG, MEDIA_RESUMED, MEDIA_STARTED, PACKET, PAUSE, SEEN, SOURCE_CHANGED, Header, Leg, Report, Shard, ms, ntp_seconds, position, push, ring_mask, signed32,

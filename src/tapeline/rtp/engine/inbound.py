@@ -27,6 +27,7 @@ if not cython.compiled:
         SEEN,
         SOURCE_CHANGED,
     )
+    from tapeline.rtp.engine.relay import forward
     from tapeline.rtp.engine.samples import clear
     from tapeline.rtp.engine.state import ms, ntp_seconds, position, push, ring_mask, signed32
     from tapeline.rtp.engine.taps import hears, write_until
@@ -81,14 +82,17 @@ def receive(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high:
     if kind == leg.dtmf_type:
         leg.counts.dtmf += 1
         take_digit(shard, leg, buf, header.offset, header.size, stamp, at)
+        forward(shard, leg, buf, sequence, stamp, at)
     elif kind == leg.payload_type:
         size = header.size // leg.sample_size
         if size == 0:
             leg.counts.empty += 1
             return
         place(shard, leg, buf, header.offset, size, stamp, in_order, at)
+        forward(shard, leg, buf, sequence, stamp, at)
     else:
         leg.counts.comfort_noise += 1  # RFC 3389: the sender is silent; so is the recording
+        forward(shard, leg, buf, sequence, stamp, at)
 
 
 def awaken(shard: state.Shard, leg: state.Leg, at: int) -> None:
@@ -161,6 +165,7 @@ def begin_stream(shard: state.Shard, leg: state.Leg, at: int) -> None:
         close_digit(shard, leg, at)
     leg.digit_known = 0
     leg.streaming = 1
+    leg.streams += 1
     leg.ssrc = header.ssrc
     leg.bye = 0
     leg.candidates = 0

@@ -4,6 +4,7 @@ from tapeline.rtp.engine.inbound cimport close_digit, configure, receive, receiv
 from tapeline.rtp.engine.outbound cimport (
     dial, release_players, send_due, send_report, speak_on_bus, start_player, stop_player,
 )
+from tapeline.rtp.engine.relay cimport watch_relay
 from tapeline.rtp.engine.samples cimport loudness
 from tapeline.rtp.engine.structs cimport (
     ADD_BUS, ADD_LEG, ADD_PLAYER, ADD_TAP, BATCH, BUS_CLOSED, CLOSE_BUS, CLOSE_LEG, COMMANDS, CONFIGURE, HEAR, IDLE, JOIN, KEPT, LEAVE,

@@ -67,6 +67,7 @@ if not cython.compiled:
         watch,
         write_events,
     )
+    from tapeline.rtp.engine.relay import watch_relay
     from tapeline.rtp.engine.samples import loudness
     from tapeline.rtp.engine.state import bus_of, leg_of, ms, position, push, tap_of
     from tapeline.rtp.engine.taps import add_tap, command_tap, due, forget_closed, hurry, oldest_needed, serve_tap, stop_tap
@@ -167,7 +168,9 @@ def tick(shard: state.Shard, when: int) -> None:
         speak_on_bus(shard, shard.buses[i], when)
     for i in range(shard.n_legs):
         leg = shard.legs[i]
-        if leg.configured and leg.closing == 0 and (leg.sends or leg.n_players):
+        if leg.joined or leg.relaying:
+            watch_relay(shard, leg, when)
+        if leg.configured and leg.closing == 0 and leg.relaying == 0 and (leg.sends or leg.n_players):
             send_due(shard, leg, when)
         if leg.watched:
             listen_for_voice(shard, leg, when)

@@ -1,5 +1,5 @@
 cimport cython
-from tapeline.rtp.engine.buses cimport hear_live
+from tapeline.rtp.engine.buses cimport ahead, hear_live
 from tapeline.rtp.engine.samples cimport add, clear, compress, fill, gather, pack, saturate, store, zero
 from tapeline.rtp.engine.structs cimport DIGITS, FRAME, L16, PLAYER_ENDED, Bus, Leg, Player, Report, Shard, ms, ntp_seconds, player_of, position, push, whole
 from tapeline.rtp.engine.system cimport send_packet
@@ -13,6 +13,7 @@ cdef void transmit(Shard* shard, Leg* leg, int n, long long when) noexcept nogil
 cdef void encode(Shard* shard, Leg* leg, int n, int sounding) noexcept nogil
 @cython.locals(sounding=cython.int)
 cdef int mix_frame(Shard* shard, Leg* leg, long long when, int n, int is_heard) noexcept nogil
+@cython.locals(pos=cython.longlong)
 cdef int mix_own(Shard* shard, Leg* leg, long long when, int n) noexcept nogil
 @cython.locals(voice="Leg*", n=cython.int, pos=cython.longlong, part=cython.int)
 cdef void speak_on_bus(Shard* shard, Bus* bus, long long when) noexcept nogil

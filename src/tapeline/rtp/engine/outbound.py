@@ -15,7 +15,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.buses import hear_live
+    from tapeline.rtp.engine.buses import ahead, hear_live
     from tapeline.rtp.engine.constants import DIGITS, FRAME, L16, PLAYER_ENDED
     from tapeline.rtp.engine.portable import send_packet
     from tapeline.rtp.engine.samples import add, clear, compress, fill, gather, pack, saturate, store, zero
@@ -45,7 +45,7 @@ def send_frame(shard: state.Shard, leg: state.Leg, when: int) -> None:
     if leg.sends and leg.to_port:
         if dialling:
             send_digit(shard, leg, when, n)
-        else:
+        elif when >= leg.event_until:
             build(shard.packet, leg.mark, leg.payload_type, leg.out_sequence, leg.out_stamp, leg.out_ssrc)
             leg.mark = 0
             encode(shard, leg, n, sounding)
@@ -95,7 +95,8 @@ def mix_own(shard: state.Shard, leg: state.Leg, when: int, n: int) -> int:
         return 0
     zero(shard.acc, n)
     if leg.echo:
-        gather(shard.acc, leg.ring, leg.mask, leg.horizon, leg.rate, leg.rate, position(when, leg.rate) - leg.delay, n, 4096)
+        pos = position(when, leg.rate) - leg.delay - ahead(shard, n, leg.rate)
+        gather(shard.acc, leg.ring, leg.mask, leg.horizon, leg.rate, leg.rate, pos, n, 4096)
     if leg.n_players:
         play(shard, leg, when, n)
     return 1

@@ -31,6 +31,8 @@ cdef void compress(const unsigned char* table, const short* pcm, int n, unsigned
 @cython.locals(i=cython.int)
 cdef void pack(const short* pcm, int n, unsigned char* buf, int offset) noexcept nogil
 @cython.locals(i=cython.int)
+cdef void carry(const unsigned char* buf, int offset, int n, unsigned char* out, int at) noexcept nogil
+@cython.locals(i=cython.int)
 cdef void fill(unsigned char* buf, int offset, int n, int value) noexcept nogil
 @cython.locals(i=cython.int, v=cython.int, total=cython.longlong)
 cdef int loudness(const short* ring, int mask, long long horizon, long long pos, int n) noexcept nogil

@@ -245,6 +245,15 @@ def pack(pcm: state.Samples, n: int, buf: state.Writable, offset: int) -> None:
         buf[offset : offset + 2 * n] = pcm[:n].astype(">i2").tobytes()
 
 
+def carry(buf: state.Buffer, offset: int, n: int, out: state.Writable, at: int) -> None:
+    """Copy `n` bytes from `buf[offset:]` to `out[at:]`."""
+    if cython.compiled:
+        for i in range(n):
+            out[at + i] = buf[offset + i]
+    else:
+        out[at : at + n] = buf[offset : offset + n]
+
+
 def fill(buf: state.Writable, offset: int, n: int, value: int) -> None:
     """Write `n` bytes of `value` to `buf[offset:]`."""
     if cython.compiled:

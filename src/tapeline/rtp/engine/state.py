@@ -105,6 +105,7 @@ class Counters(Struct):
     jumps: int
     changes: int
     received: int
+    relayed: int
     sent: int
     unsent: int
     skipped: int
@@ -182,6 +183,7 @@ class Leg(Struct):
     started: int
     timed_out: int
     streaming: int
+    streams: int
     bye: int
     ssrc: int
     candidate: int
@@ -243,6 +245,19 @@ class Leg(Struct):
     stays: list[Stay]
     players: list[Player]
     n_players: int
+    # what another leg says, sent on untouched
+    relaying: int
+    calm_at: int
+    relay_at: int
+    relay_resume: int
+    relay_stream: int
+    relay_first: int
+    relay_sequence: int
+    relay_stamp: int
+    event_in: int
+    event_stream: int
+    event_stamp: int
+    event_until: int
     # sending
     next_send: int
     mark: int
@@ -516,6 +531,11 @@ def ntp_seconds(wall: int) -> int:
 def position(at: int, rate: int) -> int:
     """The sample of `at` ns, at `rate`."""
     return at // 1000000000 * rate + (at % 1000000000) * rate // 1000000000
+
+
+def moment(pos: int, rate: int) -> int:
+    """The time of a position: `position` undone."""
+    return pos // rate * 1000000000 + (pos % rate) * 1000000000 // rate
 
 
 def exact(at: int, rate: int) -> float:

@@ -23,6 +23,9 @@ cdef enum:
     LAG = 900
     WRITE = 500
     KEPT = 1700
+    CALM = 100
+    SILENT = 200
+    CATCH_UP = 200
     RAMP = 5
     LINGER = 200
     IDLE = 1000
@@ -135,6 +138,7 @@ cdef struct Counters:
     long long jumps
     long long changes
     long long received
+    long long relayed
     long long sent
     long long unsent
     long long skipped
@@ -204,6 +208,7 @@ cdef struct Leg:
     int started
     int timed_out
     int streaming
+    long long streams
     int bye
     long long ssrc
     long long candidate
@@ -265,6 +270,19 @@ cdef struct Leg:
     Stay stays[STAYS]
     Player* players[PLAYERS]
     int n_players
+    # what another leg says, sent on untouched
+    int relaying
+    long long calm_at
+    long long relay_at
+    long long relay_resume
+    long long relay_stream
+    long long relay_first
+    long long relay_sequence
+    long long relay_stamp
+    long long event_in
+    long long event_stream
+    long long event_stamp
+    long long event_until
     # sending
     long long next_send
     int mark
@@ -473,6 +491,9 @@ cdef inline long long ntp_seconds(long long wall) noexcept nogil:
 
 cdef inline long long position(long long at, int rate) noexcept nogil:
     return at // 1000000000 * rate + (at % 1000000000) * rate // 1000000000
+
+cdef inline long long moment(long long pos, int rate) noexcept nogil:
+    return pos // rate * 1000000000 + (pos % rate) * 1000000000 // rate
 
 cdef inline double exact(long long at, int rate) noexcept nogil:
     return <double>(at // 1000000000 * rate) + <double>(at % 1000000000) * rate / 1e9

@@ -3,7 +3,7 @@ from tapeline.rtp.engine.buses cimport hear_recorded, mix_spans, mix_voice, note
 from tapeline.rtp.engine.samples cimport add_mix, gather, saturate, shape, zero
 from tapeline.rtp.engine.structs cimport (
     ALL, BLOCK, CHANGES, CUT, HEAR, IN, LAG, LINGER, MIX, OUT, PLAIN, RAMP, STOP_TAP, TAP_ENDED, TAP_PROGRESS, TONE, WRITE,
-    Bus, Leg, Shard, Tap, bus_of, forever, leg_of, ms, position, push, push_peaks,
+    Bus, Leg, Shard, Tap, bus_of, forever, leg_of, moment, ms, position, push, push_peaks,
 )
 from tapeline.rtp.engine.system cimport close_file, cut_file, grow_sources, write_frames
 

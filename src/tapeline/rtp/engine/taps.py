@@ -37,7 +37,7 @@ if not cython.compiled:
     )
     from tapeline.rtp.engine.portable import close_file, cut_file, grow_sources, write_frames
     from tapeline.rtp.engine.samples import add_mix, gather, saturate, shape, zero
-    from tapeline.rtp.engine.state import bus_of, forever, leg_of, ms, position, push, push_peaks
+    from tapeline.rtp.engine.state import bus_of, forever, leg_of, moment, ms, position, push, push_peaks
 
 if TYPE_CHECKING:
     from tapeline.rtp.engine import state
@@ -302,7 +302,7 @@ def oldest_needed(shard: state.Shard, when: int) -> int:
     for i in range(shard.n_taps):
         tap = shard.taps[i]
         if not tap.ended:
-            at = tap.pos // tap.rate * 1000000000 + (tap.pos % tap.rate) * 1000000000 // tap.rate
+            at = moment(tap.pos, tap.rate)
             if at < when:
                 when = at
     return when

@@ -67,6 +67,7 @@ class VirtualEngine(Engine):
             native.obey(self._shard.handle, self._ns)
         if not leg.gone:
             native.inject(self._shard.handle, leg.handle, data, *native.numbers(source[0]), source[1], self._ns, rtcp)
+            self._collect_sent()
 
     def advance(self, to: float) -> None:
         """Make every tick up to `to` s; the time is `to` then."""
@@ -80,6 +81,9 @@ class VirtualEngine(Engine):
 
     def _collect(self) -> None:
         self._read(self._shard)
+        self._collect_sent()
+
+    def _collect_sent(self) -> None:
         data = native.take_captured(self._shard.handle)
         at = 0
         while at < len(data):
