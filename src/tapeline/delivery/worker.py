@@ -206,6 +206,7 @@ class Worker:
 def main() -> None:
     os.nice(NICE)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s worker %(levelname)s %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log each address, which may hold a password
     asyncio.run(Worker(WorkerConfig.from_environment()).run())
     logging.shutdown()
     # Threads that encode cannot be interrupted and would be waited for here. What they were doing is done again.

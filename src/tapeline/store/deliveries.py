@@ -80,9 +80,11 @@ class Deliveries:
             await connection.execute(tables.attempts.insert().values(values(attempt)))
             await connection.execute(update(_TABLE).where(*here).values(**changes))
 
-    async def replay(self, delivery_id: str, until: float) -> DeliveryRow | None:
-        """Send it again, whatever became of it: a new round. None where there is no such delivery."""
-        changes = {"state": "waiting", "round": _TABLE.c.round + 1, "tries": 0, "until": until, "due": None, "done": None}
+    async def replay(self, delivery_id: str, at: float) -> DeliveryRow | None:
+        """Send it again, whatever became of it: a new round, tried from `at` on as long as the first. None where there is no such
+        delivery."""
+        patience = _TABLE.c.until - _TABLE.c.created
+        changes = {"state": "waiting", "round": _TABLE.c.round + 1, "tries": 0, "until": at + patience, "due": None, "done": None}
         async with self._database.writing() as connection:
             await connection.execute(update(_TABLE).where(_TABLE.c.id == delivery_id).values(**changes))
         return await self.get(delivery_id)
