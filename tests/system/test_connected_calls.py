@@ -1,0 +1,309 @@
+"""Callers are connected with others through tapeline: who is rung, who wins, what each hears, what is recorded, and how it all ends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapeline.calls.phone import Phone, PhoneCall, PhoneConfig, resolve
+from tapeline.core.errors import Unavailable
+from tapeline.testing import LIVE, Heard, Plan, assert_heard, decode, spoken, tone
+from tapeline.testing.api import Json
+from tapeline.testing.process import free_port, until
+from tapeline.testing.server import Server
+from tapeline.testing.sippcarrier import Behaviour, SippCarrier, carrier_missing
+
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(carrier_missing()), reason=carrier_missing())]
+
+ONE, TWO, NOBODY = (free_port(socket.SOCK_DGRAM) for _ in range(3))
+
+
+def at(port: int) -> dict[str, str]:
+    return {"type": "sip", "target": f"sip:there@127.0.0.1:{port}"}
+
+
+def connecting(*ports: int, **option: Any) -> dict[str, Any]:
+    return {"type": "connect", "option": {"destinations": [at(port) for port in ports], **option}}
+
+
+def actions(*items: Any) -> dict[str, Any]:
+    return {"actions": list(items)}
+
+
+FLOWS = {
+    "one": actions(connecting(ONE), {"type": "hangup"}),
+    "both": actions(connecting(ONE, TWO), {"type": "hangup"}),
+    "order": actions(connecting(ONE, TWO, strategy="in_order", ring_timeout=1), {"type": "hangup"}),
+    "early": actions(connecting(ONE, early_media=True), {"type": "hangup"}),
+    "relay": actions(connecting(ONE, relay_reason=True)),
+    "short": actions(connecting(ONE, timeout=1, relay_reason=True)),
+    "branch": actions(
+        connecting(ONE),
+        {
+            "type": "branch",
+            "option": {"variable": "voipbin.connect.result", "target_ids": {"BUSY": "busy", "REJECTED": "no"}, "default_target_id": "no"},
+        },
+        {"id": "busy", "type": "answer"},
+        {"type": "connect", "option": {"destinations": [at(TWO)]}},
+        {"id": "no", "type": "hangup", "option": {"reason": "busy"}},
+    ),
+    "again": actions(
+        {"type": "answer"}, connecting(ONE), {"type": "play", "option": {"stream_urls": ["tone:600/1000"]}}, {"type": "hangup"}
+    ),
+    "split": actions(
+        {"type": "answer"}, {"type": "recording_start", "option": {"split": True}}, connecting(ONE), {"type": "recording_stop"}
+    ),
+    "+4930": actions({"type": "connect", "option": {"relay_reason": True, "destinations": [{"type": "tel", "target": "+49301234"}]}}),
+}
+TRUNKS = f"""
+[[trunks]]
+name = "first"
+target = "127.0.0.1:{ONE}"
+[[trunks]]
+name = "second"
+target = "sip:127.0.0.1:{TWO}"
+strip = 1
+prefix = "00"
+caller_id = "+4940555"
+headers = {{ "X-Carrier" = "two" }}
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("connected")
+    made = Server(folder, FLOWS, {"server": {"media_timeout_seconds": 2.0}})
+    with (folder / "tapeline.toml").open("a") as config:
+        config.write(TRUNKS)
+    with made:
+        yield made
+        until(lambda: all(call["status"] == "hangup" for call in made.api.calls()), "every call to be over", timeout_s=40)
+
+
+@pytest.fixture
+async def phone() -> AsyncIterator[Phone]:
+    made = Phone(PhoneConfig(user="caller", name="Caller"))
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def call(phone: Phone, server: Server, number: str) -> PhoneCall:
+    return phone.call(await resolve(server.uri(number)))
+
+
+async def legs(server: Server, placed: PhoneCall) -> tuple[Json, list[Json]]:
+    """The caller's row and those of the calls made for it, oldest first, once all of them are over."""
+
+    def found() -> tuple[Json, list[Json]] | None:
+        rows = server.api.calls()
+        own = next((row for row in rows if row["tapeline"]["sip_call_id"] == placed.session.call_id), None)
+        if own is None or own["status"] != "hangup":
+            return None
+        others = [row for row in rows if row["master_call_id"] == own["id"]]
+        complete = len(others) == len(own.get("chained_call_ids", []))
+        return (own, others[::-1]) if complete and all(row["status"] == "hangup" for row in others) else None
+
+    result = await asyncio.to_thread(until, found, "all legs to be over")
+    assert result is not None
+    return result
+
+
+async def refused(placed: PhoneCall) -> int:
+    with pytest.raises(Unavailable):
+        await placed.answered()
+    ended = await placed.over()
+    return ended.status
+
+
+async def test_the_first_to_answer_wins_and_the_other_is_cancelled(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", behaviour=Behaviour("never"), port=ONE) as slow, SippCarrier(tmp_path / "2", port=TWO) as quick:
+        placed = await call(phone, server, "both")
+        await placed.answered()
+        await asyncio.to_thread(until, lambda: slow.received("CANCEL"), "the CANCEL")
+        assert 'Reason: SIP;cause=200;text="Call completed elsewhere"' in slow.received("CANCEL")[0]
+        placed.hang_up()
+        await placed.over()
+        own, others = await legs(server, placed)
+        await asyncio.to_thread(until, lambda: quick.result().successful == 1 and slow.result().successful == 1, "the carriers")
+    assert sorted(row["hangup_reason"] for row in others) == ["cancel", "normal"]
+    assert sorted(own["chained_call_ids"]) == sorted(row["id"] for row in others)
+    assert own["hangup_by"] == "remote" and all(row["direction"] == "outgoing" for row in others)
+
+
+async def test_one_after_another(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", behaviour=Behaviour("never"), port=ONE), SippCarrier(tmp_path / "2", port=TWO) as second:
+        placed = await call(phone, server, "order")
+        await asyncio.sleep(0.5)
+        assert not second.received("INVITE")
+        await placed.answered()
+        placed.hang_up()
+        await placed.over()
+        _, others = await legs(server, placed)
+    assert [row["hangup_reason"] for row in others] == ["dialout", "normal"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "reason"),
+    [
+        (Behaviour("refuse", status=486), 486, "busy"),
+        (Behaviour("refuse", status=480), 480, "noanswer"),
+        (Behaviour("refuse", status=603), 500, "failed"),
+        (Behaviour("refuse", status=486, early=True, ring_s=0.2), 486, "busy"),
+    ],
+)
+async def test_a_refusal_reaches_the_caller(
+    server: Server, phone: Phone, tmp_path: Path, behaviour: Behaviour, status: int, reason: str
+) -> None:
+    with SippCarrier(tmp_path / "1", behaviour=behaviour, port=ONE):
+        placed = await call(phone, server, "relay")
+        assert await refused(placed) == status
+        own, (other,) = await legs(server, placed)
+    assert own["hangup_reason"] == reason
+    assert other["tapeline"]["hangup_cause"] == f"{behaviour.status} Refused"
+
+
+async def test_nobody_answers_in_time(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", behaviour=Behaviour("never"), port=ONE) as carrier:
+        placed = await call(phone, server, "short")
+        assert await refused(placed) == 480
+        own, (other,) = await legs(server, placed)
+        await asyncio.to_thread(until, lambda: carrier.result().successful == 1, "the CANCEL to be answered")
+    assert (own["hangup_reason"], other["hangup_reason"]) == ("noanswer", "dialout")
+
+
+async def test_a_caller_who_hangs_up_cancels(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", behaviour=Behaviour("never"), port=ONE) as carrier:
+        placed = await call(phone, server, "one")
+        await asyncio.to_thread(until, lambda: carrier.received("INVITE"), "the INVITE")
+        placed.hang_up()
+        await placed.over()
+        own, (other,) = await legs(server, placed)
+        await asyncio.to_thread(until, lambda: carrier.result().successful == 1, "the CANCEL to be answered")
+    assert (own["hangup_reason"], other["hangup_reason"]) == ("cancel", "cancel")
+
+
+async def test_a_200_that_crosses_the_cancel_is_ended_with_bye(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", behaviour=Behaviour("answer_cancelled"), port=ONE) as carrier:
+        placed = await call(phone, server, "one")
+        await asyncio.to_thread(until, lambda: carrier.received("INVITE"), "the INVITE")
+        placed.hang_up()
+        await legs(server, placed)
+        await asyncio.to_thread(until, lambda: carrier.received("BYE"), "the BYE")
+        assert carrier.received("ACK")
+
+
+async def test_the_flow_branches_on_how_it_came_out(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", behaviour=Behaviour("refuse", status=486), port=ONE), SippCarrier(tmp_path / "2", port=TWO) as second:
+        placed = await call(phone, server, "branch")
+        await placed.answered()
+        await asyncio.to_thread(until, lambda: second.received("ACK"), "the second callee")
+        placed.hang_up()
+        _, others = await legs(server, placed)
+    assert [row["hangup_reason"] for row in others] == ["busy", "normal"]
+
+
+async def test_after_the_callee_has_left_the_flow_goes_on(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", behaviour=Behaviour(hang_up_s=0.5), port=ONE):
+        placed = await call(phone, server, "again")
+        await placed.answered()
+        placed.save(tmp_path / "heard.wav")
+        ended = await placed.over()
+        own, (other,) = await legs(server, placed)
+    assert (ended.by, other["hangup_by"]) == ("remote", "remote")
+    heard = decode(tmp_path / "heard.wav")
+    assert_heard(tail(heard, 0.9), Plan.of([tone(600.0, 0.9)]), replace(LIVE, start_s=0.0, level_db=60, duration_s=0.1, edge_s=0.1))
+
+
+def tail(heard: Heard, seconds: float) -> Heard:
+    """The last `seconds` of a recording, without the very end."""
+    count, end = round(seconds * heard.rate), len(heard.samples) - round(0.05 * heard.rate)
+    return Heard(heard.samples[end - count : end], heard.rate)
+
+
+async def test_redirections_are_followed_and_circles_left(server: Server, phone: Phone, tmp_path: Path) -> None:
+    elsewhere = Behaviour("redirect", contact=f"sip:other@127.0.0.1:{TWO}")
+    with SippCarrier(tmp_path / "1", behaviour=elsewhere, port=ONE), SippCarrier(tmp_path / "2", port=TWO) as second:
+        placed = await call(phone, server, "one")
+        await placed.answered()
+        assert second.received("INVITE")[0].count("INVITE sip:other@") == 1
+        placed.hang_up()
+        await legs(server, placed)
+    back = Behaviour("redirect", contact=f"sip:there@127.0.0.1:{ONE}")
+    with SippCarrier(tmp_path / "3", behaviour=elsewhere, port=ONE), SippCarrier(tmp_path / "4", behaviour=back, port=TWO):
+        placed = await call(phone, server, "relay")
+        assert await refused(placed) == 500
+        _, others = await legs(server, placed)
+    assert len(others) == 2
+
+
+async def test_a_trunk_that_is_away_gives_way_to_the_next(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", behaviour=Behaviour("refuse", status=503), port=ONE), SippCarrier(tmp_path / "2", port=TWO) as second:
+        placed = await call(phone, server, "+4930")
+        await placed.answered()
+        (invite,) = second.received("INVITE")
+        assert re.search(rf"INVITE sip:0049301234@127\.0\.0\.1:{TWO} ", invite)
+        assert "<sip:+4940555@" in invite and "X-Carrier: two" in invite
+        placed.hang_up()
+        _, others = await legs(server, placed)
+    assert [row["hangup_reason"] for row in others] == ["failed", "normal"]
+    with SippCarrier(tmp_path / "3", behaviour=Behaviour("refuse", status=486), port=ONE), SippCarrier(tmp_path / "4", port=TWO) as second:
+        placed = await call(phone, server, "+4930")
+        assert await refused(placed) == 486
+        assert not second.received("INVITE"), "busy is final"
+        await legs(server, placed)
+
+
+async def test_both_hear_each_other_and_the_recording_holds_each_on_its_channel(server: Server, phone: Phone, tmp_path: Path) -> None:
+    here, there = Plan.of(spoken(22, 3)), Plan.of(spoken(21, 3))
+    # It rings with a second of tone and then silence, so that where a voice begins is clear.
+    with SippCarrier(tmp_path / "1", [there], Behaviour(ring_s=1.5, hang_up_s=3.5), port=ONE) as carrier:
+        placed = await call(phone, server, "split")
+        await placed.answered()
+        placed.save(tmp_path / "heard.wav")
+        await asyncio.to_thread(until, lambda: carrier.received("ACK"), "the callee")
+        await placed.play(here.voice())
+        await placed.over()
+        own, (other,) = await legs(server, placed)
+        (recording,) = own["recording_ids"]
+        await asyncio.to_thread(until, lambda: server.api.recording(recording)["status"] == "available", "the recording")
+        file = decode(await asyncio.to_thread(server.api.file, recording))
+        said = carrier.heard()
+    assert (file.channels, other["hangup_by"]) == (2, "remote")
+    spoken_by_channel = [Heard(file.samples[:, number : number + 1], file.rate) for number in (0, 1)]
+    for name, heard, plan in (
+        ("what the caller heard", decode(tmp_path / "heard.wav"), there),
+        ("what the callee heard", said, here),
+        ("the left channel", spoken_by_channel[0], here),
+        ("the right channel", spoken_by_channel[1], there),
+    ):
+        assert_heard(voice_in(heard), plan, replace(LIVE, start_s=0.05), seconds=3.0, name=name)
+
+
+def voice_in(heard: Heard, seconds: float = 3.0) -> Heard:
+    """From where the last sound begins that goes on for a second, `seconds` of it."""
+    step = heard.rate // 50
+    loud = [abs(heard.samples[at : at + step, 0]).max() > 0.05 for at in range(0, len(heard.samples), step)]
+    begins = max(at for at in range(len(loud) - 50) if all(loud[at : at + 50]) and not (at and loud[at - 1]))
+    return Heard(heard.samples[begins * step : begins * step + round(seconds * heard.rate)], heard.rate)
+
+
+async def test_a_peer_that_vanishes_ends_the_call(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", [Plan.of([tone(500, 20.0)])], port=ONE) as carrier:
+        placed = await call(phone, server, "one")
+        await placed.answered()
+        await asyncio.sleep(0.5)
+        carrier.vanish()
+        speaking = asyncio.create_task(placed.play(Plan.of([tone(400, 20.0)]).voice()))
+        await placed.over()
+        speaking.cancel()
+        _, (other,) = await legs(server, placed)
+    assert (other["hangup_by"], other["hangup_reason"]) == ("local", "timeout")
+    assert "no media" in other["tapeline"]["hangup_cause"]
