@@ -28,6 +28,7 @@ from tapeline.audio.speech import Speech
 from tapeline.calls.conferences import Conferences
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.prompts import MAX_PROMPT_BYTES, Prompts
+from tapeline.calls.registration import make_registrar
 from tapeline.calls.routing import Routes
 from tapeline.calls.rows import recovered_row
 from tapeline.calls.service import Service
@@ -135,10 +136,7 @@ class Server:
             load_flow=stored_flow(database),
         )
         self._equipment.conferences = Conferences(self._equipment)
-        signalling = sip.EndpointConfig(
-            user_agent=f"tapeline/{__version__}", advertise=self._advertise(), max_pending=server.max_pending_calls, timers=self._timers
-        )
-        endpoint = sip.Endpoint(signalling, os.urandom)
+        endpoint = self._endpoint()
         shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event))
         self._switch = Switch(self._equipment, endpoint, shell, self._routes, accounts, self._advertise())
         self._service = Service(self._switch, database, objects, self._equipment)
@@ -185,6 +183,18 @@ class Server:
         families = {address.partition(":")[2].rpartition(":")[0] for address in server.sip}
         bind = next(iter(families)) if len(families) == 1 else "0.0.0.0"
         return rtp.Engine(rtp.EngineConfig(bind=bind.strip("[]"), ports=server.port_range, threads=threads))
+
+    def _endpoint(self) -> sip.Endpoint:
+        server = self._settings.server
+        config = sip.EndpointConfig(
+            user_agent=f"tapeline/{__version__}",
+            advertise=self._advertise(),
+            max_pending=server.max_pending_calls,
+            max_pending_per_source=server.max_pending_calls_per_source,
+            rate_per_source=server.max_requests_per_second,
+            timers=self._timers,
+        )
+        return sip.Endpoint(config, os.urandom, make_registrar(self._settings.users, server, os.urandom))
 
     def _advertise(self) -> str:
         value = self._settings.server.advertise

@@ -91,6 +91,7 @@ class Outgoing:
                 to_uri=order.hop.to_uri or None,
                 body=media.offer(),
                 headers=headers,
+                credentials=_credentials(order.hop.trunk),
                 max_forwards=order.max_forwards,
                 now=kit.clock.now(),
             )
@@ -115,6 +116,10 @@ class Outgoing:
         call.follow(listener)
         self._shell.pump()
         return call
+
+
+def _credentials(trunk: Trunk | None) -> sip.Credentials | None:
+    return sip.Credentials(trunk.username, trunk.password) if trunk is not None and trunk.username else None
 
 
 def preferring(codecs: list[str], first: str) -> list[str]:

@@ -189,7 +189,7 @@ class Phone:
     def _on_signal(self, event: sip.Event) -> None:
         if isinstance(event, sip.Incoming):
             self._incoming(event)
-        elif (found := self._calls.get(event.session.id)) is not None:
+        elif isinstance(event, sip.SessionEvent) and (found := self._calls.get(event.session.id)) is not None:
             found.on_signal(event)
 
     def _incoming(self, event: sip.Incoming) -> None:

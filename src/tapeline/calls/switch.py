@@ -17,6 +17,7 @@ from tapeline.calls.equipment import Equipment
 from tapeline.calls.media import Media
 from tapeline.calls.outgoing import Outgoing
 from tapeline.calls.parties import Binding, Parties
+from tapeline.calls.registration import tell_registration
 from tapeline.calls.routing import Routes
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call, Facts
@@ -102,6 +103,9 @@ class Switch:
         if isinstance(event, sip.Incoming):
             self._take(event)
             return
+        if isinstance(event, sip.Registered | sip.Unregistered):
+            tell_registration(event)
+            return
         call = self._by_session.get(event.session.id)
         if call is not None:
             call.on_signal(event)
@@ -157,7 +161,8 @@ class Switch:
         self.totals["calls_total"] += 1
 
     def _registered(self, username: str, now: float) -> Sequence[Binding]:
-        return ()
+        registrar = self._endpoint.registrar
+        return registrar.contacts(username, now) if registrar is not None else ()
 
     def _refuse(self, session: sip.Session, status: int) -> None:
         self.totals["calls_refused_total"] += 1

@@ -58,6 +58,12 @@ class ServerSettings(Section):
     media_timeout_seconds: float = Field(60.0, ge=0)  # a call whose peer sends nothing ends; 0 = never
     music_on_hold: str = ""  # an audio file; "" = a pattern of tones
     max_pending_calls: int = Field(1000, ge=1)  # unanswered INVITEs before 503
+    max_pending_calls_per_source: int = Field(0, ge=0)  # of one address; 0 = no limit of its own
+    max_requests_per_second: float = Field(0, ge=0)  # outside of calls, from one address; 0 = any number
+    realm: str = Field("tapeline", min_length=1)  # what users log in to
+    digest: list[Literal["SHA-256", "MD5"]] = Field(["SHA-256", "MD5"], min_length=1)
+    register_min_seconds: int = Field(60, ge=1, le=3600)  # a shorter registration gets 423
+    max_failed_logins: int = Field(10, ge=0)  # from one address, before it is refused for five minutes; 0 = any number
 
     @field_validator("rtp_ports")
     @classmethod

@@ -3,6 +3,7 @@
 `Endpoint` is the way in. Sockets are in `tapeline.sip.transports` alone.
 """
 
+from tapeline.sip.auth import Credentials
 from tapeline.sip.config import EndpointConfig, Flow, Outgoing, SipTimers
 from tapeline.sip.dtmf import info_digit
 from tapeline.sip.endpoint import Endpoint
@@ -25,18 +26,24 @@ from tapeline.sip.events import (
     Progress,
     ReferProgress,
     Referred,
+    Registered,
     ReofferAccepted,
     ReofferAcknowledged,
     Reoffered,
     ReofferRefused,
+    SessionEvent,
+    Unregistered,
 )
 from tapeline.sip.message import Request, Response, parse_message
 from tapeline.sip.refer import Refer
+from tapeline.sip.registrar import Binding, Registrar, RegistrarConfig
 from tapeline.sip.session import Session
 from tapeline.sip.uri import Uri, parse_uri
 
 __all__ = [
     "Accepted",
+    "Binding",
+    "Credentials",
     "Ended",
     "Endpoint",
     "EndpointConfig",
@@ -57,6 +64,9 @@ __all__ = [
     "Refer",
     "ReferProgress",
     "Referred",
+    "Registered",
+    "Registrar",
+    "RegistrarConfig",
     "ReofferAccepted",
     "ReofferAcknowledged",
     "ReofferRefused",
@@ -64,7 +74,9 @@ __all__ = [
     "Request",
     "Response",
     "Session",
+    "SessionEvent",
     "SipTimers",
+    "Unregistered",
     "Uri",
     "info_digit",
     "parse_message",

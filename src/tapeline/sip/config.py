@@ -60,6 +60,7 @@ class EndpointConfig:
     timers: SipTimers = SipTimers()
     max_pending: int = 1000  # unanswered INVITEs; above: 503 with Retry-After
     max_pending_per_source: int = 0  # the same for one remote address; 0: no limit of its own
+    rate_per_source: float = 0.0  # requests a second outside of calls from one remote address, twice that at once; 0: no limit
     retry_after: int = 5  # seconds, in 503
     allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REFER", "NOTIFY")
     supported: tuple[str, ...] = ("replaces", "norefersub")  # option tags that a peer may require

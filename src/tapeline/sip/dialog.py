@@ -13,6 +13,7 @@ import functools
 import ipaddress
 from collections.abc import Container, Mapping, Sequence
 
+from tapeline.sip.auth import DigestClient
 from tapeline.sip.config import Address, EndpointConfig, Flow, Transport
 from tapeline.sip.errors import MalformedMessage
 from tapeline.sip.headers import NameAddr, parse_name_addr
@@ -21,9 +22,16 @@ from tapeline.sip.uri import Uri, host_port, parse_uri
 
 __all__ = ["Dialog", "contact_field", "flow_towards"]
 
+_Literal = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _hidden(address: _Literal | None, peer: _Literal | None) -> bool:
+    """Whether a Contact's address is one that only the peer's own network knows."""
+    return address is not None and peer is not None and address != peer and address.is_private and not peer.is_private
+
 
 @functools.lru_cache(maxsize=4096)
-def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _literal(host: str) -> _Literal | None:
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -50,8 +58,8 @@ class Dialog:
     """One dialog. `local` and `remote` are the From and To of our requests, tags included; `target` the peer's Contact."""
 
     __slots__ = (
-        "behind_nat", "call_id", "contact", "flow", "local", "local_seq", "local_tag", "max_forwards", "remote", "remote_seq", "remote_tag",
-        "route", "target",
+        "auth", "behind_nat", "call_id", "contact", "flow", "local", "local_seq", "local_tag", "max_forwards", "pinned", "remote",
+        "remote_seq", "remote_tag", "route", "target",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +78,8 @@ class Dialog:
         self.contact = contact
         self.behind_nat = False
         self.max_forwards = 70  # of the next requests
+        self.pinned = False  # the peer is reached over the flow it registered by, wherever its Contact may point
+        self.auth: DigestClient | None = None  # answers whoever asks us for a password
 
     @classmethod
     def of_invite(cls, request: Request, local_tag: str, flow: Flow, contact: Field) -> Dialog:
@@ -97,9 +107,8 @@ class Dialog:
         dialog.local_seq = self.local_seq
         address = _literal(parse_uri(target).host)
         peer = _literal(self.flow.remote[0])
-        dialog.behind_nat = (
-            not dialog.route and address is not None and peer is not None and address != peer and address.is_private and not peer.is_private
-        )
+        dialog.pinned, dialog.auth = self.pinned, self.auth
+        dialog.behind_nat = not dialog.route and (self.pinned or _hidden(address, peer))
         return dialog
 
     def refresh(self, message: Message) -> None:
@@ -140,7 +149,15 @@ class Dialog:
         head = [("Route", route) for route in routes]
         head += [("Max-Forwards", str(self.max_forwards)), ("From", self.local), ("To", self.remote), ("Call-ID", self.call_id)]
         head.append(("CSeq", f"{seq} {method}"))
-        return Request(method, uri, [*head, *fields], body)
+        login = self.auth.fields(method, uri) if self.auth is not None and method not in ("ACK", "CANCEL") else []
+        return Request(method, uri, [*head, *login, *fields], body)
+
+    def retried(self, request: Request, response: Response) -> Request | None:
+        """`request`, which got a 401 or 407, with credentials and a CSeq of its own (RFC 3261 section 22.2); None where none will help."""
+        if response.status not in (401, 407) or self.auth is None or not self.auth.take(request, response):
+            return None
+        self.local_seq += 1
+        return self.auth.renew(request, self.local_seq)
 
     def next_flow(self, listeners: Mapping[str, Sequence[Address]], living: Container[Flow]) -> Flow:
         """Where the next request goes."""

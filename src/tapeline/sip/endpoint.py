@@ -10,17 +10,22 @@ drained likewise. Every request that is not ACK gets a final answer; what may no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from tapeline.sip.auth import Credentials, DigestClient
 from tapeline.sip.checks import Refusal, check_request
 from tapeline.sip.config import Address, EndpointConfig, Flow, Outgoing
 from tapeline.sip.dialog import Dialog, contact_field, flow_towards
 from tapeline.sip.errors import MalformedMessage, NotDrained
 from tapeline.sip.events import Event, Incoming
 from tapeline.sip.headers import quote
-from tapeline.sip.layer import Counters, TransactionLayer, transaction_key
+from tapeline.sip.layer import Counters, TransactionLayer, stateless_tag, transaction_key
+from tapeline.sip.limits import RateLimit, Refused
 from tapeline.sip.message import REASONS, Field, Request, Response, parse_message, reply_fields, whole_lines
+from tapeline.sip.registrar import Admission, Registrar
 from tapeline.sip.replaces import Replaces, parse_replaces
 from tapeline.sip.session import Session
+from tapeline.sip.timers import Timers
 from tapeline.sip.transactions import InviteServer, ServerTransaction
 from tapeline.sip.uri import parse_uri
 
@@ -34,9 +39,14 @@ DialogKey = tuple[str, str, str]
 class Endpoint:
     """One SIP element: all its listeners, transactions and sessions."""
 
-    def __init__(self, config: EndpointConfig, entropy: Callable[[int], bytes]) -> None:
-        """`entropy(n)` gives n random octets."""
+    def __init__(self, config: EndpointConfig, entropy: Callable[[int], bytes], registrar: Registrar | None = None) -> None:
+        """`entropy(n)` gives n random octets. With a `registrar`, users register here and prove who they are when they call."""
+        if registrar is not None:
+            config = replace(config, allow=(*config.allow, "REGISTER"))
+            registrar.owner = self
         self.config = config
+        self.registrar = registrar
+        self.standing = Timers()  # of what goes on without any call: bindings, registrations
         self.layer = TransactionLayer(config, entropy)
         self.accepting = True  # False: no new calls (503), and OPTIONS says so too
         self.sessions: dict[str, Session] = {}
@@ -44,6 +54,8 @@ class Endpoint:
         self._events: list[Event] = []
         self._pending: dict[str, int] = {}  # unanswered INVITEs by source address
         self._pending_total = 0
+        self._rate = RateLimit(config.rate_per_source)
+        self._refused = Refused(config.timers.give_up)
 
     # ---- inputs
 
@@ -70,16 +82,20 @@ class Endpoint:
         """A connection closed or could not be opened."""
         self._drained()
         self.layer.lost(flow, now)
+        if self.registrar is not None:
+            self.registrar.lost(flow)
 
     def tick(self, now: float) -> None:
         """Let the timers fire that are due."""
         self._drained()
         self.layer.timers.fire(now)
+        self.standing.fire(now)
 
     # ---- outputs
 
     def next_deadline(self) -> float | None:
-        return self.layer.timers.next_deadline()
+        deadline, standing = self.layer.timers.next_deadline(), self.standing.next_deadline()
+        return standing if deadline is None or (standing is not None and standing < deadline) else deadline
 
     def events(self) -> list[Event]:
         """Take the events, in the order they happened."""
@@ -113,12 +129,15 @@ class Endpoint:
         body: bytes | None = None,
         headers: Sequence[Field] = (),
         max_forwards: int = 70,
+        credentials: Credentials | None = None,
         now: float,
     ) -> Session:
         """Call `target`. `local` is a flow of the listener to send from; `remote` the resolved address, that of `local` where None.
         `max_forwards` is one less than that of a call which this one is made for (RFC 3261 section 16.6), so that loops end.
 
-        Without `body` the 2xx brings the offer (`Accepted.body`), and `Session.ack` the answer. Raises MalformedUri, ValueError.
+        A binding of the registrar is called at its `uri` and over its `flow`, which its call then keeps to. `credentials` answer whoever
+        asks for a password, at the INVITE and at each later request. Without `body` the 2xx brings the offer (`Accepted.body`), and
+        `Session.ack` the answer. Raises MalformedUri, ValueError.
         """
         for uri in (target, from_uri, to_uri or target):
             parse_uri(uri)
@@ -134,6 +153,8 @@ class Endpoint:
         dialog = Dialog(call_id, f"{display}<{from_uri}>;tag={tag}", tag, f"<{to}>", "", target, flow, contact)
         dialog.route = route
         dialog.max_forwards = max_forwards
+        dialog.pinned = self.registrar is not None and self.registrar.reaches(flow, target)
+        dialog.auth = DigestClient(credentials, self.layer.token) if credentials is not None else None
         session = Session(self, dialog, None, local_uri=from_uri, remote_uri=to, remote_name="")
         self.sessions[session.id] = session
         self.layer.counters.sessions += 1
@@ -167,7 +188,7 @@ class Endpoint:
     def emit(self, event: Event) -> None:
         self._events.append(event)
 
-    def register(self, session: Session, remote_tag: str) -> None:
+    def attach(self, session: Session, remote_tag: str) -> None:
         session.tags.add(remote_tag)
         self._dialogs[session.call_id, session.local_tag, remote_tag] = session
 
@@ -254,14 +275,46 @@ class Endpoint:
             self._answer(request, back, now, 481)
         elif request.method == "REFER":
             self._answer(request, back, now, 403)  # whoever wants a call moved is in it
-        elif self._overloaded(flow):
-            self.counters.refused_overload += 1
-            retry = [("Retry-After", str(self.config.retry_after))]
-            self.layer.reply_stateless(request, 503, REASONS[503], back, retry, now)
+        elif self._too_much(request, flow, now):
+            self._turn_away(request, back, now)
         elif request.method == "OPTIONS":
             self._answer(request, back, now, 200, self._capabilities())
         else:
-            self._on_invite(request, flow, back, now, data)
+            self._on_claim(request, flow, back, now, data)
+
+    def _on_claim(self, request: Request, flow: Flow, back: Flow, now: float, data: bytes) -> None:
+        """A request that may have to be from one of our users."""
+        registrar = self.registrar
+        admission = registrar.admit(request, flow, now) if registrar is not None else Admission()
+        if admission.status and admission.stateless:
+            self.layer.reply_stateless(request, admission.status, REASONS[admission.status], back, list(admission.fields), now)
+        elif admission.status:
+            self._answer(request, back, now, admission.status)
+        elif request.method == "REGISTER" and registrar is not None:
+            status, fields = registrar.register(request, admission.user, flow, now)
+            self._answer(request, back, now, status, fields)
+        else:
+            self._on_invite(request, flow, back, now, data, admission.user)
+
+    def _too_much(self, request: Request, flow: Flow, now: float) -> bool:
+        """Whether the request is one too many; also where it was, and is now repeated: the peer has its 503 already."""
+        self._refused.forget(now)
+        if transaction_key(request) in self._refused:
+            self.counters.repeated += 1
+            return True
+        if not self._rate.allows(flow.remote[0], now):
+            self.counters.refused_rate += 1
+            return True
+        if request.method != "REGISTER" and self._overloaded(flow):
+            self.counters.refused_overload += 1
+            return True
+        return False
+
+    def _turn_away(self, request: Request, back: Flow, now: float) -> None:
+        if request.method == "INVITE":
+            self._refused.add(transaction_key(request), now)
+        retry = [("Retry-After", str(self.config.retry_after))]
+        self.layer.reply_stateless(request, 503, REASONS[503], back, retry, now)
 
     def _overloaded(self, flow: Flow) -> bool:
         config = self.config
@@ -275,7 +328,7 @@ class Endpoint:
         fields = [("Allow", ", ".join(config.allow)), ("Accept", ", ".join(config.accept)), ("Accept-Encoding", "identity")]
         return [*fields, ("Supported", ", ".join(config.supported)), ("Server", config.user_agent)]
 
-    def _on_invite(self, request: Request, flow: Flow, back: Flow, now: float, data: bytes) -> None:
+    def _on_invite(self, request: Request, flow: Flow, back: Flow, now: float, data: bytes, user: str) -> None:
         replaced: Session | None = None
         if request.get("replaces") is not None:
             replaced, status = self._replaced_by(request)
@@ -291,11 +344,11 @@ class Endpoint:
         transaction = self.layer.serve(request, back, now, session)
         transaction.tag = tag
         self.sessions[session.id] = session
-        self.register(session, dialog.remote_tag)
+        self.attach(session, dialog.remote_tag)
         self._pending_total += 1
         self._pending[session.source] = self._pending.get(session.source, 0) + 1
         self.counters.sessions += 1
-        self.emit(Incoming(session, session.invited(transaction, request), replaced))
+        self.emit(Incoming(session, session.invited(transaction, request), replaced, user))
 
     def replaced(self, replaces: str) -> Session | None:
         """The session of ours that a Replaces value names, None where there is none. Raises MalformedMessage."""
@@ -371,7 +424,8 @@ class Endpoint:
             return
         session = self._session_of(request)
         if session is None:
-            self.counters.drop("ACK without dialog")
+            if request.to.tag != stateless_tag(request):
+                self.counters.drop("ACK without dialog")
             return
         if session.trace is not None:
             session.trace.add(now, "in", data, flow)

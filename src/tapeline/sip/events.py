@@ -1,4 +1,4 @@
-"""What an endpoint tells whoever drives it. Frozen values; each has the session that it is of.
+"""What an endpoint tells whoever drives it. Frozen values; each `SessionEvent` has the session that it is of.
 
 For every session there is exactly one `Ended`, and nothing after it. `body` is the session description, taken out of a multipart body
 where it came in one; the whole message is with the session.
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from tapeline.sip.message import Response
     from tapeline.sip.refer import Refer
+    from tapeline.sip.registrar import Binding
     from tapeline.sip.session import Session
 
 __all__ = [
-    "Accepted", "Cause", "Ended", "Established", "Event", "Incoming", "InfoReceived", "Progress", "ReofferAccepted",
-    "ReofferAcknowledged", "ReofferRefused", "Reoffered", "ReferProgress", "Referred",
+    "Accepted", "Cause", "Ended", "Established", "Event", "Incoming", "InfoReceived", "Progress", "ReferProgress", "Referred", "Registered",
+    "ReofferAccepted", "ReofferAcknowledged", "ReofferRefused", "Reoffered", "SessionEvent",
+    "Unregistered",
 ]  # fmt: skip
 
 Cause = Literal["normal", "cancel", "busy", "noanswer", "rejected", "timeout", "failed", "unreachable"]
@@ -27,12 +29,13 @@ class Incoming:
     """A new call to us. `body` is its offer; None: it wants ours in the 2xx.
 
     `replaces` is the session that it takes the place of (RFC 3891): who accepts the new one hangs up the old. Whether its caller may do
-    that is for the owner to judge.
+    that is for the owner to judge. `user`: who of ours has proved by a password to be calling.
     """
 
     session: Session
     body: bytes | None
     replaces: Session | None = None
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,29 @@ class Ended:
     q850: int = 0
 
 
-Event = (
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A user is now reached at this binding, or still is. `fresh`: it was not known before."""
+
+    username: str
+    binding: Binding
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    """A user is no longer reached at `uri`.
+
+    removed: by the user. expired. lost: its connection closed. replaced: by the same phone elsewhere, or it had too many.
+    """
+
+    username: str
+    uri: str
+    reason: Literal["removed", "expired", "lost", "replaced"]
+
+
+SessionEvent = (
     Incoming | Progress | Accepted | Established | Reoffered | ReofferAcknowledged | ReofferAccepted | ReofferRefused | InfoReceived
     | Referred | ReferProgress | Ended
 )  # fmt: skip
+Event = SessionEvent | Registered | Unregistered

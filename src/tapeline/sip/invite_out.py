@@ -37,6 +37,7 @@ class OutgoingInvite:
         "_acks",
         "_cancel_wanted",
         "_cancelled",
+        "_flow",
         "_limit",
         "_layer",
         "_session",
@@ -73,6 +74,7 @@ class OutgoingInvite:
         self._limit: Timer | None = layer.timers.start(now + layer.times.ringing, self, "ringing")
         request = dialog.request("INVITE", fields, body)
         self.seq = dialog.local_seq
+        self._flow = flow
         self.transaction = layer.request(request, flow, self, now)
 
     @property
@@ -88,6 +90,9 @@ class OutgoingInvite:
             self._session.on_provisional(self, response, now)
         elif response.status < 300:
             self._on_2xx(response, now)
+        elif not self._cancel_wanted and (again := self.dialog.retried(transaction.request, response)) is not None:
+            self.seq = again.cseq[0]
+            self.transaction = self._layer.request(again, self._flow, self, now)
         else:
             self._finish(response.status)
             self._session.on_refusal(self, response, now)
@@ -127,8 +132,9 @@ class OutgoingInvite:
         return None in self._acks.values()
 
     def ack(self, dialog: Dialog, body: bytes, now: float) -> None:
-        """Acknowledge the 2xx that made or refreshed `dialog`."""
-        fields = [("Content-Type", "application/sdp")] if body else []
+        """Acknowledge the 2xx that made or refreshed `dialog`, with the credentials of the INVITE (RFC 3261 section 22.1)."""
+        fields = [item for item in self.transaction.request.fields if item[0] in ("Authorization", "Proxy-Authorization")]
+        fields += [("Content-Type", "application/sdp")] if body else []
         request = dialog.request("ACK", fields, body, seq=self.seq)
         _, data, flow, _ = self._layer.prepare(request, dialog.next_flow(self._layer.listeners, self._layer.streams))
         self._acks[dialog.remote_tag] = data, flow

@@ -28,7 +28,7 @@ from tapeline.sip.transactions import (
 )
 from tapeline.sip.uri import host_port
 
-__all__ = ["Counters", "TransactionLayer", "transaction_key"]
+__all__ = ["Counters", "TransactionLayer", "stateless_tag", "transaction_key"]
 
 Key = tuple[str, ...]
 _COOKIE = "z9hG4bK"
@@ -43,7 +43,11 @@ class Counters:
     retransmitted: int = 0  # sent again by us
     repeated: int = 0  # received again from the peer
     malformed: int = 0
-    refused_overload: int = 0
+    refused_overload: int = 0  # no room for another call
+    refused_rate: int = 0  # too many requests from one source
+    challenged: int = 0  # asked for a password
+    failed_logins: int = 0  # a wrong one
+    refused_logins: int = 0  # not heard, after too many wrong ones
     sessions: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
 
@@ -64,6 +68,13 @@ def transaction_key(request: Request) -> Key:
 
 def merge_key(request: Request) -> Key:
     return request.call_id, request.from_.tag, str(request.cseq[0]), request.method
+
+
+def stateless_tag(request: Request) -> str:
+    """Our To tag in an answer that nothing is kept of: the same for the request, its repetitions and its ACK."""
+    number = (request.get("cseq") or "").partition(" ")[0]
+    identity = f"{request.get('call-id')} {number}".encode("utf-8", "surrogateescape")
+    return f"{zlib.crc32(identity):08x}"
 
 
 class TransactionLayer:
@@ -112,6 +123,7 @@ class TransactionLayer:
         sent_by = host_port(*self.config.address(flow))
         via = f"SIP/2.0/{flow.transport.upper()} {sent_by};branch={branch};rport"
         sent = Request(request.method, request.uri_text, [("Via", via), *request.fields], request.body)
+        sent.tries = request.tries
         return sent, sent.serialise()
 
     def prepare(self, request: Request, flow: Flow, branch: str = "") -> tuple[Request, bytes, Flow, str]:
@@ -199,9 +211,7 @@ class TransactionLayer:
 
     def reply_stateless(self, request: Request, status: int, reason: str, flow: Flow, fields: list[Field], now: float) -> None:
         """An answer without a transaction: a repeated request gets the same one (RFC 3261 section 8.2.7)."""
-        identity = f"{request.get('call-id')} {request.get('cseq')}".encode("utf-8", "surrogateescape")
-        tag = f"{zlib.crc32(identity):08x}"
-        response = Response(status, reason, [*reply_fields(request, tag), *fields])
+        response = Response(status, reason, [*reply_fields(request, stateless_tag(request)), *fields])
         self.transmit(response.serialise(), flow, None, now)
 
     def on_response(self, response: Response, now: float, data: bytes) -> None:

@@ -195,14 +195,15 @@ _LENGTHS = frozenset(("Content-Length", "l", "L", "content-length", "Content-len
 
 
 class Request(Message):
-    """A request. `uri_text` is the Request-URI as written; `uri` reads it."""
+    """A request. `uri_text` is the Request-URI as written; `uri` reads it. `tries`: how often it was sent again after a 401 or 407."""
 
-    __slots__ = ("method", "uri_text")
+    __slots__ = ("method", "tries", "uri_text")
 
     def __init__(self, method: str, uri: str, fields: list[Field], body: bytes = b"", index: dict[str, list[str]] | None = None) -> None:
         super().__init__(fields, body, index)
         self.method = method
         self.uri_text = uri
+        self.tries = 0
 
     @property
     def start_line(self) -> str:

@@ -90,6 +90,7 @@ class Referring(Protocol):
     def config(self) -> EndpointConfig: ...
     def emit(self, event: Event) -> None: ...
     def reply(self, request: Request, transaction: ServerTransaction, status: int, now: float, fields: Sequence[Field] = ()) -> None: ...
+    def logged_in(self, transaction: ClientTransaction, response: Response, now: float) -> bool: ...
     def send(
         self, method: str, now: float, fields: Sequence[Field] = (), body: bytes = b"", user: TransactionUser | None = None
     ) -> None: ...
@@ -178,7 +179,7 @@ class Refer:
         return self._session.trace
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
-        if response.status >= 200:
+        if response.status >= 200 and not self._session.logged_in(transaction, response, now):
             self._told(response.status < 300, now)
 
     def on_failure(self, transaction: ClientTransaction, what: str, now: float) -> None:

@@ -73,7 +73,7 @@ class Owner(Protocol):
     config: EndpointConfig
 
     def emit(self, event: Event) -> None: ...
-    def register(self, session: Session, remote_tag: str) -> None: ...
+    def attach(self, session: Session, remote_tag: str) -> None: ...
     def release(self, session: Session) -> None: ...
     def answered(self, session: Session) -> None: ...
     def keep_only(self, session: Session, remote_tag: str) -> None: ...
@@ -265,6 +265,14 @@ class Session:
         request = self.dialog.request(method, fields, body)
         layer.request(request, self.dialog.next_flow(layer.listeners, layer.streams), user or self, now)
 
+    def logged_in(self, transaction: ClientTransaction, response: Response, now: float) -> bool:
+        """Whether the request asked for a password that we have, and was sent again with it. For the parts of the session."""
+        again = self.dialog.retried(transaction.request, response)
+        if again is not None:
+            layer = self._owner.layer
+            layer.request(again, self.dialog.next_flow(layer.listeners, layer.streams), transaction.user, now)
+        return again is not None
+
     def _send_reinvite(self, body: bytes, now: float) -> None:
         layer = self._owner.layer
         flow = self.dialog.next_flow(layer.listeners, layer.streams)
@@ -423,7 +431,7 @@ class Session:
         else:
             self._step("progress")
             if len(self.tags) < 16:
-                self._owner.register(self, tag)
+                self._owner.attach(self, tag)
         if response.status > 100:
             self._owner.emit(Progress(self, response.status, response.reason, session_description(response), tag))
 
@@ -434,7 +442,7 @@ class Session:
         if invite.initial:
             self.dialog = self.dialog.confirmed_by(response)
             self.remote_tag = self.dialog.remote_tag
-            self._owner.register(self, self.remote_tag)
+            self._owner.attach(self, self.remote_tag)
             self._owner.keep_only(self, self.remote_tag)
             self._step("success")
         else:
@@ -482,6 +490,8 @@ class Session:
         if response.status < 200:
             return
         method = transaction.request.method
+        if self.logged_in(transaction, response, now):
+            return
         if method == "BYE":
             self._gone()
             return

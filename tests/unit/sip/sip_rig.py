@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from tapeline.sip import Endpoint, EndpointConfig, Event, Flow, Request, Response, Session, parse_message
+from tapeline.sip import Endpoint, EndpointConfig, Event, Flow, Registrar, Request, Response, Session, parse_message
 
 US = ("192.0.2.1", 5060)
 PEER = ("192.0.2.9", 5060)
@@ -77,8 +77,8 @@ CONTACT = "Contact: <sip:peer@192.0.2.9:5060>\r\n"
 class Rig:
     """One endpoint. `give` is an input; `sent` and `events` hold what it caused."""
 
-    def __init__(self, config: EndpointConfig | None = None) -> None:
-        self.endpoint = Endpoint(config or EndpointConfig(), counting_entropy())
+    def __init__(self, config: EndpointConfig | None = None, registrar: Registrar | None = None) -> None:
+        self.endpoint = Endpoint(config or EndpointConfig(), counting_entropy(), registrar)
         self.flows: list[Flow] = []
         self.raw: list[bytes] = []
         self.events: list[Event] = []
