@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tapeline.cli.demo import DemoServer
+from tapeline.cli.demo import DemoServer, flow_to
 from tapeline.core.errors import Unavailable
 from tapeline.testing.listening import decode
 
@@ -41,11 +41,12 @@ def test_without_a_terminal_it_prints_lines_and_leaves_a_recording(tmp_path: Pat
     assert run.returncode == 0, run.stdout + run.stderr
     assert "\x1b" not in run.stdout, "no colours and no cursor in a pipe"
     said = [line.split("s  ", 1)[1] for line in run.stdout.splitlines() if re.match(r" +\d+\.\d s  ", line)]
-    calls = [line for line in said if line.startswith("call: ")]
-    assert calls == [f"call: {state}" for state in ("calling", "ringing", "talking", "ended")]
+    states = {"anna": ("calling", "ringing", "talking", "ended"), "ben": ("ringing", "talking", "ended")}
+    for name, expected in states.items():
+        assert [line for line in said if line.startswith(f"{name}: ")] == [f"{name}: {state}" for state in expected]
     recordings = [line for line in said if line.startswith("recording: ")]
     assert recordings[-1] == "recording: available" and "recording: recording" in recordings
-    for line in ("tapeline speaks", "caller speaks", "flow: digits_receive"):
+    for line in ("tapeline speaks", "Anna speaks", "Ben speaks", "flow: connect"):
         assert line in said
     file = recording_of(run.stdout)
     assert file.is_relative_to(tmp_path)
@@ -105,7 +106,7 @@ async def test_a_server_that_cannot_start_is_one_clear_error(tmp_path: Path) -> 
     server = DemoServer(tmp_path)
     try:
         with pytest.raises(Unavailable, match="the server did not start: .*data") as caught:
-            await server.start()
+            await server.start(flow_to("sip:nobody@127.0.0.1"))
         assert caught.value.hint == f"its log is {tmp_path / 'server.log'}"
     finally:
         await server.stop()
@@ -116,7 +117,7 @@ async def test_settings_in_the_environment_stay_out_of_it(tmp_path: Path, monkey
     monkeypatch.setenv("TAPELINE_SERVER__DATABASE", f"sqlite:///{tmp_path / 'real.sqlite'}")
     server = DemoServer(tmp_path)
     try:
-        await server.start()
+        await server.start(flow_to("sip:nobody@127.0.0.1"))
         assert server.target.startswith("sip:1000@127.0.0.1:")
     finally:
         await server.stop()

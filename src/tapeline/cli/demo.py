@@ -1,10 +1,10 @@
 """`tapeline demo`: one real recorded call on this machine, shown as it happens, and proved by listening to the recording.
 
-Starts the server as anybody would (a process of its own, embedded defaults, free ports, a new data folder), lets a softphone call it over
-real SIP and RTP, follows call and recording through the API, and at the end decodes the stored file: what the caller said must be
-in its left channel, what tapeline said in its right one.
+Starts the server as anybody would (a process of its own, embedded defaults, free ports, a new data folder), lets one softphone call
+another through it over real SIP and RTP, follows call and recording through the API, and at the end decodes the stored file: what
+the caller said must be in its left channel, what the other one said in its right one.
 
-    phone -> SIP, RTP -> server: flow answers, speaks, records both sides -> spool -> worker -> object store -> decoded here
+    Anna -> SIP, RTP -> server: flow answers, speaks, records both sides, calls Ben -> spool -> worker -> object store -> decoded here
 """
 
 from __future__ import annotations
@@ -32,30 +32,37 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tapeline.calls.phone import PhoneCall
+    from tapeline.calls.phone import Phone
     from tapeline.cli.listening import Heard
     from tapeline.store import RecordingRow
 
 __all__ = ["demo"]
 
 START_S = 60.0  # a first start on a slow machine makes a database and starts a worker
-ASK_S = 30.0  # how long the flow may take to come to its question
+ASK_S = 30.0  # how long each part of the conversation may take
 FINISH_S = 60.0
+RING_S, PAUSE_S = 1.5, 0.6
+SHOWN = ("ringing", "talking", "ended")
 ALIKE = 0.85  # the same sentence after codec, mixing and network; another sentence stays below 0.7
 
-FLOW = {
-    "actions": [
-        {"type": "answer"},
-        {"type": "talk", "option": {"text": "Welcome to tapeline. This call is recorded, you on the left and I on the right."}},
-        {"type": "recording_start", "option": {"format": "wav", "split": True, "beep_start": True}},
-        {"type": "talk", "option": {"text": "Please say something, then press the hash key."}},
-        {"type": "digits_receive", "option": {"duration": 30000, "length": 1, "key": "#"}},
-        {"type": "talk", "option": {"text": "Thank you. Whatever was said is in the file now. Goodbye."}},
-        {"type": "recording_stop"},
-        {"type": "hangup"},
-    ]
-}
-CALLER_SAYS = "Hello tapeline! I am a telephone made of software, and I am speaking in the left channel of this recording."
+ANNA_SAYS = "Hello Ben, this is Anna, a telephone made of software. I am in the left channel."
+BEN_SAYS = "Good morning Anna, I hear you well. What I say is found in the right channel."
+
+
+def flow_to(callee: str) -> dict[str, Any]:
+    """Announce, record both sides, connect with `callee`, and say goodbye once that one has hung up."""
+    return {
+        "actions": [
+            {"type": "answer"},
+            {"type": "recording_start", "option": {"format": "wav", "split": True}},
+            {"type": "talk", "option": {"text": "This call is recorded. One moment, I am calling Ben."}},
+            {"type": "connect", "option": {"destinations": [{"type": "sip", "target": callee}]}},
+            {"type": "recording_stop"},
+            {"type": "talk", "option": {"text": "Ben has hung up. Goodbye."}},
+            {"type": "hangup"},
+        ]
+    }
+
 
 Found = TypeVar("Found")
 
@@ -76,11 +83,11 @@ class DemoServer:
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Raises Unavailable, with the server's own words, where it does not come up."""
+    async def start(self, flow: dict[str, Any]) -> None:
+        """Start it with `flow` at the number 1000. Raises Unavailable, with the server's own words, where it does not come up."""
         settings = f'[server]\ndata = "{self.data}"\nhttp = "{self.http}"\nsip = ["udp:127.0.0.1:0"]\n\n'
         self.config.write_text(settings + '[[numbers]]\nmatch = "1000"\nflow = "flow.json"\n')
-        (self.folder / "flow.json").write_text(json.dumps(FLOW, indent=2) + "\n")
+        (self.folder / "flow.json").write_text(json.dumps(flow, indent=2) + "\n")
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tapeline", "serve", "--config", str(self.config)),
@@ -163,6 +170,7 @@ class Watch:
     async def run(self) -> None:
         while True:
             calls = (await asyncio.to_thread(self.server.get, "/v1.0/calls"))["result"]
+            calls = [call for call in calls if call["direction"] == "incoming"]
             if calls:
                 self.call = calls[0]
                 self.tell("flow", "done" if self.call["status"] == "hangup" else self.call["action"].get("type", ""))
@@ -185,15 +193,15 @@ async def _until(found: Callable[[], Found | None], what: str, timeout_s: float,
     return answer
 
 
-def _voice(folder: Path, rate: int) -> NDArray[np.int16]:
-    """What the caller says: speech, or, where it is not installed, tones in a rhythm of their own."""
+def _voice(folder: Path, text: str, language: str, rate: int) -> NDArray[np.int16]:
+    """What somebody says: speech, or, where it is not installed, tones in a rhythm that only this text has."""
     from tapeline.audio.speech import Speech
     from tapeline.testing import Plan, quiet, tone
 
     speech = Speech(folder / "speech")
     if speech.available:
-        return speech.say(CALLER_SAYS, language="en-GB", rate=rate)
-    rhythm = (0.4, 0.1, 0.2, 0.3, 0.6, 0.1, 0.1, 0.4, 0.2, 0.1, 0.5, 0.2, 0.3, 0.3, 0.1, 0.2)
+        return speech.say(text, language=language, rate=rate)
+    rhythm = [0.1 + (ord(letter) % 6) / 10 for letter in text[:16]]
     return Plan.of([part for place, length in enumerate(rhythm) for part in (tone(417.0 + 100 * place, length), quiet(0.12))]).voice(
         rate=rate
     )
@@ -201,42 +209,47 @@ def _voice(folder: Path, rate: int) -> NDArray[np.int16]:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """What the phone said and heard, to be compared with the recording."""
+    """What both said, each at the rate of its phone, to be compared with the recording."""
 
-    said: NDArray[np.int16]
-    heard: Path
-    rate: int
+    anna: tuple[NDArray[np.int16], int]
+    ben: tuple[NDArray[np.int16], int]
 
 
-async def _converse(server: DemoServer, watch: Watch, tell: Callable[[str, str], None], watched: asyncio.Future[None], follow: Any) -> Talk:
-    from tapeline.calls.phone import Phone, PhoneConfig, resolve
+async def _converse(server: DemoServer, phones: Phones, tell: Callable[[str, str], None], follow: Callable[[Path, int], None]) -> Talk:
+    """The conversation, from the first ring to the last goodbye."""
+    from tapeline.calls.phone import resolve
 
-    phone = Phone(PhoneConfig(user="caller", name="Demo caller"))
-    await phone.start()
+    called = asyncio.ensure_future(phones.ben.take())
     try:
-        target = await resolve(server.target)
-        call = phone.call(target, watch=lambda seen: tell("call", seen.what) if seen.what in ("ringing", "talking", "ended") else None)
-        tell("call", "calling")
-        await asyncio.wait_for(call.answered(), ASK_S)
-        heard = server.folder / "heard-by-the-caller.wav"
-        call.save(heard, both=True)
-        follow(heard, call.rate)
-        said = await asyncio.to_thread(_voice, server.folder, call.rate)
-        await _until(lambda: _asked(watch, call), "the flow's question", ASK_S, watched)
-        await call.play(said)
-        await call.press("#")
-        await asyncio.wait_for(call.over(), ASK_S)
-        return Talk(said, heard, call.rate)
+        async with asyncio.timeout(ASK_S):
+            target = await resolve(server.target)
+            anna = phones.anna.call(target, watch=lambda seen: tell("anna", seen.what) if seen.what in SHOWN else None)
+            tell("anna", "calling")
+            await anna.answered()
+            heard = server.folder / "heard-by-anna.wav"
+            anna.save(heard, both=True)
+            follow(heard, anna.rate)
+            ben = await called
+            tell("ben", "ringing")
+            ben.watch(lambda seen: tell("ben", seen.what) if seen.what in SHOWN else None)
+            await asyncio.sleep(RING_S)
+            ben.answer()
+            await ben.answered()
+            await asyncio.sleep(PAUSE_S)
+        said = await asyncio.to_thread(_voice, server.folder, ANNA_SAYS, "en-GB", anna.rate)
+        answer = await asyncio.to_thread(_voice, server.folder, BEN_SAYS, "en-US", ben.rate)
+        async with asyncio.timeout(ASK_S + (len(said) + len(answer)) / anna.rate):
+            await anna.play(said)
+            await asyncio.sleep(PAUSE_S)
+            await ben.play(answer)
+            await asyncio.sleep(PAUSE_S)
+            ben.hang_up()
+            await anna.over()
+        return Talk((said, anna.rate), (answer, ben.rate))
     except TimeoutError:
         raise Unavailable(f"the call did not go on within {ASK_S:.0f} s") from None
     finally:
-        await phone.stop()
-
-
-def _asked(watch: Watch, call: PhoneCall) -> bool:
-    if call.state == "ended":
-        raise Unavailable("the call ended before the flow asked its question")
-    return bool(watch.call.get("action", {}).get("type") == "digits_receive")
+        called.cancel()
 
 
 def _prove(row: RecordingRow, file: Path, talk: Talk) -> tuple[Heard, list[tuple[str, float]]]:
@@ -250,10 +263,9 @@ def _prove(row: RecordingRow, file: Path, talk: Talk) -> tuple[Heard, list[tuple
     if heard.problems:
         raise Unavailable("the recording is not as it should be: " + "; ".join(heard.problems))
     stored, rate = soundfile.read(str(file), dtype="int16", always_2d=True)
-    phone, _ = soundfile.read(str(talk.heard), dtype="int16", always_2d=True)
     voices = [
-        ("caller, left", proof.likeness(resample(talk.said, talk.rate, rate), stored[:, 0], rate)[0]),
-        ("tapeline, right", proof.likeness(stored[:, 1], resample(phone[:, 0].copy(), talk.rate, rate), rate)[0]),
+        (name, proof.likeness(resample(said, spoken, rate), stored[:, channel].copy(), rate)[0])
+        for channel, (name, (said, spoken)) in enumerate((("Anna, left", talk.anna), ("tapeline and Ben, right", talk.ben)))
     ]
     for name, score in voices:
         if score < ALIKE:
@@ -276,16 +288,24 @@ async def _stored(server: DemoServer, recording_id: str) -> tuple[RecordingRow, 
     return row, server.data / "objects" / row.object_key
 
 
-async def _show(server: DemoServer) -> None:
+@dataclass(frozen=True, slots=True)
+class Phones:
+    anna: Phone
+    ben: Phone
+
+
+async def _show(server: DemoServer, phones: Phones) -> None:
     """The call, from the first ring to the recording that is available; raises what went wrong."""
     from tapeline.cli.stage import Ears, Stage
 
     loop = asyncio.get_running_loop()
-    with Stage(("tapeline", "caller"), began=loop.time()) as stage:
+    with Stage(("tapeline", "Anna"), began=loop.time()) as stage:
         ears: list[tuple[Ears, float]] = []
 
         def tell(what: str, state: str) -> None:
             stage.tell(what, state, loop.time())
+            if what == "ben" and state in ("talking", "ended"):
+                stage.rename(0, "Ben" if state == "talking" else "tapeline", loop.time())
 
         def redraw(*, to_end: bool = False) -> None:
             for ear, since in ears:
@@ -301,7 +321,7 @@ async def _show(server: DemoServer) -> None:
         watched = asyncio.ensure_future(watch.run())
         drawn = asyncio.ensure_future(draw())
         try:
-            talk = await _converse(server, watch, tell, watched, lambda path, rate: ears.append((Ears(path, rate, 2), loop.time())))
+            talk = await _converse(server, phones, tell, lambda path, rate: ears.append((Ears(path, rate, 2), loop.time())))
             recording = await _until(lambda: _done(watch), "the recording to be available", FINISH_S, watched)
             redraw(to_end=True)
         finally:
@@ -331,13 +351,18 @@ def _conclude(file: Path, heard: Heard, voices: list[tuple[str, float]]) -> None
 
 
 async def _run(keep: bool) -> None:
+    from tapeline.calls.phone import Phone, PhoneConfig
+
     folder = Path(tempfile.mkdtemp(prefix="tapeline-demo-"))
     server = DemoServer(folder)
+    phones = Phones(Phone(PhoneConfig(user="anna", name="Anna")), Phone(PhoneConfig(user="ben", name="Ben", rtp_ports=(40000, 49999))))
     try:
         terminal.emit("starting a server of its own ...")
-        await server.start()
+        await phones.anna.start()
+        await phones.ben.start()
+        await server.start(flow_to(phones.ben.uri))
         terminal.emit(f"it is up: {server.target}, data in {folder}")
-        await _show(server)
+        await _show(server, phones)
         if keep:
             terminal.emit()
             terminal.emit("the server goes on until Ctrl-C:")
@@ -352,10 +377,12 @@ async def _run(keep: bool) -> None:
         raise
     finally:
         await server.stop()
+        await phones.anna.stop()
+        await phones.ben.stop()
 
 
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the server and its page running until Ctrl-C.")] = False,
 ) -> None:
-    """One real recorded call on this machine, shown as it happens. Exit 1 if anything of it failed."""
+    """Two telephones talk through a server on this machine, are recorded, and the recording is listened to. Exit 1 if anything failed."""
     asyncio.run(_run(keep))

@@ -62,6 +62,7 @@ class Stage:
     began: float  # monotonic seconds
     states: dict[str, str] = field(default_factory=dict)
     _heard: int = 0
+    _renames: list[tuple[float, int, str]] = field(default_factory=list)
     _people: list[_Speaker] = field(default_factory=list)
     _live: Live | None = None
 
@@ -84,6 +85,10 @@ class Stage:
             if self._live is None:
                 self._line(now, f"{what}: {state}")
 
+    def rename(self, place: int, name: str, at: float) -> None:
+        """Somebody else speaks in this channel from the moment `at` on."""
+        self._renames.append((at, place, name))
+
     def _line(self, now: float, text: str) -> None:
         terminal.emit(f"{now - self.began:6.1f} s  {text}")
 
@@ -92,12 +97,19 @@ class Stage:
         ears.listen()
         due = len(ears.windows) if to_end else min(len(ears.windows), max(0, int((now - since - DELAY_S) / WINDOW_S)))
         for place in range(self._heard, due):
+            self._change_names(since + place * WINDOW_S)
             for person, peak in zip(self._people, ears.windows[place], strict=True):
                 self._hear(person, peak, since + place * WINDOW_S)
         self._heard = max(self._heard, due)
         for person in self._people if to_end else ():
             person.level = 0.0
             self._fall_silent(person)
+
+    def _change_names(self, at: float) -> None:
+        while self._renames and self._renames[0][0] <= at:
+            _, place, name = self._renames.pop(0)
+            self._fall_silent(self._people[place])
+            self._people[place].name = name
 
     def _hear(self, person: _Speaker, peak: float, at: float) -> None:
         person.level = peak
