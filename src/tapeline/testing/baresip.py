@@ -156,12 +156,20 @@ class Baresip:
     def start(self) -> None:
         """Start it, connect to its control port, and wait until it is registered. Raises ChildFailed where it does not come up."""
         self.child.start()
-        self._socket = until(self._connect, "baresip's control port")
-        self._socket.settimeout(0.05)
-        if self.account is not None:
-            event = self.wait_for("REGISTER_OK", "REGISTER_FAIL", timeout_s=20)
-            if event["type"] == "REGISTER_FAIL":
-                raise ChildFailed(f"{self.uri} was not registered: {event.get('param')}\n{self.child.tail()}")
+        try:
+            self._socket = until(self._connect, "baresip's control port")
+            self._socket.settimeout(0.05)
+            if self.account is not None:
+                self._registered()
+        except BaseException:
+            self.end()
+            raise
+
+    def _registered(self) -> None:
+        """Wait for the answer to its REGISTER, in its log: the event of it comes before anybody is connected to hear it."""
+        answer = until(lambda: re.search(r"(?:/v4\}|reg: \S+:) (.+)", self.child.output()), "baresip's registration", 20)
+        if not answer[1].startswith("200"):
+            raise ChildFailed(f"{self.uri} was not registered: {answer[1]}\n{self.child.tail()}")
 
     def end(self) -> None:
         if self._socket is not None:

@@ -1,0 +1,53 @@
+"""A real telephone registers with a running server: with the right password and a wrong one, and is reached where it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tapeline.testing.baresip import Account, Baresip, baresip_missing
+from tapeline.testing.process import ChildFailed
+from tapeline.testing.server import Server
+
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(baresip_missing()), reason=baresip_missing())]
+
+USERS = [{"name": "alice", "password": "wonderland", "extension": "1001"}, {"name": "bob", "password": "builder", "extension": "1002"}]
+GREETING = {"actions": [{"type": "answer"}, {"type": "sleep", "option": {"duration": 20000}}]}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    with Server(folder, {"5000": GREETING["actions"]}, environment={"TAPELINE_USERS": json.dumps(USERS)}) as running:
+        yield running
+
+
+def account(server: Server, name: str = "alice", password: str = "wonderland", **changes: object) -> Account:
+    return Account(server.sip, name, password, **changes)  # type: ignore[arg-type]  # passed on as given
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_telephone_registers_and_calls_as_its_user(server: Server, tmp_path: Path, transport: str) -> None:
+    with Baresip(tmp_path, account=account(server, transport=transport)) as phone:
+        phone.dial("5000")
+        phone.hang_up()
+        phone.wait_for("CALL_CLOSED")
+
+
+def test_a_telephone_with_a_wrong_password_is_refused(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(ChildFailed, match="403"), Baresip(tmp_path, account=account(server, password="wrong")):
+        pass
+
+
+def test_a_telephone_is_reached_where_it_registered(server: Server, tmp_path: Path) -> None:
+    with (
+        Baresip(tmp_path / "bob", account=account(server, "1002", "builder"), answer="auto") as bob,
+        Baresip(tmp_path / "alice", account=account(server)) as alice,
+    ):
+        alice.dial("1002")
+        bob.wait_for("CALL_ESTABLISHED")
+        alice.hang_up()
+        bob.wait_for("CALL_CLOSED")
