@@ -221,3 +221,34 @@ async def test_an_engine_leaves_nothing_behind(tmp_path: Path) -> None:
     line.engine.stop()
     assert line.of(TapEnded)[-1].tap is tap  # type: ignore[attr-defined]
     assert resources() == before
+
+
+async def test_a_leg_goes_to_another_thread_in_the_midst_of_a_call(tmp_path: Path) -> None:
+    """Two legs on two threads are bridged while both speak and are recorded: the sockets keep what comes meanwhile."""
+    line = Line(threads=2)
+    line.engine.start(line.told.append, asyncio.get_running_loop())
+    legs = [line.engine.open_leg() for _ in range(2)]
+    with phone() as one, phone() as two:
+        taps = []
+        for sock, leg in zip((one, two), legs, strict=True):
+            leg.configure(StreamSpec(remote=sock.getsockname()))
+            path = tmp_path / str(leg.id)
+            path.touch()
+            taps.append(line.engine.open_tap(path, [[Source("in", leg)], [Source("out", leg)]], rate=8000))
+        voices = list(zip((one, two), legs, strict=True))
+        await talk(voices, 0.5)
+        bus = line.engine.open_bus(beside=legs[0])
+        for leg in legs:
+            bus.add(leg)
+        await talk(voices, 1.5, first=25)
+        for tap in taps:
+            tap.stop()
+        await line.until(lambda: len(line.of(TapEnded)) == 2)
+        assert legs[1].shard is legs[0].shard and line.engine._shards[1].legs == 0
+    for leg in legs:
+        counters = leg.counters()
+        assert counters.placed == 100 and counters.relayed > 40
+        heard = np.abs(np.fromfile(tmp_path / str(leg.id), np.int16).reshape(-1, 2).astype(int)) > 8000
+        assert heard[:, 0].sum() == pytest.approx(12000, abs=200)
+        assert heard[:, 1].sum() == pytest.approx(8000, abs=400)
+    line.engine.stop()

@@ -25,6 +25,7 @@ from tapeline.rtp.engine.build import native
 from tapeline.rtp.engine.parts import EVENTS, Bus, Leg, Player, Source, Tap
 from tapeline.rtp.engine.ports import Ports
 from tapeline.rtp.engine.shard import EventRecord, Shard
+from tapeline.rtp.engine.transit import home
 from tapeline.rtp.errors import Closed, TooManyLegs
 from tapeline.rtp.spec import EngineConfig
 
@@ -77,6 +78,7 @@ class Engine:
 
     def stop(self) -> None:
         """Write out every tap, end everything and wait for the threads; the last events are handed over before this returns."""
+        self._land()
         for shard in self._shards:
             shard.quit()
         for shard in self._shards:
@@ -88,11 +90,18 @@ class Engine:
             self._read(shard)
             shard.close()
         for part in list(self._parts.values()):
-            if isinstance(part, Leg):
-                part.gone = True
-            part.closed = True
+            part.closed = part.gone = True
         self._parts.clear()
         self._shards = []
+
+    def _land(self) -> None:
+        """Wait until nothing is on its way from one thread to another."""
+        deadline = time.monotonic() + 2.0
+        while any(shard.transits for shard in self._shards) and time.monotonic() < deadline:
+            for shard in self._shards:
+                shard.flush()
+                self._read(shard)
+            time.sleep(0.001)
 
     def now(self) -> float:
         """The engine's time: seconds of CLOCK_MONOTONIC."""
@@ -105,7 +114,7 @@ class Engine:
 
     def open_leg(self, bind: str | None = None, *, beside: Leg | Bus | None = None) -> Leg:
         """A leg on a free pair of ports, on the thread of `beside` or the one with the fewest. Raises NoPorts, TooManyLegs."""
-        shard = beside.shard if beside else self._least_busy()
+        shard = home(beside) if beside else self._least_busy()
         if shard.legs >= self.config.max_legs:
             raise TooManyLegs(f"{shard.legs} legs are open")
         host = bind or self.config.bind
@@ -136,7 +145,7 @@ class Engine:
         """A bus for `capacity` legs, on the thread of `beside`. `rate` is that of its players; legs hear it at their own."""
         if rate not in (8000, 16000, 48000) or not 1 <= capacity <= 4096:
             raise InvalidInput(f"a bus runs at 8000, 16000 or 48000 for 1 to 4096 legs, not at {rate} for {capacity}")
-        shard = beside.shard if beside else self._least_busy()
+        shard = home(beside) if beside else self._least_busy()
         bus = Bus(next(self._numbers), shard, self._clock, self._numbers.__next__, rate, capacity)
         self._parts[bus.id] = bus
         shard.command(c.ADD_BUS, bus.handle)
@@ -152,8 +161,6 @@ class Engine:
             raise InvalidInput(f"a tap has 1 to {c.CHANNELS} channels and 1 to {c.SOURCES // 2} sources")
         if rate % 1000 or not 8000 <= rate <= 48000:
             raise InvalidInput(f"a tap cannot run at {rate}")
-        if any(part.shard is not heard[0].shard for part in heard):
-            raise InvalidInput("a tap's sources must run on one engine thread", hint="open legs with beside=")
         if any(part.closed for part in heard):
             raise Closed("a source of the tap is closed")
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -175,6 +182,11 @@ class Engine:
         """The event that a record stands for; None for those that only concern memory."""
         kind, size, target, at_ns, a, b, extra = record[:7]
         at = at_ns / 1e9
+        if kind == c.MOVED:
+            while shard.arrived < a:
+                shard.arrived += 1
+                shard.transits.popleft().arrive()
+            return None
         if kind == c.PLAYER_ENDED:
             return self._player_ended(target, b, bool(a), at)
         part = self._parts.get(target)
@@ -183,9 +195,9 @@ class Engine:
         if kind == c.TAP_PROGRESS:
             return events.TapProgress(part, a, tuple(level / 32767 for level in record[7 : 7 + size]), at)
         if kind == c.TAP_ENDED:
-            return self._tap_ended(shard, part, a, b, extra / 1e9, at)
+            return self._tap_ended(part, a, b, extra / 1e9, at)
         if kind in (c.LEG_CLOSED, c.BUS_CLOSED):
-            self._forget(shard, part)
+            self._forget(part)
             return None
         return _leg_event(kind, part, a, b, at)
 
@@ -195,25 +207,24 @@ class Engine:
         player.shard.free(player.handle)
         return events.PlayerEnded(player, stopped, at)
 
-    def _tap_ended(self, shard: Shard, tap: Tap, frames: int, error: int, started_at: float, at: float) -> events.Event:
-        tap.last_frames = frames
-        tap.closed = True
+    def _tap_ended(self, tap: Tap, frames: int, error: int, started_at: float, at: float) -> events.Event:
+        tap.ended(frames)
         del self._parts[tap.id]
-        shard.free(tap.handle)
+        tap.shard.free(tap.handle)
         if error == 0:
             return events.TapEnded(tap, frames, "stopped", "", started_at, at)
         reason: Any = "disk_full" if error in (errno.ENOSPC, errno.EDQUOT) else "io_error"
         return events.TapEnded(tap, frames, reason, os.strerror(error), started_at, at)
 
-    def _forget(self, shard: Shard, part: Leg | Bus) -> None:
+    def _forget(self, part: Leg | Bus) -> None:
         del self._parts[part.id]
         part.closed = True
         if isinstance(part, Leg):
             part.counters()
-            part.gone = True
-            shard.legs -= 1
+            home(part).legs -= 1
             self._release_port(part.port)
-        shard.free(part.handle)
+        part.gone = True
+        part.shard.free(part.handle)
 
     def _release_port(self, port: int) -> None:
         self._ports.give_back(port, self._clock() / 1e9)

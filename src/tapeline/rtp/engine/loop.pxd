@@ -1,13 +1,15 @@
 cimport cython
 from tapeline.rtp.engine.buses cimport close_bus, crowded, forget_past, join, leave, set_live
 from tapeline.rtp.engine.inbound cimport close_digit, configure, receive, receive_reports
+from tapeline.rtp.engine.moves cimport depart, name, tell_departures
 from tapeline.rtp.engine.outbound cimport (
     dial, release_players, send_due, send_report, speak_on_bus, start_player, stop_player,
 )
 from tapeline.rtp.engine.relay cimport watch_relay
 from tapeline.rtp.engine.samples cimport loudness
 from tapeline.rtp.engine.structs cimport (
-    ADD_BUS, ADD_LEG, ADD_PLAYER, ADD_TAP, BATCH, BUS_CLOSED, CLOSE_BUS, CLOSE_LEG, COMMANDS, CONFIGURE, HEAR, IDLE, JOIN, KEPT, LEAVE,
+    ADD_BUS, ADD_LEG, ADD_PLAYER, ADD_TAP, ARRIVE_TAP, BATCH, BUS_CLOSED, CLOSE_BUS, CLOSE_LEG, COMMANDS, CONFIGURE, DEPART, DEPARTED, HEAR,
+    IDLE, JOIN, KEPT, LEAVE,
     LEG_CLOSED, MEDIA_TIMEOUT, MIX, PLAY_BUS, QUIT, SEND_DIGITS, SET_ECHO, SET_MASK, STOP_BUS, STOP_PLAYER, STOP_TAP, VOICE, WATCH_VOICE,
     Bus, Leg, Shard, Tap, bus_of, leg_of, ms, position, push, tap_of,
 )

@@ -21,12 +21,15 @@ if not cython.compiled:
         ADD_LEG,
         ADD_PLAYER,
         ADD_TAP,
+        ARRIVE_TAP,
         BATCH,
         BUS_CLOSED,
         CLOSE_BUS,
         CLOSE_LEG,
         COMMANDS,
         CONFIGURE,
+        DEPART,
+        DEPARTED,
         HEAR,
         IDLE,
         JOIN,
@@ -47,6 +50,7 @@ if not cython.compiled:
         WATCH_VOICE,
     )
     from tapeline.rtp.engine.inbound import close_digit, configure, receive, receive_reports
+    from tapeline.rtp.engine.moves import depart, name, tell_departures
     from tapeline.rtp.engine.outbound import (
         dial,
         release_players,
@@ -94,6 +98,7 @@ def run(shard: state.Shard) -> None:
             tick(shard, shard.next_tick)
             shard.next_tick += shard.tick_ns
             shard.busy_ns += clock() - shard.now
+        tell_departures(shard)
         write_events(shard)
     close_all(shard)
 
@@ -104,7 +109,7 @@ def serve_ready(shard: state.Shard, i: int) -> None:
         obey(shard)
     elif shard.ready[i].closing == 0:
         if shard.ready_kind[i] == 1:
-            unwatch(shard, shard.ready[i])
+            unwatch(shard, shard.ready[i], 1)
             shard.ready[i].waiting = 0
             read_leg(shard, shard.ready[i])
         else:
@@ -316,6 +321,13 @@ def execute(shard: state.Shard, i: int) -> None:
         add_tap(shard, tap_of(target), first)
     elif op in (SET_MASK, STOP_TAP, HEAR):
         command_tap(shard, i)
+    elif op == DEPART:
+        name(shard, i)
+    elif op == DEPARTED:
+        depart(shard)
+    elif op == ARRIVE_TAP:
+        shard.taps[shard.n_taps] = tap_of(target)
+        shard.n_taps += 1
     elif op == QUIT:
         shard.running = 0
 

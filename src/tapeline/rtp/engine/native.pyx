@@ -14,6 +14,7 @@ from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_
 
 from tapeline.rtp.engine cimport loop
 from tapeline.rtp.engine.inbound cimport receive, receive_reports
+from tapeline.rtp.engine.moves cimport tell_departures
 from tapeline.rtp.engine.structs cimport (
     BATCH, BLOCK, EVENTS, FRAME, MIX, PACKET, RING, SEEN,
     Bus, Event, Header, Leg, Player, Report, Shard, Source, Span, Tap, bus_of, forever, leg_of, player_of, ring_mask, tap_of,
@@ -255,6 +256,7 @@ def tick(long long handle, long long when):
         shard.next_tick = when
         loop.obey(shard)
         loop.tick(shard, when)
+        tell_departures(shard)
         write_events(shard)
         if not shard.running:
             loop.close_all(shard)
@@ -266,6 +268,8 @@ def obey(long long handle, long long now):
     with nogil:
         shard.now = now
         loop.obey(shard)
+        tell_departures(shard)
+        write_events(shard)
 
 
 def inject(long long handle, long long leg, const unsigned char[::1] data, long long high, long long low, int port, long long at, bint reports):

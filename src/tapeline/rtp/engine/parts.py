@@ -9,7 +9,8 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ from tapeline.rtp import codecs
 from tapeline.rtp.engine import constants as c
 from tapeline.rtp.engine.build import native
 from tapeline.rtp.engine.shard import Shard
-from tapeline.rtp.errors import BusFull, Closed, TooManyPlayers
+from tapeline.rtp.engine.transit import Transit, home, move, settled
+from tapeline.rtp.errors import BusFull, Closed, TooManyLegs, TooManyPlayers
 from tapeline.rtp.spec import Address, MaskMode, StreamSpec
 
 __all__ = ["Bus", "Leg", "LegCounters", "Player", "Source", "Tap"]
@@ -72,14 +74,19 @@ DROPS = COUNTERS[COUNTERS.index("placed") : COUNTERS.index("jumps")]
 
 
 class Part:
-    """Something in a shard, until it is closed."""
+    """Something in a shard, until it is closed. `gone` is what the shard does not know any more."""
 
-    def __init__(self, number: int, shard: Shard, clock: Callable[[], int]) -> None:
+    arrival = 0  # the command that makes it known to a shard
+
+    def __init__(self, number: int, shard: Shard | Transit, clock: Callable[[], int]) -> None:
         self.id = number
         self.shard = shard
         self.closed = False
+        self.gone = False
         self.handle = 0
         self.clock = clock
+        self.players: dict[int, Player] = {}
+        self.taps: set[Tap] = set()  # that hear it
 
     def _command(self, op: int, *args: int, size: int = 0, blob: bytes = b"") -> None:
         if self.closed:
@@ -119,14 +126,14 @@ def _play(of: Leg | Bus, number: int, pcm: NDArray[np.int16], loop: bool) -> Pla
 class Leg(Part):
     """One RTP session on a port of ours."""
 
+    arrival = c.ADD_LEG
+
     def __init__(self, number: int, shard: Shard, clock: Callable[[], int], numbers: Callable[[], int], host: str, port: int) -> None:
         super().__init__(number, shard, clock)
         self.host = host
         self.port = port
         self.spec: StreamSpec | None = None
-        self.gone = False
         self.bus: Bus | None = None
-        self.players: dict[int, Player] = {}
         self._numbers = numbers
         self._last = LegCounters()
 
@@ -209,9 +216,7 @@ class Leg(Part):
         if self.gone:
             return None, None
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        rtp, rtcp = (
-            (native.address(high, low, family), port) if port else None for high, low, port in native.leg_addresses(self.handle)
-        )
+        rtp, rtcp = ((native.address(high, low, family), port) if port else None for high, low, port in native.leg_addresses(self.handle))
         return rtp, rtcp
 
 
@@ -236,10 +241,11 @@ class Bus(Part):
     """Legs that hear each other: each the sum of the others, and what is played to all. Who joins, leaves or gets another gain does so
     within 5 ms. Two members of one codec, with nothing else to hear, get each other's packets untouched."""
 
+    arrival = c.ADD_BUS
+
     def __init__(self, number: int, shard: Shard, clock: Callable[[], int], numbers: Callable[[], int], rate: int, capacity: int) -> None:
         super().__init__(number, shard, clock)
         self._numbers = numbers
-        self.players: dict[int, Player] = {}
         self.rate = rate
         self.capacity = capacity
         self.members: dict[Leg, tuple[int, int]] = {}  # with their gains, in 1/4096
@@ -248,20 +254,34 @@ class Bus(Part):
     def add(self, leg: Leg, *, hear: float = 1.0, speak: float = 1.0) -> None:
         """Let `leg` take part. `hear` and `speak` are gains, 0 to 8; a leg is on one bus at a time. A closed leg is nobody.
 
-        Raises BusFull, Closed, InvalidInput.
+        A leg of another engine thread moves to the bus's, with its players, the taps that hear it, and what else these hear.
+        Raises BusFull, TooManyLegs, Closed, InvalidInput.
         """
         gains = _gain(hear), _gain(speak)
-        if leg.shard is not self.shard:
-            raise InvalidInput(f"{leg!r} runs on another engine thread than {self!r}", hint="open it with beside=")
         if leg.closed:
             return
+        if self.closed:
+            raise Closed(f"{self!r} is closed")
         if leg not in self.members and len(self.members) >= self.capacity:
             raise BusFull(f"{self!r} has {len(self.members)} members already")
-        self._command(c.JOIN, leg.handle, *gains, self.clock())
+        thread = home(self)
+        if home(leg) is not thread and thread.legs >= thread.max_legs:
+            raise TooManyLegs(f"{thread.legs} legs are open on the thread of {self!r}")
         if leg.bus and leg.bus is not self:
             leg.bus.forget(leg)
         leg.bus = self
         self.members[leg] = gains
+        self._join(leg)
+
+    def _join(self, leg: Leg) -> None:
+        if leg.bus is not self:
+            return  # it left while it was on its way here
+        if home(leg) is not home(self):
+            move(leg, home(self), leaving=True)
+        if isinstance(leg.shard, Transit) or isinstance(self.shard, Transit):
+            settled((leg, self), partial(self._join, leg))
+        else:
+            self.shard.command(c.JOIN, self.handle, leg.handle, *self.members[leg], self.clock())
 
     def set_gain(self, leg: Leg, *, hear: float = 1.0, speak: float = 1.0) -> None:
         self.add(leg, hear=hear, speak=speak)
@@ -269,8 +289,12 @@ class Bus(Part):
     def remove(self, leg: Leg) -> None:
         """Let `leg` take part no longer; nothing happens when it does not."""
         if leg in self.members:
-            self._command(c.LEAVE, leg.handle, self.clock())
             self.forget(leg)
+            settled((leg,), partial(self._leave, leg))
+
+    def _leave(self, leg: Leg) -> None:
+        if leg.bus is None and not leg.closed:
+            leg.shard.command(c.LEAVE, self.handle, leg.handle, self.clock())
 
     def passes_digits(self, leg: Leg) -> bool:
         """Whether the telephone events of `leg` go on to its partner by themselves: on a bus of two, where the partner hears it and knows
@@ -324,39 +348,73 @@ _KINDS = {"in": c.IN, "out": c.OUT, "mix": c.MIX}
 class Tap(Part):
     """A recorder's ear; ends with one TapEnded."""
 
+    arrival = c.ARRIVE_TAP
+
     def __init__(self, number: int, clock: Callable[[], int], fd: int, channels: Sequence[Sequence[Source]], rate: int) -> None:
-        shard = next(source.of.shard for heard in channels for source in heard)
-        super().__init__(number, shard, clock)
+        parts = {source.of for heard in channels for source in heard}
+        thread = home(next(source.of for heard in channels for source in heard))
+        super().__init__(number, thread, clock)
         self.rate = rate
         self.channels = len(channels)
-        self.heard = [tuple(heard) for heard in channels]
-        sources = [(_KINDS[source.kind], channel, source.of.handle) for channel, heard in enumerate(channels) for source in heard]
-        self.handle = shard.keep(native.new_tap(number, fd, rate, self.channels, sources, os.fstat(fd).st_size, True))
+        self.heard: list[tuple[Source, ...]] = [tuple(heard) for heard in channels]
         self.last_frames = 0
         self.started_at = clock()
+        for part in parts:
+            part.taps.add(self)
+            move(part, thread)
+        waiting = [part for part in parts if isinstance(part.shard, Transit)]
+        if waiting:
+            Transit(thread, [self], len(waiting), fresh=True).then(partial(self._open, fd))
+            for part in waiting:
+                settled((part,), cast(Transit, self.shard).arrive)
+        else:
+            self._open(fd)
+
+    def _open(self, fd: int) -> None:
+        shard = home(self)
+        heard = [(channel, source) for channel, sources in enumerate(self.heard) for source in sources if not source.of.closed]
+        sources = [(_KINDS[source.kind], channel, source.of.handle) for channel, source in heard]
+        self.handle = shard.keep(native.new_tap(self.id, fd, self.rate, self.channels, sources, os.fstat(fd).st_size, True))
         shard.command(c.ADD_TAP, self.handle, self.started_at)
 
     def hear(self, channel: int, sources: Sequence[Source]) -> None:
         """From now on this channel hears these sources, and no others; a source that it hears already goes on without a break. None:
-        silence. What is closed is silent. Raises InvalidInput."""
+        silence. What is closed is silent; what lives on another engine thread moves to the tap's. Raises InvalidInput."""
         if not 0 <= channel < self.channels:
             raise InvalidInput(f"{self!r} has no channel {channel}")
         if sum(len(heard) for heard in self.heard) - len(self.heard[channel]) + len(sources) > c.SOURCES // 2:
             raise InvalidInput(f"a tap hears at most {c.SOURCES // 2} sources")
         if self.closed:
             return
-        at = self.clock()
-        named = [source for source in sources if not source.of.closed]
+        before = {source.of for source in self.heard[channel]}
+        self.heard[channel] = named = tuple(source for source in sources if not source.of.closed)
+        for part in before - {source.of for heard in self.heard for source in heard}:
+            part.taps.discard(self)
+        for source in named:
+            source.of.taps.add(self)
+            move(source.of, home(self))
+        settled((self, *(source.of for source in named)), partial(self._hear, channel, named, self.clock()))
+
+    def _hear(self, channel: int, named: tuple[Source, ...], at: int) -> None:
+        if self.closed or self.heard[channel] is not named:
+            return
         self.shard.command(c.HEAR, self.id, channel, at, size=1)
         for source in named:
-            self.shard.command(c.HEAR, self.id, channel, at, _KINDS[source.kind], source.of.handle, size=2)
+            if not source.of.closed:
+                self.shard.command(c.HEAR, self.id, channel, at, _KINDS[source.kind], source.of.handle, size=2)
         self.shard.command(c.HEAR, self.id, channel, at, size=3)
-        self.heard[channel] = tuple(named)
+
+    def ended(self, frames: int) -> None:
+        """It has written its last frame."""
+        self.last_frames = frames
+        self.closed = self.gone = True
+        for part in {source.of for heard in self.heard for source in heard}:
+            part.taps.discard(self)
 
     @property
     def frames(self) -> int:
         """Frames written so far."""
-        return self.last_frames if self.closed else native.tap_frames(self.handle)
+        return native.tap_frames(self.handle) if self.handle and not self.closed else self.last_frames
 
     def mask(self, mode: MaskMode) -> None:
         """From now on write silence, a tone, or nothing instead of what is heard."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapeline.rtp.engine import constants as c
-from tapeline.rtp.engine import inbound, loop, portable, state, wire
+from tapeline.rtp.engine import inbound, loop, moves, portable, state, wire
 from tapeline.rtp.engine.portable import address, numbers
 
 __all__ = [
@@ -160,6 +160,7 @@ def tick(handle: int, when: int) -> None:
     shard.next_tick = when
     loop.obey(shard)
     loop.tick(shard, when)
+    moves.tell_departures(shard)
     portable.write_events(shard)
     if not shard.running:
         loop.close_all(shard)
@@ -170,6 +171,8 @@ def obey(handle: int, now: int) -> None:
     shard = state.objects[handle]
     shard.now = now
     loop.obey(shard)
+    moves.tell_departures(shard)
+    portable.write_events(shard)
 
 
 def inject(handle: int, leg: int, data: bytes, high: int, low: int, port: int, at: int, reports: bool) -> None:

@@ -92,10 +92,11 @@ def watch(shard: state.Shard, leg: state.Leg, kind: int) -> int:
     return 1
 
 
-def unwatch(shard: state.Shard, leg: state.Leg) -> None:
-    """Wait no longer for the leg's RTP socket."""
-    del _watched[leg.rtp]
-    _polls[shard.epoll].unregister(leg.rtp)
+def unwatch(shard: state.Shard, leg: state.Leg, kind: int) -> None:
+    """Wait no longer for the leg's RTP (1) or RTCP (2) socket."""
+    fd = leg.rtp if kind == 1 else leg.rtcp
+    del _watched[fd]
+    _polls[shard.epoll].unregister(fd)
 
 
 def receive_batch(shard: state.Shard, fd: int, limit: int) -> int:

@@ -57,6 +57,9 @@ class Shard:
         self._rest = b""
         self.kept: dict[int, Any] = {}  # by handle: what must outlive the engine's use of it
         self.legs = 0
+        self.max_legs = config.max_legs
+        self.transits: deque[Any] = deque()  # those that wait for this thread to let their parts go
+        self.arrived = 0
         self.busy = False  # commands were written since somebody put this back
 
     def start(self) -> None:

@@ -142,6 +142,7 @@ class Leg(Struct):
     family: int
     name: int
     waiting: int
+    moving: int
     closing: int
     closed_at: int
     # what was agreed
@@ -311,6 +312,7 @@ class Bus(Struct):
     members: list[Leg]
     n_members: int
     max_members: int
+    moving: int
     closing: int
     closed_at: int
     tapped: int
@@ -364,6 +366,7 @@ class Tap(Struct):
     pos: int
     end: int
     frames: int
+    moving: int
     stopping: int
     stopped_at: int
     ended: int
@@ -427,6 +430,8 @@ class Shard(Struct):
     taps: list[Tap]
     n_taps: int
     max_taps: int
+    departures: int
+    told_departures: int
     # one batch of datagrams
     net: int
     data: list[bytes]

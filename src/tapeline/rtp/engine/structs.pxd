@@ -67,6 +67,9 @@ cdef enum:
     PLAY_BUS = 17
     STOP_BUS = 18
     HEAR = 19
+    DEPART = 20
+    DEPARTED = 21
+    ARRIVE_TAP = 22
     DIGIT = 1
     MEDIA_STARTED = 2
     MEDIA_TIMEOUT = 3
@@ -78,6 +81,7 @@ cdef enum:
     TAP_ENDED = 9
     LEG_CLOSED = 10
     BUS_CLOSED = 11
+    MOVED = 12
 
 cdef struct Header:
     int marker
@@ -167,6 +171,7 @@ cdef struct Leg:
     int family
     unsigned long long name
     int waiting
+    int moving
     int closing
     long long closed_at
     # what was agreed
@@ -328,6 +333,7 @@ cdef struct Bus:
     Leg** members
     int n_members
     int max_members
+    int moving
     int closing
     long long closed_at
     int tapped
@@ -369,6 +375,7 @@ cdef struct Tap:
     long long pos
     long long end
     long long frames
+    int moving
     int stopping
     long long stopped_at
     int ended
@@ -420,6 +427,8 @@ cdef struct Shard:
     Tap** taps
     int n_taps
     int max_taps
+    long long departures
+    long long told_departures
     # one batch of datagrams
     void* net
     unsigned char* data[BATCH]

@@ -138,9 +138,9 @@ cdef inline int watch(Shard* shard, Leg* leg, int kind) noexcept nogil:
     event.data.u64 = <uint64_t><size_t>leg + kind
     return epoll_ctl(shard.epoll, EPOLL_CTL_ADD, leg.rtp if kind == 1 else leg.rtcp, &event) == 0
 
-cdef inline void unwatch(Shard* shard, Leg* leg) noexcept nogil:
+cdef inline void unwatch(Shard* shard, Leg* leg, int kind) noexcept nogil:
     cdef epoll_event event
-    epoll_ctl(shard.epoll, EPOLL_CTL_DEL, leg.rtp, &event)
+    epoll_ctl(shard.epoll, EPOLL_CTL_DEL, leg.rtp if kind == 1 else leg.rtcp, &event)
 
 cdef inline void prepare(Net* net, int i) noexcept nogil:
     net.messages[i].msg_hdr.msg_namelen = sizeof(sockaddr_in6)

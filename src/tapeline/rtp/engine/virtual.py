@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tapeline.rtp.engine.build import native
 from tapeline.rtp.engine.engine import Engine
 from tapeline.rtp.engine.parts import Leg
+from tapeline.rtp.engine.transit import home
 from tapeline.rtp.events import Event
 from tapeline.rtp.spec import Address, EngineConfig
 
@@ -62,29 +63,39 @@ class VirtualEngine(Engine):
     def inject(self, leg: Leg, data: bytes, at: float, *, source: Address = PEER, rtcp: bool = False) -> None:
         """A datagram comes to `leg` from `source` at `at`, after all ticks before that time."""
         self.advance(at)
-        if self._shard.busy:
-            self._shard.busy = False
-            native.obey(self._shard.handle, self._ns)
+        self._land()
         if not leg.gone:
-            native.inject(self._shard.handle, leg.handle, data, *native.numbers(source[0]), source[1], self._ns, rtcp)
-            self._collect_sent()
+            native.inject(home(leg).handle, leg.handle, data, *native.numbers(source[0]), source[1], self._ns, rtcp)
+            self._collect()
+
+    def _land(self) -> None:
+        """Obey what was commanded, until nothing is on its way from one thread to another."""
+        while any(shard.busy or shard.transits for shard in self._shards):
+            for shard in self._shards:
+                if shard.busy or shard.transits:
+                    shard.busy = False
+                    native.obey(shard.handle, self._ns)
+                    self._read(shard)
 
     def advance(self, to: float) -> None:
         """Make every tick up to `to` s; the time is `to` then."""
         goal = round(to * 1e9)
         while self._next <= goal:
             self._ns = self._next
-            native.tick(self._shard.handle, self._next)
+            self._land()
+            for shard in self._shards:
+                native.tick(shard.handle, self._next)
             self._next += self._tick_ns
+            for shard in self._shards:
+                self._read(shard)
             self._collect()
         self._ns = max(self._ns, goal)
 
     def _collect(self) -> None:
-        self._read(self._shard)
-        self._collect_sent()
+        for shard in self._shards:
+            self._take(native.take_captured(shard.handle))
 
-    def _collect_sent(self) -> None:
-        data = native.take_captured(self._shard.handle)
+    def _take(self, data: bytes) -> None:
         at = 0
         while at < len(data):
             leg, when, kind, size = _CAPTURE.unpack_from(data, at)
@@ -96,6 +107,8 @@ class VirtualEngine(Engine):
         """End everything, in one last tick."""
         if not self._shards:
             return
-        self._shard.quit()
+        self._land()
+        for shard in self._shards:
+            shard.quit()
         self.advance((self._next + 1) / 1e9)
         super().stop()
