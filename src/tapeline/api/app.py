@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tapeline import __version__
-from tapeline.api import shapes, system, voipbin, voipbin_conferences
+from tapeline.api import shapes, system, voipbin, voipbin_calls, voipbin_conferences
 from tapeline.api.accesslog import RedactQuery
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import STATUSES, RouteNotFound, envelope, error_response
@@ -93,7 +93,8 @@ def create_app(
 
 def platform_routes(service: Service) -> tuple[Route, ...]:
     """Everything under /v1.0."""
-    return (*voipbin.Face(service).routes(), *voipbin_conferences.ConferenceFace(service.conferences).routes())
+    calls = voipbin_calls.CallFace(service.telephony).routes()
+    return (*voipbin.Face(service).routes(), *calls, *voipbin_conferences.ConferenceFace(service.conferences).routes())
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -7,13 +7,23 @@ service's rule; which scope a route needs is the face's.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from tapeline.calls.views import CallView, ConferenceCallView, ConferenceDraft, ConferenceView, Page, RecordingFile, RecordingView
+from tapeline.calls.views import (
+    CallOrder,
+    CallView,
+    ConferenceCallView,
+    ConferenceDraft,
+    ConferenceView,
+    Page,
+    PlacedCalls,
+    RecordingFile,
+    RecordingView,
+)
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
 
-__all__ = ["ConferenceService", "Service", "Token", "Tokens"]
+__all__ = ["CallService", "ConferenceService", "Service", "Token", "Tokens"]
 
 
 class Token(Protocol):
@@ -62,8 +72,27 @@ class ConferenceService(Protocol):
     ) -> ConferenceCallView: ...
 
 
+class CallService(Protocol):
+    """The use cases of calls beyond seeing and ending them."""
+
+    async def place(self, order: CallOrder, principal: Principal) -> PlacedCalls: ...
+
+    async def switch(self, call_id: str, what: Literal["hold", "music", "silence"], on: bool, principal: Principal) -> None: ...
+
+    async def mute(self, call_id: str, muted: Literal["", "in", "out", "both"], principal: Principal) -> None: ...
+
+    async def talk(self, call_id: str, text: str, language: str, principal: Principal) -> None: ...
+
+    async def keep_trace(self, call_id: str, on: bool, principal: Principal) -> None: ...
+
+    async def trace(self, call_id: str, principal: Principal) -> str: ...
+
+
 class Service(Protocol):
     """The use cases. `before` is seconds since 1970: only what was created strictly earlier."""
+
+    @property
+    def telephony(self) -> CallService: ...
 
     @property
     def conferences(self) -> ConferenceService: ...

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict  # pydantic reads typing's own only from Python 3.12 on
 
 from tapeline.api.times import page_token, rfc3339
-from tapeline.calls.views import Address, CallView, ConferenceCallView, ConferenceView, Page, RecordingView
+from tapeline.calls.views import Address, CallView, ConferenceCallView, ConferenceView, Page, PlacedCalls, RecordingView
 from tapeline.core.ids import ZERO_ID
 
 __all__ = [
@@ -27,7 +27,9 @@ __all__ = [
     "ConferenceCallsShape",
     "ConferenceShape",
     "ConferencesShape",
+    "GroupcallShape",
     "PeaksShape",
+    "PlacedCallsShape",
     "RecordingShape",
     "RecordingsShape",
     "TimelineShape",
@@ -37,6 +39,7 @@ __all__ = [
     "finite",
     "listing",
     "peaks",
+    "placed_calls",
     "recording",
     "schemas",
     "timeline",
@@ -84,6 +87,7 @@ class CallShape(TypedDict, total=False):
     status: str
     action: ActionShape
     direction: str
+    mute_direction: str
     hangup_by: str
     hangup_reason: str
     tm_ringing: str
@@ -199,6 +203,23 @@ class CallsShape(TypedDict):
     next_page_token: str
 
 
+class GroupcallShape(TypedDict, total=False):
+    id: str
+    customer_id: str
+    status: str
+    source: AddressShape
+    destinations: list[AddressShape]
+    ring_method: str
+    answer_method: str
+    call_ids: list[str]
+    tm_create: str
+
+
+class PlacedCallsShape(TypedDict):
+    calls: list[CallShape]
+    groupcalls: list[GroupcallShape]
+
+
 class RecordingsShape(TypedDict):
     result: list[RecordingShape]
     next_page_token: str
@@ -230,7 +251,7 @@ class ErrorShape(TypedDict):
 
 
 DESCRIBED: tuple[type, ...] = (
-    CallShape, CallsShape, RecordingShape, RecordingsShape, TimelineShape, PeaksShape,
+    CallShape, CallsShape, PlacedCallsShape, RecordingShape, RecordingsShape, TimelineShape, PeaksShape,
     ConferenceShape, ConferencesShape, ConferenceCallShape, ConferenceCallsShape, ErrorShape,
 )  # fmt: skip
 
@@ -265,7 +286,7 @@ def call(view: CallView) -> dict[str, Any]:
         "status": view.status,
         "action": _action(view.action),
         "direction": view.direction,
-        **_present(hangup_by=view.hangup_by, hangup_reason=view.hangup_reason),
+        **_present(mute_direction=view.mute_direction, hangup_by=view.hangup_by, hangup_reason=view.hangup_reason),
         **_times(
             tm_ringing=view.ringing,
             tm_progressing=view.progressing,
@@ -275,6 +296,27 @@ def call(view: CallView) -> dict[str, Any]:
             tm_delete=view.deleted,
         ),
         "tapeline": {"sip_call_id": view.sip_call_id, "hangup_cause": view.hangup_cause},
+    }
+
+
+def placed_calls(placed: PlacedCalls) -> dict[str, Any]:
+    """The platform's answer to `POST /calls`: a party with several phones is a groupcall."""
+    return {
+        "calls": [call(view) for view in placed.calls],
+        "groupcalls": [
+            {
+                "id": view.id,
+                "customer_id": view.account,
+                "status": "progressing",
+                "source": _address(view.source),
+                "destinations": [_address(view.destination)],
+                "ring_method": "ring_all",
+                "answer_method": "hangup_others",
+                "call_ids": list(view.call_ids),
+                **_times(tm_create=view.created),
+            }
+            for view in placed.groupcalls
+        ],
     }
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "conferencecall_not_found",
     "disk_full",
     "nobody_there",
+    "no_trace",
     "not_progressing",
     "not_recording",
     "not_yours",
@@ -62,6 +63,12 @@ def conference_full(limit: int) -> Exhausted:
 
 def nobody_there() -> InvalidState:
     return InvalidState("nobody is in the conference", hint="start a recording once a call has joined it")
+
+
+def no_trace() -> NotFound:
+    return NotFound(
+        "no messages of this call are kept", reason="TRACE_NOT_FOUND", hint="set server.sip_trace, or POST to this address while it is up"
+    )
 
 
 def not_yours(what: str) -> Forbidden:

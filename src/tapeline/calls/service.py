@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from tapeline.calls.call_service import CallService
 from tapeline.calls.conference_service import ConferenceService
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
@@ -37,6 +38,7 @@ class Service:
         self._database = database
         self._objects = objects
         self._kit = equipment
+        self.telephony = CallService(switch, self._call_view, equipment)
         self.conferences = ConferenceService(equipment.conferences, database, equipment)
         self._finishing: dict[str, RecordingView] = {}  # complete in the spool, not yet known to be available
         self.accepting = True

@@ -34,6 +34,7 @@ __all__ = ["Switch"]
 log = structlog.get_logger(__name__)
 
 RELEASE_S = 10.0  # how long recordings may take to reach the disk once their calls have ended
+REMEMBER_TRACES = 100  # of ended calls; each is at most half a megabyte
 REMEMBER_S = 5.0  # an ended call is still told of from memory until its row is surely written
 
 
@@ -64,6 +65,7 @@ class Switch:
         self._by_session: dict[str, Call] = {}
         self._by_leg: dict[int, Call] = {}
         self._ended: OrderedDict[str, tuple[float, CallView]] = OrderedDict()
+        self._traces: OrderedDict[str, sip.Trace] = OrderedDict()
         self.totals = {"calls_total": 0, "calls_refused_total": 0, "recordings_total": 0}
 
     # -- who is here ---------------------------------------------------------------------------------------------------
@@ -85,6 +87,15 @@ class Switch:
         self._forget()
         found = self._ended.get(call_id)
         return found[1] if found else None
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new calls are taken and placed."""
+        return self._endpoint.accepting
+
+    def ended_trace(self, call_id: str) -> sip.Trace | None:
+        """The messages of a call that has ended, of the last ones for which they were kept."""
+        return self._traces.get(call_id)
 
     def _reason_of(self, call_id: str) -> str:
         """How a call of this node ended: its hangup_reason, while it is remembered."""
@@ -199,6 +210,10 @@ class Switch:
         self._calls.pop(call.facts.id, None)
         self._by_session.pop(call.session.id, None)
         self._by_leg.pop(call.leg.id, None)
+        if call.session.trace is not None:
+            self._traces[call.facts.id] = call.session.trace
+            if len(self._traces) > REMEMBER_TRACES:
+                self._traces.popitem(last=False)
         self._forget()
         self._ended[call.facts.id] = (self._kit.clock.now(), call.view())
 

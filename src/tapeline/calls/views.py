@@ -10,7 +10,19 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Address", "CallView", "ConferenceCallView", "ConferenceDraft", "ConferenceView", "Page", "RecordingFile", "RecordingView"]
+__all__ = [
+    "Address",
+    "CallOrder",
+    "CallView",
+    "ConferenceCallView",
+    "ConferenceDraft",
+    "ConferenceView",
+    "GroupcallView",
+    "Page",
+    "PlacedCalls",
+    "RecordingFile",
+    "RecordingView",
+]
 
 CallStatus = Literal["dialing", "ringing", "progressing", "terminating", "canceling", "hangup"]
 ConferenceStatus = Literal["starting", "progressing", "terminating", "terminated"]
@@ -52,6 +64,36 @@ class CallView:
     hungup: float | None = None
     updated: float | None = None
     deleted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallOrder:
+    """Calls to be placed, one to each destination; who answers runs the flow: `flow_id`, or else the document `actions`."""
+
+    destinations: tuple[Address, ...]
+    source: Address | None = None
+    flow_id: str = ""
+    actions: Any = None
+    anonymous: Literal["yes", "no", "auto"] = "auto"
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupcallView:
+    """Calls to all the phones of one party at once; the first to answer is the one that goes on."""
+
+    id: str
+    account: str
+    source: Address
+    destination: Address
+    call_ids: tuple[str, ...]
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedCalls:
+    calls: tuple[CallView, ...] = ()
+    groupcalls: tuple[GroupcallView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

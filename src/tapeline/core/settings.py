@@ -57,6 +57,7 @@ class ServerSettings(Section):
     drain_seconds: float = Field(30.0, ge=0)  # on SIGTERM: how long running calls may go on
     media_timeout_seconds: float = Field(60.0, ge=0)  # a call whose peer sends nothing ends; 0 = never
     music_on_hold: str = ""  # an audio file; "" = a pattern of tones
+    sip_trace: bool = False  # keep the messages of every call, for GET /calls/{id}/trace
     max_pending_calls: int = Field(1000, ge=1)  # unanswered INVITEs before 503
     max_pending_calls_per_source: int = Field(0, ge=0)  # of one address; 0 = no limit of its own
     max_requests_per_second: float = Field(0, ge=0)  # outside of calls, from one address; 0 = any number

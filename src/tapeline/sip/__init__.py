@@ -38,6 +38,7 @@ from tapeline.sip.message import Request, Response, parse_message
 from tapeline.sip.refer import Refer
 from tapeline.sip.registrar import Binding, Registrar, RegistrarConfig
 from tapeline.sip.session import Session
+from tapeline.sip.trace import Trace
 from tapeline.sip.uri import Uri, parse_uri
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "Session",
     "SessionEvent",
     "SipTimers",
+    "Trace",
     "Unregistered",
     "Uri",
     "info_digit",

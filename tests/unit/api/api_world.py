@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 from conference_world import MemoryConferences
 from fastapi import FastAPI
+from telephony_world import MemoryTelephony
 
 from tapeline.api import create_app
 from tapeline.api.metrics import Metrics
@@ -71,6 +72,7 @@ class MemoryService:
         self.audio: dict[str, bytes] = {}
         self.checks: dict[str, str] = {"database": "ok", "disk": "ok"}
         self.conferences = MemoryConferences(clock, self._maybe_broken)
+        self.telephony = MemoryTelephony(self.get_call, lambda account: self.call(account, "dialing"), self.calls, self._maybe_broken)
         self.numbers: dict[str, float] = {"calls": 0.0, "calls_total": 0.0}
         self.open_reads = 0
         self.store_away_after: int | None = None  # pieces until the object store fails

@@ -1,0 +1,88 @@
+"""Request bodies about calls: one to be placed, who is muted, what is said. As lenient as `bodies`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+from tapeline.api.bodies import Fields, flow_id
+from tapeline.calls.views import Address, CallOrder
+
+__all__ = ["MOST_DESTINATIONS", "call_order", "mute_direction", "talk_text"]
+
+MOST_DESTINATIONS = 50
+MOST_VARIABLES, LONGEST_VARIABLE, MOST_CHARACTERS = 100, 32_768, 65_536
+LONGEST_TARGET = 1000
+LONGEST_TALK = 10_000
+
+
+def call_order(body: Mapping[str, Any]) -> CallOrder:
+    """What the body of `POST /calls` asks for. Raises InvalidInput with all its problems."""
+    fields = Fields(body)
+    listed = body.get("destinations")
+    if not isinstance(listed, list) or not listed:
+        fields.problem("destinations must be a list with at least one address")
+        listed = []
+    if len(listed) > MOST_DESTINATIONS:
+        fields.problem(f"destinations must have at most {MOST_DESTINATIONS} addresses")
+    destinations = [address for each in listed[:MOST_DESTINATIONS] if (address := _address(fields, each, "destinations")) is not None]
+    source = _address(fields, body["source"], "source") if "source" in fields else None
+    actions = body.get("actions")
+    if actions is not None and not isinstance(actions, list):
+        fields.problem("actions must be a list")
+    order = CallOrder(
+        destinations=tuple(destinations),
+        source=source if source is not None and source.target else None,
+        flow_id=flow_id(fields, "flow_id"),
+        actions=actions,
+        anonymous=cast('Literal["yes", "no", "auto"]', fields.choice("anonymous", ("auto", "yes", "no"))),
+        variables=_variables(fields),
+    )
+    if not order.flow_id and actions is None:
+        fields.problem("flow_id or actions must say what happens once the call is answered")
+    fields.finish()
+    return order
+
+
+def _address(fields: Fields, value: Any, name: str) -> Address | None:
+    if not isinstance(value, dict):
+        fields.problem(f"{name}: an address must be an object")
+        return None
+    texts = {key: value.get(key) or "" for key in ("type", "target", "name", "target_name")}
+    if not all(isinstance(text, str) and len(text) <= LONGEST_TARGET for text in texts.values()):
+        fields.problem(f"{name}: type, target and name must be strings of at most {LONGEST_TARGET} characters")
+        return None
+    if name == "destinations" and not texts["target"].strip():
+        fields.problem("destinations: an address needs a target")
+        return None
+    return Address(texts["type"].strip(), texts["target"].strip(), texts["name"] or texts["target_name"])
+
+
+def _variables(fields: Fields) -> dict[str, str]:
+    """The flow's variables; the platform's own names cannot be set."""
+    found = {name: value for name, value in fields.mapping("variables").items() if not name.startswith("voipbin.")}
+    if not all(isinstance(value, str) for value in found.values()):
+        fields.problem("variables must be strings")
+        return {}
+    sizes = [len(name) + len(value) for name, value in found.items()]
+    if len(found) > MOST_VARIABLES or sum(sizes) > MOST_CHARACTERS or max(sizes, default=0) > LONGEST_VARIABLE:
+        fields.problem(f"variables must be at most {MOST_VARIABLES}, with {MOST_CHARACTERS} characters in all")
+    return found
+
+
+def mute_direction(body: Mapping[str, Any]) -> Literal["in", "out", "both"]:
+    """The `direction` of a mute. Raises InvalidInput."""
+    fields = Fields(body)
+    found = fields.choice("direction", ("both", "in", "out"))
+    fields.finish()
+    return cast('Literal["in", "out", "both"]', found)
+
+
+def talk_text(body: Mapping[str, Any]) -> tuple[str, str]:
+    """(text, language) of something to be said. Raises InvalidInput."""
+    fields = Fields(body)
+    text, language = fields.text("text"), fields.text("language") or "en-US"
+    if not text.strip() or len(text) > LONGEST_TALK:
+        fields.problem(f"text must have 1 to {LONGEST_TALK} characters")
+    fields.finish()
+    return text, language
