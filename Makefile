@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 # loadfile keeps the tests of one file together: a system test starts servers that its neighbours share
 WORKERS ?= 4
+# Tests with real peers hold recordings against what was said in real time: they run beside few others, and none that only computes
+PEER_WORKERS ?= 3
 
 .PHONY: demo serve test check test-compiled test-fuzz test-uncompiled peers bench build clean
 .DEFAULT_GOAL := demo
@@ -29,7 +31,8 @@ check: build
 	$(BIN)/pytest -q tests/unit/test_architecture.py tests/unit/test_style.py
 
 test-compiled: build
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --ignore tests/fuzz
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --ignore tests/fuzz -m "not peer"
+	$(BIN)/pytest -q -n $(PEER_WORKERS) --dist loadfile tests/system -m peer
 
 # Ten seconds for each parser.
 test-fuzz: build

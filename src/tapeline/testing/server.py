@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tapeline.testing.api import Api
+from tapeline.testing.authority import Certificate
 from tapeline.testing.process import Child, free_port, free_port_range, until
 
 __all__ = ["Server"]
@@ -27,7 +28,9 @@ Sections = Mapping[str, Mapping[str, Setting]]
 
 
 class Server:
-    """The server. `flows` are documents by the number that runs them; `settings` go into `tapeline.toml` over what a test needs."""
+    """The server. `flows` are documents by the number that runs them; `settings` go into `tapeline.toml` over what a test needs, and so do
+    the rows of `tables` ("users", "trunks"). With a `certificate` it listens for TLS too, at `sips`.
+    """
 
     def __init__(
         self,
@@ -35,6 +38,8 @@ class Server:
         flows: Mapping[str, Any] | None = None,
         settings: Sections | None = None,
         *,
+        tables: Mapping[str, Sequence[Mapping[str, Setting]]] | None = None,
+        certificate: Certificate | None = None,
         data: Path | None = None,
         environment: Mapping[str, str] | None = None,
         rtp_ports: int = 2000,
@@ -43,6 +48,7 @@ class Server:
         self.folder = folder
         self.data = data or folder / "data"
         self.sip = ("127.0.0.1", _sip_port())
+        self.sips = ("127.0.0.1", free_port())
         self.http = ("127.0.0.1", free_port())
         low, high = free_port_range(rtp_ports)
         sections: dict[str, dict[str, Setting]] = {
@@ -50,14 +56,17 @@ class Server:
             "recording": {"min_free_mb": 1},
             "delivery": {"allow_private_addresses": True},
         }
+        if certificate is not None:
+            sections["server"] |= {"tls_cert": str(certificate.certificate.absolute()), "tls_key": str(certificate.key.absolute())}
         for section, values in (settings or {}).items():
             sections.setdefault(section, {}).update(values)
         config = folder / "tapeline.toml"
-        config.write_text(_toml(sections) + self._numbers(flows or {}))
+        config.write_text(_toml(sections) + _rows(tables or {}) + self._numbers(flows or {}))
         sip = f"{self.sip[0]}:{self.sip[1]}"
         command = [
             *(sys.executable, "-m", "tapeline", "serve", "--config", str(config), "--data", str(self.data)),
             *("--http", f"{self.http[0]}:{self.http[1]}", "--sip", f"udp:{sip}", "--sip", f"tcp:{sip}"),
+            *(("--sip", f"tls:{self.sips[0]}:{self.sips[1]}") if certificate is not None else ()),
         ]
         self.child = Child("server", command, folder, environment)
 
@@ -129,6 +138,11 @@ def _toml(sections: Sections) -> str:
         lines.append(f"[{section}]")
         lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
+
+
+def _rows(tables: Mapping[str, Sequence[Mapping[str, Setting]]]) -> str:
+    rows = [(name, row) for name, several in tables.items() for row in several]
+    return "".join(f"\n[[{name}]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in row.items()) for name, row in rows)
 
 
 def _sip_port() -> int:

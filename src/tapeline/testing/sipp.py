@@ -58,10 +58,11 @@ _ANSWERED = """
   <recv response="100" optional="true"/>
   <recv response="180" optional="true"/>
   <recv response="183" optional="true"/>
-  <recv response="200" rtd="1"/>
+  <recv response="200" rtd="1" rrs="true"/>
   <send><![CDATA[
 
-      ACK sip:{number}@[remote_ip]:[remote_port] SIP/2.0
+      ACK [next_url] SIP/2.0
+      [routes]
 {head}      To: <sip:{number}@[remote_ip]:[remote_port]>[peer_tag_param]
       CSeq: 1 ACK
       Content-Length: 0
@@ -120,7 +121,8 @@ _CALLER_ENDS = """
   <pause milliseconds="{milliseconds}"/>
   <send retrans="500"><![CDATA[
 
-      BYE sip:{number}@[remote_ip]:[remote_port] SIP/2.0
+      BYE [next_url] SIP/2.0
+      [routes]
 {head}      To: <sip:{number}@[remote_ip]:[remote_port]>[peer_tag_param]
       CSeq: 2 BYE
       Content-Length: 0

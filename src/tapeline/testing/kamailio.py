@@ -1,0 +1,110 @@
+"""Kamailio as a stateful proxy that stays in the path of each call (Record-Route), on UDP and TCP of one loopback port.
+
+What comes from the server it stands in front of (by its UDP port) goes where its request URI says, in branches for the users of `forks`;
+all else goes to the server. Blocking. Knows nothing of what the server is.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tapeline.testing.process import Child, free_port, until
+
+__all__ = ["Kamailio", "kamailio_missing"]
+
+_CONFIG = """\
+#!KAMAILIO
+debug=2
+log_stderror=yes
+children=2
+tcp_children=2
+auto_aliases=no
+listen=udp:127.0.0.1:{port}
+listen=tcp:127.0.0.1:{port}
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "siputils.so"
+loadmodule "textops.so"
+modparam("tm", "fr_inv_timer", 60000)
+
+request_route {{
+    if (!mf_process_maxfwd_header("20")) {{
+        sl_send_reply("483", "Too Many Hops");
+        exit;
+    }}
+    if (is_method("CANCEL")) {{
+        if (t_check_trans()) t_relay();
+        exit;
+    }}
+    if (has_totag()) {{
+        if (!loose_route()) {{
+            if (!is_method("ACK")) sl_send_reply("404", "Not Here");
+            else if (t_check_trans()) t_relay();
+            exit;
+        }}
+        t_relay();
+        exit;
+    }}
+    t_check_trans();
+    remove_hf("Route");
+    if (is_method("INVITE")) record_route();
+    if ($sp != {target_port}) $du = "sip:{target}:{target_port}";
+{forks}
+    t_relay();
+}}
+"""
+
+
+def kamailio_missing() -> str:
+    """Why Kamailio cannot be used here, or nothing."""
+    return "" if shutil.which("kamailio") else "Kamailio is not installed (Debian package kamailio); run scripts/peers"
+
+
+class Kamailio:
+    """A proxy at `address`, in front of the server at `target`. `forks` names, for a user, the URIs at which it is sought at once."""
+
+    def __init__(self, folder: Path, target: tuple[str, int], forks: Mapping[str, Sequence[str]] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.address = ("127.0.0.1", free_port())
+        branches = ""
+        for user, uris in (forks or {}).items():
+            first, *others = uris
+            appended = "".join(f' append_branch("{uri}");' for uri in others)
+            branches += f'    if ($sp == {target[1]} && $rU == "{user}") {{ $ru = "{first}";{appended} }}\n'
+        config = folder / "kamailio.cfg"
+        config.write_text(_CONFIG.format(port=self.address[1], target=target[0], target_port=target[1], forks=branches))
+        command = ["kamailio", "-f", str(config.absolute()), "-DD", "-E", "-Y", str(folder.absolute()), "-m", "32", "-M", "4"]
+        self.child = Child("kamailio", command, folder)
+
+    def __enter__(self) -> Self:
+        self.child.start()
+        try:
+            until(self._listens, "Kamailio to listen")
+        except BaseException:
+            self.child.end()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.child.end()
+        if error is not None:
+            error.add_note(f"Kamailio: {self.child.tail()}")
+
+    def uri(self, number: str) -> str:
+        return f"sip:{number}@{self.address[0]}:{self.address[1]}"
+
+    def _listens(self) -> bool:
+        self.child.check()
+        try:
+            socket.create_connection(self.address, timeout=1).close()
+        except OSError:
+            return False
+        return True
