@@ -7,9 +7,11 @@ import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tapeline.calls.phone import Phone, PhoneCall, PhoneConfig, resolve
@@ -307,3 +309,101 @@ async def test_a_peer_that_vanishes_ends_the_call(server: Server, phone: Phone, 
         _, (other,) = await legs(server, placed)
     assert (other["hangup_by"], other["hangup_reason"]) == ("local", "timeout")
     assert "no media" in other["tapeline"]["hangup_cause"]
+
+
+async def test_early_media_are_heard_before_the_answer(server: Server, phone: Phone, tmp_path: Path) -> None:
+    early = Plan.of([tone(700.0, 2.0)])
+    with SippCarrier(tmp_path / "1", behaviour=Behaviour("refuse", early=True, ring_s=1.5), early=early, port=ONE):
+        placed = await call(phone, server, "early")
+        await asyncio.to_thread(until, lambda: placed.agreed is not None, "the 183")
+        placed.save(tmp_path / "heard.wav")
+        assert await refused(placed) == 480
+        own, _ = await legs(server, placed)
+    assert "tm_progressing" not in own
+    heard = decode(tmp_path / "heard.wav")
+    part = Heard(heard.samples[round(0.4 * heard.rate) : round(1.2 * heard.rate)], heard.rate)
+    assert_heard(part, Plan.of([tone(700.0, 0.8)]), replace(LIVE, start_s=0.0, duration_s=0.1))
+
+
+async def test_keys_are_passed_on(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", [Plan.of([tone(500, 4.0)])], port=ONE) as carrier:
+        placed = await call(phone, server, "one")
+        await placed.answered()
+        await asyncio.sleep(0.5)
+        await placed.press("5#1")
+        await asyncio.sleep(0.5)
+        placed.hang_up()
+        await legs(server, placed)
+        assert carrier.keys() == "5#1"
+
+
+async def test_who_is_held_hears_music_and_the_holder_is_not_heard(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", [Plan.of([tone(500.0, 8.0)])], Behaviour(hold_s=(1.0, 1.5), hang_up_s=1.5), port=ONE):
+        placed = await call(phone, server, "split")
+        await placed.answered()
+        placed.save(tmp_path / "heard.wav")
+        await placed.over()
+        own, _ = await legs(server, placed)
+        (recording,) = own["recording_ids"]
+        await asyncio.to_thread(until, lambda: server.api.recording(recording)["status"] == "available", "the recording")
+        file = decode(await asyncio.to_thread(server.api.file, recording))
+        timeline = (await asyncio.to_thread(server.api.get, f"/v1.0/recordings/{recording}/timeline")).ok().json()["result"]
+    assert [event["event"] for event in timeline if "hold" in event["event"] or "held" in event["event"]] == ["held", "resumed_from_hold"]
+    right = Heard(file.samples[:, 1:2], file.rate)
+    for heard in (decode(tmp_path / "heard.wav"), right):
+        kinds = [kind for kind, _ in groupby(sounds(heard))]
+        assert kinds[-3:] == ["voice", "music", "voice"], kinds
+    assert abs(file.samples[:, 0]).max() < 0.01, "the caller said nothing, so no music may be on its channel"
+
+
+def sounds(heard: Heard) -> list[str]:
+    """For each half second: whether the tone of 500 Hz is heard, or other things; what cannot be told is left out."""
+    found = []
+    step = heard.rate // 2
+    for at in range(0, len(heard.samples) - step, step):
+        part = heard.samples[at : at + step, 0]
+        whole = float((part**2).sum())
+        turn = np.exp(-2j * np.pi * 500.0 * np.arange(step) / heard.rate)
+        share = 2 * abs((part * turn).sum()) ** 2 / step / max(whole, 1e-9)
+        if whole / step > 1e-4 and (share > 0.9 or share < 0.1):
+            found.append("voice" if share > 0.9 else "music")
+    return found
+
+
+async def test_a_call_placed_over_rest_runs_its_flow_and_is_controlled(server: Server, tmp_path: Path) -> None:
+    api = server.api
+    order = {
+        "source": {"type": "tel", "target": "+4930777", "name": "Us"},
+        "destinations": [at(ONE)],
+        "actions": [{"type": "sleep", "option": {"duration": 30000}}],
+    }
+    with SippCarrier(tmp_path / "1", [Plan.of([tone(500.0, 8.0)])], port=ONE) as carrier:
+        answer = await asyncio.to_thread(lambda: api.post("/v1.0/calls", order).ok().json())
+        (placed,) = answer["calls"]
+        path = f"/v1.0/calls/{placed['id']}"
+
+        def up() -> bool:
+            return bool(api.get(path).ok().json()["status"] == "progressing")
+
+        await asyncio.to_thread(until, up, "the answer")
+        assert '"Us" <sip:+4930777@' in carrier.received("INVITE")[0]
+        assert api.get(path).json()["action"]["type"] == "sleep"
+        assert api.post(f"{path}/hold").status == 200
+        await asyncio.to_thread(until, lambda: "a=recvonly" in carrier.messages(), "the hold")
+        assert api.request("DELETE", f"{path}/hold").status == 200
+        await asyncio.to_thread(until, lambda: len(carrier.received("INVITE")) == 3, "the way back")
+        assert "a=sendrecv" in carrier.received("INVITE")[2]
+        assert api.post(f"{path}/mute", {"direction": "in"}).status == 200
+        assert api.get(path).json()["mute_direction"] == "in"
+        assert api.post(f"{path}/talk", {"text": "Hello"}).status == 200
+        assert api.get(f"{path}/trace").status == 404
+        assert api.post(f"{path}/trace").status == 200
+        assert api.post(f"{path}/hangup").status == 200
+        await asyncio.to_thread(until, lambda: api.get(path).json()["status"] == "hangup", "the end")
+        assert "BYE sip:" in api.get(f"{path}/trace").ok().body.decode()
+    row = api.get(path).json()
+    assert (row["direction"], row["hangup_by"], row["master_call_id"]) == ("outgoing", "local", "00000000-0000-0000-0000-000000000000")
+    refused = api.post("/v1.0/calls", order | {"destinations": [{"type": "extension", "target": "nobody"}]})
+    assert (refused.status, refused.json()["error"]["reason"]) == (409, "DESTINATION_UNREACHABLE")
+    wrong = api.post("/v1.0/calls", order | {"actions": [{"type": "wink"}]})
+    assert (wrong.status, wrong.json()["error"]["reason"]) == (400, "INVALID_ACTION_TYPE")

@@ -59,6 +59,7 @@ class _Waiting:
         self._kit = kit
         self._tone: rtp.Player | None = None
         self._bridge: Bridge | None = None
+        self._waits = True
 
     def ringback(self) -> None:
         """Say that it rings: to a caller that is up by a tone, else by a 180."""
@@ -75,6 +76,13 @@ class _Waiting:
         if self._call.status == "progressing" or self._call.early_media():
             self._quiet()
             self._bridge = Bridge(self._call, other, self._kit)
+            other.when_over(self._early_media_over)
+
+    def _early_media_over(self) -> None:
+        """Who was heard early is gone; where others still ring, the caller is to know that."""
+        if self._waits and self._bridge is not None:
+            self._bridge = None
+            self.ringback()
 
     def bridged(self, other: Call) -> Bridge:
         """The bridge with who answered: that of its early media, or a new one."""
@@ -92,6 +100,7 @@ class _Waiting:
             tone.stop()
 
     def end(self) -> None:
+        self._waits = False
         self._quiet()
         if self._bridge is not None:
             self._bridge.leave(self._call)

@@ -28,6 +28,7 @@ class Media:
         self.on_play: Callable[[], None] | None = None  # told when a sound begins
         self._local = local
         self._kit = equipment
+        self._up = False
         self._reoffering = False  # that offer is one within the call
         self._before = local.direction  # what it was when we made it
         self._offered: bytes | None = None  # ours, while its answer has not come
@@ -65,6 +66,12 @@ class Media:
         """The answer that came early is the final one."""
         self._offered = None
 
+    def established(self) -> None:
+        """The call is up: from now on silence on the line counts."""
+        self._up = True
+        if self.agreed is not None:
+            self._agree(self.agreed)
+
     def reoffer(self, direction: str = "") -> bytes:
         """A new offer within the call, in `direction` from now on where one is given."""
         self._before = self._local.direction
@@ -92,8 +99,8 @@ class Media:
 
     def _agree(self, agreed: offer_answer.Agreed) -> None:
         self.agreed = agreed
-        # Who holds a call may say nothing for as long as it likes.
-        timeout = 0.0 if self.held else self._kit.settings.server.media_timeout_seconds
+        # Who is not answered yet, or holds a call, may say nothing for as long as it likes.
+        timeout = self._kit.settings.server.media_timeout_seconds if self._up and not self.held else 0.0
         self.leg.configure(stream_spec(agreed, timeout))
 
     # -- sound ---------------------------------------------------------------------------------------------------------

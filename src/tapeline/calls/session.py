@@ -268,6 +268,7 @@ class Call:
     def _up(self) -> None:
         self.status = "progressing"
         self.progressing = self._kit.clock.wall()
+        self.media.established()
         self.recordings.reached("answer")
         if self.place is not None:
             self.recordings.reached("bridge")

@@ -216,7 +216,7 @@ async def test_a_defect_of_ours_is_told_without_anything_of_it(world: World, cli
     path = prepared(world, ROUTES[name])
     for defect in (RuntimeError("secret detail"), ProtocolError("secret detail"), KeyError("secret detail")):
         world.service.broken = defect
-        answer = await client.request(ROUTES[name].method, path, headers={"Origin": "https://page.example"})
+        answer = await client.request(ROUTES[name].method, path, json=NEEDED.get(name), headers={"Origin": "https://page.example"})
         assert_envelope(answer, 500, "INTERNAL", "INTERNAL")
         assert "secret detail" not in answer.text
         assert answer.headers["access-control-allow-origin"] == "*"
