@@ -1,46 +1,86 @@
-"""Callers in one conference, recorded over REST: all voices in one file, each hears the others and not itself."""
+"""Callers in one conference: all voices in one file, each hears the others and not itself, and what REST does to them is heard."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from tapeline.core.ids import ZERO_ID
-from tapeline.testing import Plan, decode, tone
+from tapeline.calls.phone import Phone, PhoneCall, PhoneConfig, resolve
+from tapeline.core.ids import ZERO_ID, new_id
+from tapeline.testing import Heard, Plan, decode, tone
 from tapeline.testing.process import until
 from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, sipp_missing
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())]
 
-ROOM = "0d3c2a55-61c5-4d0e-9f0f-1b7e5a3f0c11"
+ROOM, TALK, MODERATED, FIRST = (new_id() for _ in range(4))
 TONES = (417.0, 617.0, 917.0)
-FLOW = {"actions": [{"type": "answer"}, {"type": "conference_join", "option": {"conference_id": ROOM}}, {"type": "hangup"}]}
+AFTERWARDS_HZ = 2117.0  # what a flow plays when its caller has left the conference
+MUSIC_HZ = 2517.0
+LEVEL_DB = -18.0
+
+
+def joining(conference_id: str, **option: Any) -> dict[str, Any]:
+    return {
+        "actions": [
+            {"type": "answer"},
+            {"type": "conference_join", "option": {"conference_id": conference_id, **option}},
+            {"type": "play", "option": {"stream_urls": [f"tone:{AFTERWARDS_HZ:.0f}/5000"]}},
+            {"type": "hangup"},
+        ]
+    }
+
+
+FLOWS = {
+    "room": joining(ROOM),
+    "talk": joining(TALK),
+    "attendee": joining(MODERATED),
+    "moderator": joining(MODERATED, moderator=True, end_on_exit=True),
+    "nowhere": joining(FIRST),
+}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server"), {"1000": FLOW}, {"server": {"rtp_threads": 1}}) as running:
-        running.api.post("/v1.0/conferences", {"type": "conference", "id": ROOM, "name": "daily"}).ok()
+    with Server(tmp_path_factory.mktemp("server"), FLOWS) as running:
+        for conference_id in (ROOM, TALK):
+            running.api.post("/v1.0/conferences", {"type": "conference", "id": conference_id, "name": "daily"}).ok()
+        options = {"moderated": True, "music": f"tone:{MUSIC_HZ:.0f}/1000"}
+        running.api.post("/v1.0/conferences", {"id": MODERATED, "tapeline": options}).ok()
         yield running
 
 
-def levels(samples: np.ndarray[Any, Any], rate: int, frequencies: Sequence[float]) -> list[float]:
-    """The level of each tone in dB of full scale, over all of `samples`."""
-    moments = np.arange(len(samples)) / rate
+def level(samples: NDArray[np.float64], rate: int, hertz: float) -> float:
+    """dB of full scale of one tone over all of `samples`."""
     window = np.hanning(len(samples))
-    window /= window.sum()
-    return [20 * np.log10(max(2 * abs(np.sum(samples * window * np.exp(-2j * np.pi * hz * moments))), 1e-9)) for hz in frequencies]
+    wave = np.exp(-2j * np.pi * hertz * np.arange(len(samples)) / rate)
+    return float(20 * np.log10(max(2 * abs(np.sum(samples * window * wave)) / window.sum(), 1e-9)))
 
 
-def room(server: Server) -> Any:
-    return server.api.get(f"/v1.0/conferences/{ROOM}").ok().json()
+def hears(heard: Heard, frequencies: Sequence[float], begin: float, end: float) -> list[bool]:
+    """Which tones sound in a stretch of a file."""
+    stretch = heard.samples[round(begin * heard.rate) : round(end * heard.rate), 0]
+    assert len(stretch) > 0.9 * (end - begin) * heard.rate
+    return [level(stretch, heard.rate, hertz) > LEVEL_DB - 6 for hertz in frequencies]
+
+
+def room(server: Server, conference_id: str = ROOM) -> Any:
+    return server.api.get(f"/v1.0/conferences/{conference_id}").ok().json()
+
+
+def members(server: Server, conference_id: str) -> list[str]:
+    found: list[str] = room(server, conference_id).get("conferencecall_ids", [])
+    return found
 
 
 def curl(server: Server, path: str, *more: str) -> None:
@@ -48,20 +88,150 @@ def curl(server: Server, path: str, *more: str) -> None:
 
 
 def test_three_callers_are_recorded_into_one_file(server: Server, tmp_path: Path) -> None:
-    plans = [Plan.of([tone(hz, 7, level_db=-18.0)]) for hz in TONES]
-    callers = SippCallers(tmp_path / "sipp", server.sip, plans, seconds=6, ends="caller")
+    plans = [Plan.of([tone(hertz, 6, level_db=LEVEL_DB)]) for hertz in TONES]
+    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="room", seconds=5, ends="caller")
     with callers.child:
-        until(lambda: len(room(server).get("conferencecall_ids", [])) == 3, "three members")
+        until(lambda: len(members(server, ROOM)) == 3, "three members")
         time.sleep(0.5)
         curl(server, f"conferences/{ROOM}/recording_start", "--header", "Content-Type: application/json", "--data", '{ "format": "wav" }')
         time.sleep(2)
         conference = room(server)
         curl(server, f"conferences/{ROOM}/recording_stop")
         assert callers.finish().failed == 0
+    assert members(server, ROOM) == [] and room(server)["status"] == "progressing"
     (recording,) = server.api.wait_for_recordings(1)
     assert conference["recording_id"] == recording["id"] != ZERO_ID
     assert (recording["reference_type"], recording["reference_id"]) == ("confbridge", ROOM)
     file = decode(server.api.file(recording["id"]))
     assert (file.rate, file.channels) == (8000, 1) and 1.8 < file.seconds < 2.6
-    assert levels(file.samples[:, 0], file.rate, [*TONES, 1117.0])[:3] == pytest.approx([-18.0] * 3, abs=0.5)
-    assert levels(file.samples[:, 0], file.rate, [1117.0])[0] < -55
+    assert [level(file.samples[:, 0], file.rate, hertz) for hertz in TONES] == pytest.approx([LEVEL_DB] * 3, abs=0.5)
+    assert level(file.samples[:, 0], file.rate, 1117.0) < -55
+    timeline = server.api.get(f"/v1.0/recordings/{recording['id']}/timeline").ok().json()["result"]
+    assert [event["event"] for event in timeline].count("joined") == 3
+
+
+def test_a_channel_for_each_member_by_order_of_joining(server: Server, tmp_path: Path) -> None:
+    tones = (*TONES, 1217.0)
+    plans = [Plan.of([tone(hertz, 7, level_db=LEVEL_DB)]) for hertz in tones]
+    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="room", rate=2.0, seconds=5, ends="caller")
+    with callers.child:
+        until(lambda: members(server, ROOM), "the first member")
+        body = {"format": "wav", "split": True, "channels": 3}
+        recording_id = server.api.post(f"/v1.0/conferences/{ROOM}/recording_start", body).ok().json()["recording_id"]
+        until(lambda: len(members(server, ROOM)) == 4, "all members")
+        time.sleep(1.5)
+        server.api.post(f"/v1.0/conferences/{ROOM}/recording_stop").ok()
+        callers.finish()
+    until(lambda: server.api.recording(recording_id)["status"] == "available", "the recording", 30)
+    file = decode(server.api.file(recording_id))
+    assert file.channels == 3
+    end = file.samples[-file.rate :]
+    for channel, expected in enumerate(([True, False, False, False], [False, True, False, False], [False, False, True, True])):
+        assert [level(end[:, channel], file.rate, hertz) > LEVEL_DB - 1 for hertz in tones] == expected
+    assert level(file.samples[: file.rate // 4, 0], file.rate, tones[0]) == pytest.approx(LEVEL_DB, abs=0.5)
+    assert abs(file.samples[: file.rate // 5, 2]).max() < 1e-3
+
+
+@asynccontextmanager
+async def phones(*codecs: str) -> AsyncIterator[list[Phone]]:
+    made = [Phone(PhoneConfig(user=f"phone{number}", codecs=(codec,))) for number, codec in enumerate(codecs)]
+    for phone in made:
+        await phone.start()
+    try:
+        yield made
+    finally:
+        await asyncio.gather(*(phone.stop() for phone in made))
+
+
+async def speak(server: Server, phone: Phone, number: str, hertz: float, saved: Path) -> PhoneCall:
+    """Call, say a steady tone, and keep what is heard."""
+    call = phone.call(await resolve(server.uri(number)))
+    await call.answered()
+    call.save(saved)
+    voice = Plan.of([tone(hertz, 10, level_db=LEVEL_DB)]).voice(rate=call.rate)
+    call.leg.play(voice, loop=True)
+    return call
+
+
+async def in_it(server: Server, conference_id: str, count: int) -> list[str]:
+    await asyncio.to_thread(until, lambda: len(members(server, conference_id)) == count, f"{count} members")
+    return members(server, conference_id)
+
+
+async def test_each_hears_the_others_and_rest_moderates(server: Server, tmp_path: Path) -> None:
+    files = [tmp_path / f"{hertz:.0f}.wav" for hertz in TONES]
+    async with phones("PCMU", "PCMA", "L16") as three:
+        calls = []
+        for number, (phone, hertz, saved) in enumerate(zip(three, TONES, files, strict=True), 1):
+            calls.append(await speak(server, phone, "talk", hertz, saved))
+            stays = await in_it(server, TALK, number)
+        await asyncio.sleep(1.5)
+        stay = server.api.get(f"/v1.0/conferencecalls/{stays[0]}").ok().json()
+        assert (stay["status"], stay["conference_id"]) == ("joined", TALK)
+        for change in ("mute", "deaf"):
+            assert server.api.post(f"/v1.0/conferencecalls/{stays[0]}/{change}").ok().json()["tapeline"][change] is True
+        await asyncio.sleep(1.2)
+        gone = server.api.request("DELETE", f"/v1.0/conferencecalls/{stays[1]}").ok().json()
+        assert (gone["status"], gone["tapeline"]["reason"]) == ("leaved", "kicked")
+        await asyncio.sleep(1.2)
+        calls[2].hang_up()
+        await in_it(server, TALK, 1)
+        deleted = server.api.request("DELETE", f"/v1.0/conferences/{TALK}").ok().json()
+        assert deleted["status"] == "terminated" and deleted["tm_delete"]
+        await asyncio.sleep(0.8)
+    first, second, third = (decode(saved) for saved in files)
+    # From the end backwards, since each began when it was answered: 0.8 s of what comes after, 1.2 s without the second, and so on.
+    assert hears(first, (*TONES, AFTERWARDS_HZ), first.seconds - 0.5, first.seconds - 0.1) == [False, False, False, True]
+    assert hears(second, (*TONES, AFTERWARDS_HZ), second.seconds - 1.5, second.seconds - 0.6) == [False, False, False, True]
+    assert hears(third, (*TONES, AFTERWARDS_HZ), third.seconds - 0.9, third.seconds - 0.1) == [False] * 4  # one muted, one out
+    assert hears(third, TONES, third.seconds - 2.0, third.seconds - 1.4) == [False, True, False]
+    assert hears(first, TONES, first.seconds - 2.6, first.seconds - 1.0) == [False] * 3  # deaf
+    assert hears(third, TONES, third.seconds - 3.4, third.seconds - 2.7) == [True, True, False]
+    assert server.api.get(f"/v1.0/conferences/{TALK}").status == 404
+    past = [stay for stay in server.api.everything("conferencecalls") if stay["conference_id"] == TALK]
+    assert sorted(stay["tapeline"]["reason"] for stay in past) == ["ended", "kicked", "left"]
+
+
+async def test_music_until_the_moderator_comes_and_the_end_with_it(server: Server, tmp_path: Path) -> None:
+    async with phones("PCMU", "PCMA") as (one, other):
+        attendee = await speak(server, one, "attendee", TONES[0], tmp_path / "attendee.wav")
+        (stay,) = await in_it(server, MODERATED, 1)
+        assert server.api.get(f"/v1.0/conferencecalls/{stay}").ok().json()["status"] == "joining"
+        refused = server.api.post(f"/v1.0/conferences/{MODERATED}/recording_start", {"format": "wav"})
+        assert (refused.status, refused.json()["error"]["reason"]) == (409, "STATE_INVALID")
+        await asyncio.sleep(1.0)
+        moderator = await speak(server, other, "moderator", TONES[1], tmp_path / "moderator.wav")
+        await in_it(server, MODERATED, 2)
+        await asyncio.sleep(1.2)
+        moderator.hang_up()
+        await asyncio.sleep(0.8)
+        attendee.hang_up()
+        await attendee.over()
+    heard = decode(tmp_path / "attendee.wav")
+    assert hears(heard, (TONES[1], MUSIC_HZ, AFTERWARDS_HZ), 0.5, 0.9) == [False, True, False]
+    assert hears(heard, (TONES[1], MUSIC_HZ, AFTERWARDS_HZ), heard.seconds - 1.7, heard.seconds - 1.1) == [True, False, False]
+    assert hears(heard, (TONES[1], MUSIC_HZ, AFTERWARDS_HZ), heard.seconds - 0.5, heard.seconds - 0.1) == [False, False, True]
+    assert server.api.get(f"/v1.0/conferences/{MODERATED}").status == 404
+
+
+async def test_a_conference_that_is_not_there_keeps_no_flow(server: Server, tmp_path: Path) -> None:
+    async with phones("PCMU") as (phone,):
+        await speak(server, phone, "nowhere", TONES[0], tmp_path / "heard.wav")
+        await asyncio.sleep(0.6)
+    heard = decode(tmp_path / "heard.wav")
+    assert hears(heard, (AFTERWARDS_HZ,), heard.seconds - 0.4, heard.seconds - 0.1) == [True]
+
+
+def test_a_restart_ends_no_conference(server: Server, tmp_path: Path) -> None:
+    server.api.request("PUT", f"/v1.0/conferences/{ROOM}", {"detail": "after lunch", "timeout": 30}).ok()
+    callers = SippCallers(tmp_path / "sipp", server.sip, [Plan.of([tone(TONES[0], 9)])], number="room", seconds=9, ends="callee")
+    with callers.child:
+        (stay,) = until(lambda: members(server, ROOM), "a member")
+        time.sleep(0.5)  # rows are written behind
+        server.kill()
+        server.start()
+    after = room(server)
+    assert (after["name"], after["detail"], after["timeout"]) == ("daily", "after lunch", 86400)
+    assert after["status"] == "progressing" and "conferencecall_ids" not in after and len(after["recording_ids"]) == 2
+    gone = until(lambda: (found := server.api.get(f"/v1.0/conferencecalls/{stay}").json())["status"] == "leaved" and found, "the stay")
+    assert gone["tapeline"]["reason"] == "restart"
