@@ -43,6 +43,7 @@ from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.process import WorkerProcess
 from tapeline.recording.spool import Spool
 from tapeline.sip.transports.shell import Shell
+from tapeline.sip.transports.tls import Tls
 from tapeline.store import Database
 from tapeline.store.objects import ObjectStore
 from tapeline.store.writer import WriteBehind
@@ -137,7 +138,7 @@ class Server:
         )
         self._equipment.conferences = Conferences(self._equipment)
         endpoint = self._endpoint()
-        shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event))
+        shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event), self._tls())
         self._switch = Switch(self._equipment, endpoint, shell, self._routes, accounts, self._advertise())
         self._service = Service(self._switch, database, objects, self._equipment)
 
@@ -183,6 +184,10 @@ class Server:
         families = {address.partition(":")[2].rpartition(":")[0] for address in server.sip}
         bind = next(iter(families)) if len(families) == 1 else "0.0.0.0"
         return rtp.Engine(rtp.EngineConfig(bind=bind.strip("[]"), ports=server.port_range, threads=threads))
+
+    def _tls(self) -> Tls:
+        server = self._settings.server
+        return Tls(server.tls_cert, server.tls_key, server.tls_ca)
 
     def _endpoint(self) -> sip.Endpoint:
         server = self._settings.server
@@ -259,8 +264,8 @@ class Server:
             log_config=None,
             access_log=False,
             lifespan="off",
-            ssl_certfile=server.tls_cert or None,
-            ssl_keyfile=server.tls_key or None,
+            ssl_certfile=server.tls_cert if server.serves_https else None,
+            ssl_keyfile=server.tls_key if server.serves_https else None,
             timeout_graceful_shutdown=5,
         )
         http = _Http(config)

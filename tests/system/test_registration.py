@@ -2,39 +2,57 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tapeline.testing.baresip import Account, Baresip, baresip_missing
+from tapeline.testing.authority import Authority, authority_missing
+from tapeline.testing.baresip import Account, Baresip, Transport, baresip_missing
 from tapeline.testing.process import ChildFailed
 from tapeline.testing.server import Server
 
-pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(baresip_missing()), reason=baresip_missing())]
+MISSING = baresip_missing() or authority_missing()
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 
 USERS = [{"name": "alice", "password": "wonderland", "extension": "1001"}, {"name": "bob", "password": "builder", "extension": "1002"}]
-GREETING = {"actions": [{"type": "answer"}, {"type": "sleep", "option": {"duration": 20000}}]}
+GREETING = [{"type": "answer"}, {"type": "sleep", "option": {"duration": 20000}}]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with Server(folder, {"5000": GREETING["actions"]}, environment={"TAPELINE_USERS": json.dumps(USERS)}) as running:
+    with Server(folder, {"5000": GREETING}, tables={"users": USERS}, certificate=authority.issue("127.0.0.1")) as running:
         yield running
 
 
-def account(server: Server, name: str = "alice", password: str = "wonderland", **changes: object) -> Account:
-    return Account(server.sip, name, password, **changes)  # type: ignore[arg-type]  # passed on as given
+def account(server: Server, name: str = "alice", password: str = "wonderland", transport: Transport = "udp") -> Account:
+    return Account(server.sip, name, password, transport)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_a_telephone_registers_and_calls_as_its_user(server: Server, tmp_path: Path, transport: str) -> None:
+def test_a_telephone_registers_and_calls_as_its_user(server: Server, tmp_path: Path, transport: Transport) -> None:
     with Baresip(tmp_path, account=account(server, transport=transport)) as phone:
         phone.dial("5000")
         phone.hang_up()
         phone.wait_for("CALL_CLOSED")
+
+
+def test_a_telephone_registers_over_tls_and_is_called_over_its_connection(server: Server, authority: Authority, tmp_path: Path) -> None:
+    secure = Account(server.sips, "1002", "builder", "tls", authority=authority.certificate)
+    with (
+        Baresip(tmp_path / "bob", account=secure, answer="auto") as bob,
+        Baresip(tmp_path / "alice", account=account(server)) as alice,
+    ):
+        alice.dial("1002")
+        bob.wait_for("CALL_ESTABLISHED")
+        bob.hang_up()
+        alice.wait_for("CALL_CLOSED")
 
 
 def test_a_telephone_with_a_wrong_password_is_refused(server: Server, tmp_path: Path) -> None:

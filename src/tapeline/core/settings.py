@@ -45,6 +45,8 @@ class ServerSettings(Section):
     sip: list[str] = ["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"]
     tls_cert: str = ""
     tls_key: str = ""
+    tls_ca: str = ""  # whose certificates are believed when we connect; "" = the system's
+    http_tls: bool = True  # whether HTTP, too, is served with the certificate
     vonage_files_base: str = ""
     codecs: list[str] = ["PCMU", "PCMA", "G722", "opus", "L16"]
     advertise: str = "auto"
@@ -99,7 +101,11 @@ class ServerSettings(Section):
 
     @property
     def base_url(self) -> str:
-        return (self.public_url or f"http://{self.http}").rstrip("/")
+        return (self.public_url or f"{'https' if self.serves_https else 'http'}://{self.http}").rstrip("/")
+
+    @property
+    def serves_https(self) -> bool:
+        return bool(self.http_tls and self.tls_cert and self.tls_key)
 
     @property
     def node_name(self) -> str:

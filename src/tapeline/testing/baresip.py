@@ -28,7 +28,7 @@ from tapeline.testing.plan import Plan
 from tapeline.testing.process import Child, ChildFailed, free_port, free_port_range, until
 from tapeline.testing.waveforms import silence
 
-__all__ = ["Account", "Baresip", "baresip_missing"]
+__all__ = ["Account", "Baresip", "Transport", "baresip_missing"]
 
 _MODULES = Path("/usr/lib/baresip/modules")
 _NEEDED = ("account", "aubridge", "aufile", "ctrl_tcp", "g711", "g722", "menu", "opus", "sndfile", "srtp")

@@ -57,7 +57,8 @@ class Server:
             "delivery": {"allow_private_addresses": True},
         }
         if certificate is not None:
-            sections["server"] |= {"tls_cert": str(certificate.certificate.absolute()), "tls_key": str(certificate.key.absolute())}
+            files = {"tls_cert": str(certificate.certificate.absolute()), "tls_key": str(certificate.key.absolute())}
+            sections["server"] |= {**files, "http_tls": False}
         for section, values in (settings or {}).items():
             sections.setdefault(section, {}).update(values)
         config = folder / "tapeline.toml"

@@ -11,19 +11,26 @@ import asyncio
 import functools
 import socket
 from collections.abc import Callable
-from typing import cast
+from typing import Literal, cast
+
+import structlog
 
 from tapeline.core.clock import Clock
+from tapeline.core.errors import InvalidInput
 from tapeline.sip.config import Address, Flow, Transport
 from tapeline.sip.endpoint import Endpoint
 from tapeline.sip.events import Event
 from tapeline.sip.transports.tcp import Connection
+from tapeline.sip.transports.tls import Tls
 from tapeline.sip.transports.udp import UdpSocket
 
 __all__ = ["Shell"]
 
+log = structlog.get_logger(__name__)
+
 _SLOW_S = 0.001
 _CONNECT_S = 10.0
+_HANDSHAKE_S = 10.0
 _MOST_CONNECTIONS = 4096
 _WILDCARDS = ("0.0.0.0", "::")
 
@@ -43,13 +50,14 @@ def _local_towards(remote: str) -> str:
 class Shell:
     """`await listen(...)`, then events come; after commands call `pump`; at the end `await close()`."""
 
-    def __init__(self, endpoint: Endpoint, clock: Clock, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, endpoint: Endpoint, clock: Clock, on_event: Callable[[Event], None], tls: Tls | None = None) -> None:
         self.listeners: list[tuple[Transport, Address]] = []
         self.slow = 0  # inputs that took longer than a millisecond, events and all
         self.slowest_s = 0.0
         self._endpoint = endpoint
         self._clock = clock
         self._on_event = on_event
+        self.tls = tls or Tls()
         self._datagrams: dict[Address, UdpSocket] = {}  # by bound address
         self._servers: list[asyncio.Server] = []
         self._connections: dict[Flow, Connection] = {}
@@ -62,17 +70,20 @@ class Shell:
     # ---- listening
 
     async def listen(self, where: str) -> Address:
-        """Listen on `udp:HOST:PORT` or `tcp:HOST:PORT` (IPv6 in brackets; port 0: any that is free). Raises OSError, ValueError."""
+        """Listen on `udp:HOST:PORT`, `tcp:HOST:PORT` or `tls:HOST:PORT` (IPv6 in brackets; port 0: any that is free).
+
+        Raises OSError, ValueError, InvalidInput for TLS without a certificate.
+        """
         kind, _, rest = where.partition(":")
         host, _, port = rest.rpartition(":")
         host = host.strip("[]")
-        if kind not in ("udp", "tcp") or not port.isdigit():
-            raise ValueError(f"a listener is udp:HOST:PORT or tcp:HOST:PORT, not {where!r}")
+        if kind not in ("udp", "tcp", "tls") or not port.isdigit():
+            raise ValueError(f"a listener is udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT, not {where!r}")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         if kind == "udp":
             address = self._listen_udp(family, host, int(port))
         else:
-            address = await self._listen_tcp(family, host, int(port))
+            address = await self._listen_stream(family, host, int(port), "tls" if kind == "tls" else "tcp")
         transport = cast(Transport, kind)
         self.listeners.append((transport, address))
         self._endpoint.add_listener(transport, address)
@@ -90,19 +101,33 @@ class Shell:
         self._datagrams[bound] = opened
         return bound
 
-    async def _listen_tcp(self, family: socket.AddressFamily, host: str, port: int) -> Address:
+    async def _listen_stream(self, family: socket.AddressFamily, host: str, port: int, kind: Literal["tcp", "tls"]) -> Address:
+        if kind == "tls" and self.tls.server is None:
+            raise InvalidInput("a tls: listener needs a certificate", hint="set server.tls_cert and server.tls_key")
         server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self), host, port, family=family, backlog=1024, reuse_address=True
+            lambda: Connection(self, kind=kind),
+            host,
+            port,
+            family=family,
+            backlog=1024,
+            reuse_address=True,
+            ssl=self.tls.server if kind == "tls" else None,
+            ssl_handshake_timeout=_HANDSHAKE_S if kind == "tls" else None,
         )
         self._servers.append(server)
         found = server.sockets[0].getsockname()
         return found[0], found[1]
 
-    def flow_to(self, transport: Transport, remote: Address) -> Flow:
-        """A flow to `remote` from the first listener of that transport and address family. Raises LookupError where there is none."""
-        for kind, (host, port) in self.listeners:
-            if kind == transport and (":" in host) == (":" in remote[0]):
-                return Flow(transport, (_local_towards(remote[0]) if host in _WILDCARDS else host, port), remote)
+    def flow_to(self, transport: Transport, remote: Address, name: str = "") -> Flow:
+        """A flow to `remote` from the first listener of that transport and address family; over TLS also where only others can connect
+        to us otherwise. `name` is what `remote` was looked up by, and shows a certificate for. Raises LookupError where there is none."""
+        if transport == "tls" and name:
+            self.tls.expect(remote, name)
+        kinds = (transport, "tcp", "udp") if transport == "tls" else (transport,)
+        for wanted in kinds:
+            for kind, (host, port) in self.listeners:
+                if kind == wanted and (":" in host) == (":" in remote[0]):
+                    return Flow(transport, (_local_towards(remote[0]) if host in _WILDCARDS else host, port), remote)
         raise LookupError(f"no {transport} listener that could reach {remote[0]}")
 
     # ---- in
@@ -124,7 +149,7 @@ class Shell:
             return None
         self._accepted += 1
         local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
-        flow = Flow("tcp", (local[0], local[1]), (remote[0], remote[1]), self._accepted)
+        flow = Flow(connection.kind, (local[0], local[1]), (remote[0], remote[1]), self._accepted)
         self._connections[flow] = connection
         return flow
 
@@ -194,8 +219,16 @@ class Shell:
     async def _open(self, connection: Connection, flow: Flow) -> None:
         try:
             async with asyncio.timeout(_CONNECT_S):
-                await asyncio.get_running_loop().create_connection(lambda: connection, *flow.remote)
-        except OSError:  # a TimeoutError is one
+                if flow.transport == "tls":
+                    name = self.tls.name_of(flow.remote)
+                    await asyncio.get_running_loop().create_connection(
+                        lambda: connection, *flow.remote, ssl=self.tls.client, server_hostname=name
+                    )
+                else:
+                    await asyncio.get_running_loop().create_connection(lambda: connection, *flow.remote)
+        except OSError as error:  # a TimeoutError is one, and so is what TLS does not believe
+            host, port = flow.remote
+            log.warning("no connection", transport=flow.transport, host=host, port=port, error=str(error) or repr(error))
             self.closed(connection)
 
     # ---- time

@@ -1,4 +1,4 @@
-"""TCP connections on the event loop, each with its framing.
+"""TCP and TLS connections on the event loop, each with its framing.
 
 A connection that we open takes messages at once and sends them when it is up. One whose peer does not read is cut off before it fills
 memory. This module knows nothing of what the messages say.
@@ -7,7 +7,7 @@ memory. This module knows nothing of what the messages say.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 from tapeline.sip.config import Flow
 from tapeline.sip.framing import StreamFraming
@@ -29,8 +29,10 @@ class StreamOwner(Protocol):
 class Connection(asyncio.Protocol):
     """One connection. `flow` is None until an accepted connection got its own."""
 
-    def __init__(self, owner: StreamOwner, flow: Flow | None = None) -> None:
+    def __init__(self, owner: StreamOwner, flow: Flow | None = None, kind: Literal["tcp", "tls"] = "tcp") -> None:
+        """`kind` is that of an accepted connection; one that we open has it in its flow."""
         self.flow = flow
+        self.kind = kind
         self._owner = owner
         self._framing = StreamFraming()
         self._transport: asyncio.Transport | None = None
