@@ -15,16 +15,18 @@ from typing import Any, Literal, get_args
 from starlette.requests import Request
 
 from tapeline.api.errors import BodyTooLarge
+from tapeline.calls.views import Address
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import ZERO_ID, is_id
 from tapeline.core.recordspec import RATES, Begin, Format, Heard, MaskMode, RecordSpec, SilenceRule
 
-__all__ = ["MAX_BODY", "Fields", "flow_id", "mask_mode", "read_json", "record_spec"]
+__all__ = ["MAX_BODY", "Fields", "destination", "flow_id", "mask_mode", "read_json", "record_spec"]
 
 MAX_BODY = 1_000_000
 KEYS = "0123456789*#ABCD"
 CONFERENCE_CHANNELS = 8  # of a split recording of a conference, unless the body says otherwise
 MOST_CHANNELS = 32
+LONGEST_TARGET = 256
 
 
 async def read_json(request: Request) -> Mapping[str, Any]:
@@ -191,6 +193,22 @@ def _call_channels(fields: Fields) -> tuple[Heard, int]:
 def _conference_channels(fields: Fields) -> tuple[Heard, int]:
     channels = fields.whole("channels", CONFERENCE_CHANNELS, range(1, MOST_CHANNELS + 1))
     return ("participants", channels) if fields.flag("split") else ("mix", 1)
+
+
+def destination(body: Mapping[str, Any]) -> Address:
+    """The `destination` of a transfer: an address object as the platform has them, or its target alone. Raises InvalidInput."""
+    given = body.get("destination")
+    if isinstance(given, str):
+        given = {"target": given}
+    if not isinstance(given, Mapping):
+        hint = 'such as {"type": "tel", "target": "+4930123"}'
+        raise InvalidInput("destination must be an address", hint=hint, reason="INVALID_JSON_BODY")
+    fields = Fields(given)
+    found = Address(fields.text("type").strip().lower(), fields.text("target").strip(), fields.text("target_name"))
+    if not found.target or len(found.target) > LONGEST_TARGET:
+        fields.problem(f"destination.target must have 1 to {LONGEST_TARGET} characters")
+    fields.finish()
+    return found
 
 
 def mask_mode(body: Mapping[str, Any], default: MaskMode) -> MaskMode:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal, Protocol
 
 from tapeline.calls.views import (
+    Address,
     CallOrder,
     CallView,
     ConferenceCallView,
@@ -104,6 +105,8 @@ class Service(Protocol):
     async def hangup(self, call_id: str, principal: Principal) -> CallView: ...
 
     async def delete_call(self, call_id: str, principal: Principal) -> CallView: ...
+
+    async def transfer(self, call_id: str, destination: Address, principal: Principal) -> CallView: ...
 
     async def start_recording(self, call_id: str, spec: RecordSpec, principal: Principal) -> CallView: ...
 

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from tapeline.api import shapes
 from tapeline.api.auth import principal_of
-from tapeline.api.bodies import mask_mode, read_json, record_spec
+from tapeline.api.bodies import destination, mask_mode, read_json, record_spec
 from tapeline.api.files import file_response
 from tapeline.api.ports import Service
 from tapeline.api.routes import PAGING, Route, path_id, read_paging
@@ -34,6 +34,10 @@ class Face:
             Route("GET", "/calls/{id}", "calls:read", self.get_call, "One call", shapes.CallShape),
             Route("DELETE", "/calls/{id}", "calls:write", self.delete_call, "Delete a call; one that lives is hung up", shapes.CallShape),
             Route("POST", "/calls/{id}/hangup", "calls:write", self.hangup, "Hang up", shapes.CallShape),
+            Route(
+                "POST", "/calls/{id}/transfer", "calls:write", self.transfer, "Connect with somebody else", shapes.CallShape,
+                body=TRANSFER_BODY,
+            ),
             Route(
                 "POST", "/calls/{id}/recording_start", "recordings:write", self.start_recording, "Start recording", shapes.CallShape,
                 body=START_BODY,
@@ -74,6 +78,11 @@ class Face:
 
     async def hangup(self, request: Request, id: str) -> Response:
         return JSONResponse(shapes.call(await self._service.hangup(path_id(id), principal_of(request))))
+
+    async def transfer(self, request: Request, id: str) -> Response:
+        call_id = path_id(id)
+        to = destination(await read_json(request))
+        return JSONResponse(shapes.call(await self._service.transfer(call_id, to, principal_of(request))))
 
     async def start_recording(self, request: Request, id: str) -> Response:
         call_id = path_id(id)
@@ -138,3 +147,15 @@ START_BODY: dict[str, Any] = {
     },
 }
 MASK_BODY: dict[str, Any] = {"type": "object", "properties": {"mode": {"type": "string", "enum": ["silence", "tone", "cut"]}}}
+TRANSFER_BODY: dict[str, Any] = {
+    "type": "object",
+    "required": ["destination"],
+    "properties": {
+        "destination": {
+            "type": "object",
+            "required": ["target"],
+            "properties": {"type": {"type": "string"}, "target": {"type": "string"}, "target_name": {"type": "string"}},
+            "description": "Who takes the place of the other party.",
+        }
+    },
+}

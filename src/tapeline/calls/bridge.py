@@ -1,21 +1,24 @@
 """A bridge: two calls that hear each other on one bus, until one of them leaves.
 
 Where both speak the same codec the engine relays their packets untouched; else it mixes. The bridge passes keys on, plays music to
-whom the other side has put on hold, and tells who waits when a call has left (`until_left`). It ends no call: what a party does once
-it is alone is its script's business. A transfer swaps a party: the bridge goes on, and so does who waits for the end of the other.
+whom the other side has put on hold, and tells who waits when a call has left (`until_left`). What a party that a flow leads does once it
+is alone is its script's business; others are hung up. A transfer swaps a party: the bridge goes on, and so does who waits for its end.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import structlog
 
 from tapeline import rtp
+from tapeline.calls import company
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.session import Call
 
-__all__ = ["Bridge"]
+__all__ = ["Bridge", "until_alone"]
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +34,7 @@ class Bridge:
         rate = 8000 if max(one.leg.rate, other.leg.rate) <= 8000 else 16000
         self._bus = equipment.engine.open_bus(rate, capacity=4, beside=one.leg)
         self._left: dict[str, asyncio.Future[tuple[Call, ...]]] = {}  # by the id of the call that is in it
+        self.changing: tuple[Call, Callable[[], None]] | None = None  # whose place will be taken; what is to be done if it goes before
         for call in (one, other):
             self._join(call)
 
@@ -46,6 +50,9 @@ class Bridge:
         """Whom `call` talks with."""
         return next((each for each in self._calls if each is not call), None)
 
+    def others(self, call: Call) -> tuple[Call, ...]:
+        return tuple(each for each in self._calls if each is not call)
+
     # -- who is in it --------------------------------------------------------------------------------------------------
 
     def _join(self, call: Call) -> None:
@@ -55,21 +62,47 @@ class Bridge:
         self._calls.append(call)
         self._left[call.facts.id] = asyncio.get_running_loop().create_future()
         self._bus.add(call.leg, hear=float(call.hears), speak=float(call.speaks))
+        company.came(call)
         if call.media.held:
             self.held(call, True)
 
     def swap(self, leaving: Call, coming: Call) -> None:
-        """Put `coming` in the place of `leaving`; the bridge goes on."""
-        self._part(leaving, ())
+        """Put `coming` in the place of `leaving`, which may have left already; the bridge goes on."""
+        self.changing = None
+        if leaving in self._calls:
+            self._part(leaving, ())
+            company.left(leaving, self.calls)
         self._join(coming)
 
+    def change(self, leaving: Call, then: Callable[[], None]) -> None:
+        """From now on `leaving` may go without ending the bridge: who takes its place is on the way. `then` is called if it goes."""
+        self.changing = leaving, then
+
     def leave(self, call: Call) -> None:
-        """One leaves, and the bridge is over: both are out of it."""
+        """One leaves, and the bridge is over: both are out of it. Whom no flow leads is hung up."""
         if call not in self._calls:
             return
-        last = self.calls
-        for each in last:
-            self._part(each, tuple(other for other in last if other is not each))
+        behind = self.others(call)
+        if behind and self.changing is not None and self.changing[0] is call:
+            self._part(call, ())
+            company.left(call, behind)
+            self.changing[1]()
+            return
+        self.changing = None
+        self._part(call, behind)
+        company.left(call, behind)
+        for each in behind:
+            self._part(each, (call,))
+        self._bus.close()
+        for each in behind:
+            if not each.led and each.status == "progressing":
+                each.hang_up("normal")
+
+    def dissolve(self) -> None:
+        """Let both go at once; where they go on is decided elsewhere."""
+        self.changing = None
+        for each in self.calls:
+            self._part(each, ())
         self._bus.close()
 
     async def until_left(self, call: Call) -> tuple[Call, ...]:
@@ -100,11 +133,10 @@ class Bridge:
             return
         (self._held.add if on else self._held.discard)(call.facts.id)
         self.changed(call)
+        self.note("held" if on else "unheld", **company.who(call))
         other = self.other(call)
         if other is None:
             return
-        for each in self._calls:
-            each.recordings.note("held" if on else "resumed_from_hold", by=call.facts.id)
         if on:
             self._kit.spawn(self._entertain(other, call))
         else:
@@ -113,11 +145,10 @@ class Bridge:
     def changed(self, call: Call) -> None:
         self._bus.set_gain(call.leg, hear=float(call.hears), speak=float(call.speaks))
 
-    def talking(self) -> None:
-        """Both are up now: recordings that wait for the bridge begin."""
-        for call in self._calls:
-            if call.status == "progressing":
-                call.recordings.reached("bridge")
+    def note(self, event: str, **facts: Any) -> None:
+        """Keep an event on the timeline of each recording of either."""
+        for each in self._calls:
+            each.recordings.note(event, **facts)
 
     async def _entertain(self, call: Call, holder: Call) -> None:
         music = await self._kit.prompts.music(call.leg.rate)
@@ -128,3 +159,11 @@ class Bridge:
         player = self._music.pop(call.facts.id, None)
         if player is not None:
             player.stop()
+
+
+async def until_alone(call: Call) -> tuple[Call, ...]:
+    """Wait until `call` is in no bridge any more, whatever transfers come between. With whom it was last."""
+    others: tuple[Call, ...] = ()
+    while isinstance(call.place, Bridge):
+        others = await call.place.until_left(call)
+    return others

@@ -384,6 +384,9 @@ class Conference:
         assert self._bus is not None
         return self._bus
 
+    def others(self, call: Call) -> tuple[Call, ...]:
+        return tuple(member.call for member in self.talking if member.call is not call)
+
     def leave(self, call: Call) -> None:
         member = self._of(call)
         if member is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import structlog
 
 from tapeline import flow, rtp
-from tapeline.calls.bridge import Bridge
+from tapeline.calls.bridge import Bridge, until_alone
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.session import Call
@@ -40,11 +40,11 @@ async def connect(call: Call, command: flow.Dial, kit: Equipment) -> flow.DialEn
         result = await kit.dialer.dial(wish, waiting.progressed)
         if result.call is None:
             return flow.DialEnded(command.token, False, result.causes, result.reason)
-        bridge = waiting.bridged(result.call)
+        waiting.bridged(result.call)
     finally:
         waiting.end()
     call.answer()
-    others = await bridge.until_left(call)
+    others = await until_alone(call)
     for other in others:
         other.hang_up("normal")
     return flow.DialEnded(command.token, True, (), "normal")
@@ -91,7 +91,6 @@ class _Waiting:
             bridge, self._bridge = self._bridge, None
         else:
             bridge = Bridge(self._call, other, self._kit)
-        bridge.talking()
         return bridge
 
     def _quiet(self) -> None:

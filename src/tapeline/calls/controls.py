@@ -48,7 +48,7 @@ class Controls:
             return
         self._call.reoffer("sendonly" if on else "sendrecv")
         self.on_hold = on
-        self._call.recordings.note("held" if on else "resumed_from_hold", by="server")
+        self._call.recordings.note("held" if on else "unheld", call_id=self._call.facts.id, by="server")
         self._changed()
         self.music(on)
 

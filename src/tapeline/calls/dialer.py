@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -59,6 +59,7 @@ class Wish:
     each_s: float = 0.0  # how long each of them may ring, one after another; 0: as long as there is time
     activeflow_id: str = ""
     flow_id: str = ""
+    headers: tuple[tuple[str, str], ...] = ()  # of the INVITE, beside those that every call of ours has
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +294,8 @@ class _Dialling:
         host = (trunk.domain if trunk is not None else "") or host_port(self._dialer.advertise or hop.flow.local[0])
         if trunk is not None and trunk.caller_id and self._wish.source is None:
             source = Address("tel", trunk.caller_id, source.name)
-        return identify(source, host, anonymous=self._anonymous, trusted=trunk is not None)
+        found = identify(source, host, anonymous=self._anonymous, trusted=trunk is not None)
+        return replace(found, headers=(*found.headers, *self._wish.headers))
 
     # -- what the calls tell -------------------------------------------------------------------------------------------
 

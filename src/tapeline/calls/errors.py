@@ -17,6 +17,7 @@ from tapeline.core.errors import Exhausted, Forbidden, InvalidState, NotFound
 
 __all__ = [
     "already_recording",
+    "already_transferring",
     "call_not_found",
     "conference_ended",
     "conference_exists",
@@ -26,6 +27,7 @@ __all__ = [
     "disk_full",
     "nobody_there",
     "no_trace",
+    "not_bridged",
     "not_progressing",
     "not_recording",
     "not_yours",
@@ -79,6 +81,14 @@ def not_progressing(status: str) -> InvalidState:
     return InvalidState(
         f"the call is {status}, not progressing", reason="CALL_STATE_INVALID", hint="start a recording once the call has been answered"
     )
+
+
+def not_bridged() -> InvalidState:
+    return InvalidState("the call is not connected with another", reason="CALL_STATE_INVALID", hint="transfer a call while two talk")
+
+
+def already_transferring() -> InvalidState:
+    return InvalidState("a transfer of this call is under way", reason="CALL_STATE_INVALID", hint="wait until it has come out")
 
 
 def already_recording(recording_id: str) -> InvalidState:

@@ -23,7 +23,7 @@ from typing import Protocol
 from tapeline.core.recordspec import RecordSpec
 from tapeline.rtp import Bus, Leg, Source
 
-__all__ = ["Channels", "Ears", "OfCall", "OfConference"]
+__all__ = ["Channels", "Ears", "OfAbsent", "OfCall", "OfConference"]
 
 Channels = tuple[tuple[Source, ...], ...]
 
@@ -63,6 +63,28 @@ class OfCall:
         if spec.heard in ("caller", "callee"):
             return ((own if self.caller == (spec.heard == "caller") else heard,),)
         return ((own,), (heard,)) if spec.channels >= 2 else ((own, heard),)
+
+
+@dataclass(frozen=True, slots=True)
+class OfAbsent:
+    """The recorded party has gone and who takes its place is still to come: `other`, whom it talked with, is all that is heard."""
+
+    other: Leg
+    caller: bool
+
+    @property
+    def rate(self) -> int:
+        return self.other.rate
+
+    @property
+    def voices(self) -> Sequence[Leg]:
+        return (self.other,)
+
+    def channels(self, spec: RecordSpec) -> Channels:
+        heard = Source("in", self.other)
+        if spec.heard in ("caller", "callee"):
+            return ((),) if self.caller == (spec.heard == "caller") else ((heard,),)
+        return ((), (heard,)) if spec.channels >= 2 else ((heard,),)
 
 
 @dataclass(frozen=True, slots=True)

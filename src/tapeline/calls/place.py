@@ -20,6 +20,9 @@ class Place(Protocol):
     def bus(self) -> rtp.Bus:
         """What its members hear each other by."""
 
+    def others(self, call: Call) -> tuple[Call, ...]:
+        """Who is in it besides `call`."""
+
     def leave(self, call: Call) -> None:
         """`call` is no longer part of it; it may have ended. Nothing happens where it was not."""
 

@@ -75,6 +75,7 @@ class Recorder:
     ) -> None:
         self.id = recording_id
         self.spec = spec
+        self.ears = ears
         self._subject = subject
         self._channels = ears.channels(spec)
         self._kit = equipment
@@ -109,12 +110,20 @@ class Recorder:
         return any(source.kind == kind for channel in self._channels for source in channel)
 
     def hear(self, ears: Ears) -> None:
-        """From now on each channel hears what `ears` say of it. Raises InvalidInput where that is too many sources."""
-        self._channels = ears.channels(self.spec)
+        """From now on each channel hears what `ears` say of it; the file goes on, on the same timeline.
+
+        Raises InvalidInput where that is too many sources.
+        """
+        self.ears, self._channels = ears, ears.channels(self.spec)
         if self._tap is not None:
             for number, sources in enumerate(self._channels):
                 if sources != self._tap.heard[number]:
                     self._tap.hear(number, sources)
+
+    def belong(self, on_change: Callable[[Recorder], None], on_beep: Callable[[], None]) -> None:
+        """It has another owner from now on."""
+        self._on_change = on_change
+        self._on_beep = on_beep
 
     @property
     def state(self) -> str:

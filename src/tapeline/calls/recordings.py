@@ -14,6 +14,7 @@ from tapeline.calls.layout import Ears
 from tapeline.calls.recorder import Moment, Recorder, Subject
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
+from tapeline.rtp import Leg
 
 __all__ = ["Recordings"]
 
@@ -26,13 +27,15 @@ class Recordings:
         self._on_change = on_change
         self._on_beep = on_beep
         self._all: list[Recorder] = []
+        self._ids: list[str] = []  # of those that were handed on too
+        self._voices: set[int] = set()  # ids of the legs whose parties speak now
 
     def __iter__(self) -> Iterator[Recorder]:
         return iter(self._all)
 
     @property
     def ids(self) -> tuple[str, ...]:
-        return tuple(recorder.id for recorder in self._all)
+        return tuple(self._ids)
 
     @property
     def active(self) -> Recorder | None:
@@ -51,7 +54,7 @@ class Recordings:
         if self._kit.free_bytes < wanted * 1_000_000:
             raise disk_full(self._kit.free_bytes // 1_000_000, wanted)
         recorder = Recorder(new_id(), spec, subject, ears, self._kit, on_change=lambda _: self._on_change(), on_beep=self._on_beep)
-        self._all.append(recorder)
+        self._take(recorder)
         self._kit.recorders[recorder.id] = recorder
         if spec.silence is not None:
             for leg in ears.voices:
@@ -60,6 +63,25 @@ class Recordings:
         for moment in reached:
             recorder.reached(moment)
         return recorder
+
+    def _take(self, recorder: Recorder) -> None:
+        self._all.append(recorder)
+        if recorder.id not in self._ids:
+            self._ids.append(recorder.id)
+
+    def hand_on(self, recorder: Recorder, to: Recordings, ears: Ears, *, heard: bool) -> None:
+        """`recorder` goes on with another owner, and hears what `ears` hear; `heard`: somebody there has been heard already."""
+        self._all.remove(recorder)
+        to._take(recorder)
+        recorder.belong(lambda _: to._on_change(), to._on_beep)
+        recorder.hear(ears)
+        if recorder.spec.silence is not None:
+            for leg in ears.voices:
+                leg.watch_voice(recorder.spec.silence.threshold)
+        if heard:
+            recorder.media(self._kit.clock.now())
+        self._on_change()
+        to._on_change()
 
     def reached(self, moment: Moment) -> None:
         """Begin those that waited for it."""
@@ -101,10 +123,25 @@ class Recordings:
             if recorder.active:
                 recorder.digit(digit, at)
 
-    def voice(self, voiced: bool, at: float) -> None:
+    def meet(self, leg: Leg, heard: bool) -> None:
+        """The party of `leg` is there from now on; `heard`: it has been heard before."""
+        for recorder in self._all:
+            if recorder.active and recorder.spec.silence is not None:
+                leg.watch_voice(recorder.spec.silence.threshold)
+        if heard:
+            self.sounded(self._kit.clock.now(), "out")
+
+    def part(self, leg: Leg) -> None:
+        """The party of `leg` has gone."""
+        if leg.id in self._voices:
+            self.voice(leg, False, self._kit.clock.now())
+
+    def voice(self, leg: Leg, voiced: bool, at: float) -> None:
+        """The party of `leg`, own or other, began or ceased to speak. It is silent where nobody speaks."""
+        (self._voices.add if voiced else self._voices.discard)(leg.id)
         for recorder in self._all:
             if recorder.active:
-                recorder.voice(voiced, at)
+                recorder.voice(bool(self._voices), at)
 
     def sounded(self, at: float, kind: Literal["in", "out", "mix"]) -> None:
         """A party is heard (`in`), or hears something (`out`), or a conference sounds (`mix`): tell those that listen there."""

@@ -59,6 +59,7 @@ class Script:
         self._running = False
 
     def start(self) -> None:
+        self._call.led = True
         self._perform(self._run.start(self._kit.clock.now()))
 
     @property

@@ -19,10 +19,11 @@ from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.rows import call_view, recording_view
 from tapeline.calls.switch import Switch
-from tapeline.calls.views import CallView, Page, RecordingFile, RecordingView
+from tapeline.calls.views import Address, CallView, Page, RecordingFile, RecordingView
 from tapeline.core.errors import InvalidState, NotFound
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
+from tapeline.flow import Party
 from tapeline.recording.table import order
 from tapeline.store import Database
 from tapeline.store.objects import ObjectStore
@@ -95,6 +96,16 @@ class Service:
         deleted = self._kit.clock.wall()
         await self._database.calls.delete(call_id, deleted)
         return replace(view, deleted=deleted)
+
+    async def transfer(self, call_id: str, destination: Address, principal: Principal) -> CallView:
+        """Connect the call with `destination`, in place of whom it talks with now. Raises InvalidState where it talks with nobody."""
+        principal.require("calls:write")
+        view = await self._call_view(call_id, principal)
+        call = self._switch.call(call_id)
+        if call is None:
+            raise InvalidState(f"the call is {view.status}, not progressing", reason="CALL_STATE_INVALID")
+        self._switch.transfers.start(call, Party(destination.kind, destination.target, destination.name))
+        return call.view()
 
     # -- recording a live call -----------------------------------------------------------------------------------------
 
@@ -261,6 +272,6 @@ class Service:
             "rows_waiting": self._kit.writer.pending,
             "disk_free_bytes": self._kit.free_bytes,
             **self.conferences.stats(),
-            **{key: float(value) for key, value in self._switch.totals.items()},
+            **{key: float(value) for key, value in (self._switch.totals | self._switch.transfers.totals).items()},
             **{f"rtp_{key}": float(value) for key, value in asdict(engine).items()},
         }

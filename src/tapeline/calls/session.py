@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol
 import structlog
 
 from tapeline import rtp, sip
+from tapeline.calls import company
 from tapeline.calls.controls import Controls
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import not_progressing
@@ -103,7 +104,9 @@ class Call:
         self._on_end = on_end
         self._listener: Listener | None = None
         self._answer: bytes | None = None  # what our 200 to the INVITE carries
-        self._heard = False  # the peer's first packet came
+        self.heard = False  # the peer's first packet came
+        self.led = False  # a flow decides what becomes of it
+        self.transfers = 0  # that its party has asked for
         self._when_over: list[Callable[[], None]] = []
         self._by_info = False  # the peer sends its keys by INFO
         self._hangup: tuple[Literal["local", "remote"], str, str] | None = None
@@ -270,8 +273,7 @@ class Call:
         self.progressing = self._kit.clock.wall()
         self.media.established()
         self.recordings.reached("answer")
-        if self.place is not None:
-            self.recordings.reached("bridge")
+        company.met(self)
         self._touch()
         if self._listener is not None:
             self._listener.established()
@@ -388,10 +390,10 @@ class Call:
             case rtp.Digit(digit=digit, at=at):
                 self.on_digit(digit, at, event=True)
             case rtp.MediaStarted(at=at):
-                self._heard = True
-                self.recordings.sounded(at, "in")
+                self.heard = True
+                company.heard(self, at)
             case rtp.Voice(voiced=voiced, at=at):
-                self.recordings.voice(voiced, at)
+                company.spoke(self, voiced, at)
             case rtp.MediaTimeout(idle_s=idle):
                 log.warning("no media from the peer", call_id=self.facts.id, idle_s=idle)
                 self.hang_up("timeout", f"no media for {idle:.0f} s")
@@ -430,9 +432,13 @@ class Call:
         up = self.status == "progressing"
         if not up and (spec.begin == "now" or self.over):
             raise not_progressing(self.status)
-        reached: tuple[Moment, ...] = (("answer", "bridge") if self.place is not None else ("answer",)) if up else ()
+        reached: tuple[Moment, ...] = ("answer",) if up else ()
         recorder = self.recordings.start(spec, self._subject(), OfCall(self.leg, caller=self.incoming), reached)
-        if self._heard:
+        for other in company.others(self):
+            recorder.note("joined", **company.who(other))
+            self.recordings.meet(other.leg, other.heard)
+        company.met(self)
+        if self.heard:
             self.recordings.sounded(self._now(), "in")
         if self.media.playing:
             self.recordings.sounded(self._now(), "out")

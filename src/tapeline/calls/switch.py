@@ -21,6 +21,7 @@ from tapeline.calls.registration import tell_registration
 from tapeline.calls.routing import Routes
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call, Facts
+from tapeline.calls.transfer import Transfers
 from tapeline.calls.trunks import Trunks
 from tapeline.calls.variables import variables_of
 from tapeline.calls.views import Address, CallView
@@ -66,6 +67,7 @@ class Switch:
         self._by_leg: dict[int, Call] = {}
         self._ended: OrderedDict[str, tuple[float, CallView]] = OrderedDict()
         self._traces: OrderedDict[str, sip.Trace] = OrderedDict()
+        self.transfers = Transfers(equipment, endpoint, shell.pump, self._by_session.get)
         self.totals = {"calls_total": 0, "calls_refused_total": 0, "recordings_total": 0}
 
     # -- who is here ---------------------------------------------------------------------------------------------------
@@ -118,7 +120,11 @@ class Switch:
             tell_registration(event)
             return
         call = self._by_session.get(event.session.id)
-        if call is not None:
+        if call is None:
+            return
+        if isinstance(event, sip.Referred):
+            self.transfers.referred(call, event.refer)
+        else:
             call.on_signal(event)
 
     def _take(self, event: sip.Incoming) -> None:
@@ -135,24 +141,51 @@ class Switch:
 
     def _incoming(self, event: sip.Incoming) -> None:
         session = event.session
-        now = self._kit.clock.now()
+        if event.replaces is not None:
+            self._replacing(event, self._by_session.get(event.replaces.id))
+            return
         number = user_of(session.request_uri)
         route = self._routes.find(number)
         if route is None:
             log.info("call refused: no flow for the number", number=number)
             self._refuse(session, 404)
             return
+        call = self._open(session, self._accounts[route.account])
+        if call is None:
+            return
+        log.info("call", call_id=call.facts.id, sip_call_id=session.call_id, flow=route.source)
+        script = Script(route.program, variables_of(call, self._kit.settings), call, self._kit)
+        call.follow(script)
+        if call.offered(event.body):
+            session.ring(self._kit.clock.now())
+            script.start()
+
+    def _replacing(self, event: sip.Incoming, old: Call | None) -> None:
+        """Somebody wants to take the place of `old`: it is answered, and no flow is asked."""
+        if old is None or not self.transfers.may_replace(old):
+            self._refuse(event.session, 603)
+            return
+        call = self._open(event.session, old.facts.account, beside=old)
+        if call is None:
+            return
+        log.info("call in place of another", call_id=call.facts.id, sip_call_id=event.session.call_id, replaces=old.facts.id)
+        self.transfers.replace(old, call)
+        if call.offered(event.body):
+            call.answer()
+
+    def _open(self, session: sip.Session, account: str, beside: Call | None = None) -> Call | None:
+        """A call of ours for an INVITE, with a port for its media. None: there is no port, and the caller has been told."""
         local = self._local_address(session)
         try:
-            leg = self._kit.engine.open_leg("::" if ":" in local else None)
+            leg = self._kit.engine.open_leg("::" if ":" in local else None, beside=beside.leg if beside is not None else None)
         except Exhausted as error:
             log.error("call refused: no media port", error=str(error))
             self._refuse(session, 503)
-            return
+            return None
         facts = Facts(
             id=new_id(),
-            account=self._accounts[route.account],
-            activeflow_id=new_id(),
+            account=account,
+            activeflow_id=beside.facts.activeflow_id if beside is not None else new_id(),
             source=_party(session.remote_uri, session.remote_name),
             destination=_party(session.request_uri, ""),
             created=round(self._kit.clock.wall(), 6),
@@ -160,12 +193,7 @@ class Switch:
         media = offer_answer.LocalMedia(address=local, port=leg.port, codecs=self._codecs(), session_id=round(facts.created * 1000))
         call = Call(facts, session, Media(leg, media, self._kit), self._kit, self._shell.pump, self._released)
         self._add(call)
-        log.info("call", call_id=facts.id, sip_call_id=session.call_id, flow=route.source)
-        script = Script(route.program, variables_of(call, self._kit.settings), call, self._kit)
-        call.follow(script)
-        if call.offered(event.body):
-            session.ring(now)
-            script.start()
+        return call
 
     def _add(self, call: Call) -> None:
         self._calls[call.facts.id] = self._by_session[call.session.id] = self._by_leg[call.leg.id] = call

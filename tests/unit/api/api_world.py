@@ -73,6 +73,7 @@ class MemoryService:
         self.checks: dict[str, str] = {"database": "ok", "disk": "ok"}
         self.conferences = MemoryConferences(clock, self._maybe_broken)
         self.telephony = MemoryTelephony(self.get_call, lambda account: self.call(account, "dialing"), self.calls, self._maybe_broken)
+        self.transferred: list[tuple[str, Address]] = []
         self.numbers: dict[str, float] = {"calls": 0.0, "calls_total": 0.0}
         self.open_reads = 0
         self.store_away_after: int | None = None  # pieces until the object store fails
@@ -180,6 +181,12 @@ class MemoryService:
             raise InvalidState("the call has ended already", reason="CALL_ALREADY_HANGUP")
         self.remote_hangup(call_id)
         self.calls[call_id] = replace(self.calls[call_id], hangup_by="local")
+        return self.calls[call_id]
+
+    async def transfer(self, call_id: str, destination: Address, principal: Principal) -> CallView:
+        if self._call(call_id, principal).status != "progressing":
+            raise InvalidState("the call is not connected with another", reason="CALL_STATE_INVALID")
+        self.transferred.append((call_id, destination))
         return self.calls[call_id]
 
     async def delete_call(self, call_id: str, principal: Principal) -> CallView:

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from api_world import World
 
+from tapeline.calls.views import Address
 from tapeline.core.ids import ZERO_ID, is_id
 from tapeline.core.principal import ALL_SCOPES
 from tapeline.core.recordspec import RecordSpec, SilenceRule
@@ -74,6 +75,18 @@ async def test_06_only_when_progressing(world: World, client: httpx2.AsyncClient
     call = (await client.get(f"/v1.0/calls/{call_id}")).json()
     assert call["recording_id"] == ZERO_ID and "recording_ids" not in call
     assert not world.service.recordings
+
+
+async def test_a_transfer_takes_an_address_or_its_target(world: World, client: httpx2.AsyncClient) -> None:
+    call_id = world.service.call(world.account)
+    for given in ({"type": "Tel", "target": " +4930123 "}, "sip:somebody@192.0.2.1"):
+        answer = await client.post(f"/v1.0/calls/{call_id}/transfer", json={"destination": given})
+        assert answer.status_code == 200 and answer.json()["id"] == call_id
+    assert world.service.transferred == [(call_id, Address("tel", "+4930123")), (call_id, Address("", "sip:somebody@192.0.2.1"))]
+    for wrong in ({"destination": ""}, {"destination": {"type": "tel"}}, {"destination": "x" * 257}):
+        assert reason(await client.post(f"/v1.0/calls/{call_id}/transfer", json=wrong)) == (400, "INVALID_ARGUMENT")
+    for wrong in ({}, {"destination": []}, {"destination": {"target": 7}}):
+        assert reason(await client.post(f"/v1.0/calls/{call_id}/transfer", json=wrong)) == (400, "INVALID_JSON_BODY")
 
 
 async def test_07_one_active_per_call(world: World, client: httpx2.AsyncClient) -> None:

@@ -26,6 +26,7 @@ LISTS = [name for name, route in ROUTES.items() if route.parameters]
 NEEDED: dict[str, dict[str, Any]] = {  # what a route cannot do without
     "POST /calls": {"destinations": [{"type": "tel", "target": "+15550001"}], "actions": []},
     "POST /calls/{id}/talk": {"text": "Hello"},
+    "POST /calls/{id}/transfer": {"destination": "sip:somebody@192.0.2.1"},
 }
 UNKNOWN = "6b7a7c1e-9a58-4f0e-8f0c-0d7a3c0b1a11"
 

@@ -1,0 +1,63 @@
+"""What the recordings of calls that are together are told of each other: who joined and left, who is heard, who speaks, who holds.
+
+A recording of one party holds the others' sound too, so it is sound on its channels when they speak, and no silence while one of them
+does. Where they are together (a bridge, a conference) and what they hear of each other is not decided here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tapeline.calls.session import Call
+
+__all__ = ["came", "heard", "left", "met", "others", "spoke", "who"]
+
+
+def who(call: Call) -> dict[str, str]:
+    """A call on another's timeline: its id, and who is at its end."""
+    party = call.facts.source if call.incoming else call.facts.destination
+    return {"call_id": call.facts.id, "party": party.target}
+
+
+def others(call: Call) -> tuple[Call, ...]:
+    """With whom `call` is."""
+    return call.place.others(call) if call.place is not None else ()
+
+
+def came(call: Call) -> None:
+    """`call` is with others from now on."""
+    for other in others(call):
+        other.recordings.note("joined", **who(call))
+        call.recordings.note("joined", **who(other))
+        other.recordings.meet(call.leg, call.heard)
+        call.recordings.meet(other.leg, other.heard)
+    met(call)
+
+
+def left(call: Call, behind: tuple[Call, ...]) -> None:
+    """`call` has left those `behind`."""
+    for other in behind:
+        other.recordings.note("left", **who(call))
+        other.recordings.part(call.leg)
+
+
+def met(call: Call) -> None:
+    """Tell recordings that wait for the bridge, where `call` and somebody it is with are both up."""
+    for other in others(call):
+        if call.status == other.status == "progressing":
+            call.recordings.reached("bridge")
+            other.recordings.reached("bridge")
+
+
+def heard(call: Call, at: float) -> None:
+    """The first sound of the party of `call` came."""
+    call.recordings.sounded(at, "in")
+    for other in others(call):
+        other.recordings.sounded(at, "out")
+
+
+def spoke(call: Call, voiced: bool, at: float) -> None:
+    """The party of `call` began or ceased to speak."""
+    for each in (call, *others(call)):
+        each.recordings.voice(call.leg, voiced, at)

@@ -1,0 +1,337 @@
+"""Transfers: one party of a bridge lets another take its place, by REFER, by an INVITE with Replaces, or over the API.
+
+    blind       the target is dialled; once it answers it takes the transferor's place. Until then the two stay connected, and where the
+                target does not answer nothing has changed. A transferor that hangs up at once leaves the other with a ringing tone.
+    attended    the target is the far party of another call that the transferor has with us: the two remaining parties are joined.
+                A call that is not with us is dialled with its Replaces, as RFC 3891 says.
+    replaced    somebody calls us in place of a party that is connected (RFC 3891), and takes that place with its answer.
+
+What recorded the party that leaves follows to who takes its place, or ends, as its specification says; the recordings of those who stay
+go on as they are. A transfer is one party's at a time and bounded in number, so that REFERs cannot make calls without end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import structlog
+
+from tapeline import rtp, sip
+from tapeline.calls import company
+from tapeline.calls.bridge import Bridge
+from tapeline.calls.dialer import DialResult, Wish
+from tapeline.calls.equipment import Equipment
+from tapeline.calls.errors import already_transferring, not_bridged
+from tapeline.calls.layout import OfAbsent, OfCall
+from tapeline.calls.recorder import Recorder
+from tapeline.calls.session import Call
+from tapeline.core.errors import ProtocolError, TapelineError
+from tapeline.flow import Party
+
+__all__ = ["Transfers", "party_of"]
+
+log = structlog.get_logger(__name__)
+
+RING_S = 60.0  # how long the target of a blind transfer may ring
+MOST = 32  # transfers that one call may ask for
+Kind = Literal["blind", "attended", "replaced"]
+
+
+class Transfers:
+    """`find` gives the call of a session. `totals` counts what was asked for, and what came to nothing."""
+
+    def __init__(self, equipment: Equipment, endpoint: sip.Endpoint, pump: Callable[[], None], find: Callable[[str], Call | None]) -> None:
+        self._kit = equipment
+        self._endpoint = endpoint
+        self._pump = pump
+        self._find = find
+        self.totals = {"transfers_total": 0, "transfers_failed_total": 0}
+
+    # -- REFER ---------------------------------------------------------------------------------------------------------
+
+    def referred(self, call: Call, refer: sip.Refer) -> None:
+        """The party of `call` wants to be replaced. It is accepted or refused at once, and told what comes of it."""
+        self.totals["transfers_total"] += 1
+        refusal = self._refusal(call)
+        replaced: sip.Session | None = None
+        try:
+            replaced = self._endpoint.replaced(refer.replaces) if refer.replaces else None
+        except ProtocolError as error:
+            refusal = refusal or error.status
+        if refusal:
+            log.info("transfer refused", call_id=call.facts.id, status=refusal)
+            self.totals["transfers_failed_total"] += 1
+            refer.reject(refusal, self._kit.clock.now())
+            self._pump()
+            return
+        call.transfers += 1
+        refer.accept(self._kit.clock.now())
+        self._pump()
+        if replaced is not None:
+            self._attended(call, self._find(replaced.id), refer)
+            return
+        headers = (("Replaces", refer.replaces),) if refer.replaces else ()
+        self._kit.spawn(self._refer(call, party_of(refer.target, call), headers, refer))
+
+    def _refusal(self, call: Call) -> int:
+        """The status that refuses a transfer by `call`; 0 where it may ask for one."""
+        bridge = call.place
+        if not isinstance(bridge, Bridge) or call.status != "progressing" or bridge.other(call) is None:
+            return 603
+        if bridge.changing is not None:
+            return 491
+        return 603 if call.transfers >= MOST else 0
+
+    def _tell(self, refer: sip.Refer | None, status: int, reason: str = "") -> None:
+        if refer is not None:
+            refer.notify(status, reason, self._kit.clock.now())
+            self._pump()
+
+    # -- blind ---------------------------------------------------------------------------------------------------------
+
+    async def _refer(self, leaving: Call, target: Party, headers: tuple[tuple[str, str], ...], refer: sip.Refer) -> None:
+        status = await self.blind(leaving, target, headers, refer)
+        self._tell(refer, status)
+        if status < 300:
+            leaving.hang_up("normal", "transferred")
+
+    def start(self, staying: Call, target: Party) -> None:
+        """Begin to connect `staying` with `target`, in place of whom it talks with. Raises InvalidState."""
+        bridge = staying.place
+        leaving = bridge.other(staying) if isinstance(bridge, Bridge) else None
+        if leaving is None or staying.status != "progressing" or leaving.status != "progressing":
+            raise not_bridged()
+        if isinstance(bridge, Bridge) and bridge.changing is not None:
+            raise already_transferring()
+        self.totals["transfers_total"] += 1
+        self._kit.spawn(self._move(leaving, target))
+
+    async def _move(self, leaving: Call, target: Party) -> None:
+        if await self.blind(leaving, target) < 300:
+            leaving.hang_up("normal", "transferred")
+
+    async def blind(
+        self, leaving: Call, target: Party, headers: tuple[tuple[str, str], ...] = (), refer: sip.Refer | None = None
+    ) -> int:
+        """Dial `target` and let it take the place of `leaving`. The SIP status of how that came out."""
+        bridge = leaving.place
+        staying = bridge.other(leaving) if isinstance(bridge, Bridge) else None
+        if not isinstance(bridge, Bridge) or staying is None:
+            return 481
+        attempt = _Blind(bridge, leaving, staying, self._kit)
+        bridge.change(leaving, attempt.left_early)
+        wish = Wish(
+            parties=(target,),
+            account=leaving.facts.account,
+            caller=staying,
+            source=staying.other_party,
+            timeout_s=RING_S,
+            headers=headers,
+            activeflow_id=leaving.facts.activeflow_id,
+        )
+        log.info("transfer", call_id=leaving.facts.id, kind="blind", staying=staying.facts.id)
+        try:
+            result = await self._kit.dialer.dial(wish, lambda call, status: self._tell(refer, status))
+        except TapelineError as error:
+            log.error("a transfer's target could not be dialled", call_id=leaving.facts.id, error=str(error))
+            result = DialResult(None, ("FAILED",), "failed")
+        status = attempt.settle(result.call, "attended" if headers else "blind") if result.call is not None else _status(result)
+        if status >= 300:
+            self.totals["transfers_failed_total"] += 1
+            log.info("transfer failed", call_id=leaving.facts.id, status=status, causes=result.causes)
+            attempt.give_up()
+        return status
+
+    # -- attended ------------------------------------------------------------------------------------------------------
+
+    def _attended(self, leaving: Call, consulted: Call | None, refer: sip.Refer) -> None:
+        """Join the two parties that `leaving` and `consulted`, both the transferor's, talk with."""
+        bridge, other = leaving.place, consulted.place if consulted is not None else None
+        if (
+            not isinstance(bridge, Bridge)
+            or not isinstance(other, Bridge)
+            or consulted is None
+            or other is bridge
+            or other.changing is not None
+            or (staying := bridge.other(leaving)) is None
+            or (coming := other.other(consulted)) is None
+            or coming.status != "progressing"
+        ):
+            self.totals["transfers_failed_total"] += 1
+            log.info("transfer failed", call_id=leaving.facts.id, status=481, kind="attended")
+            self._tell(refer, 481)
+            return
+        log.info("transfer", call_id=leaving.facts.id, kind="attended", staying=staying.facts.id, coming=coming.facts.id)
+        release(consulted, coming)
+        other.note("transfer", kind="attended", **company.who(consulted))
+        other.dissolve()
+        take_place(bridge, leaving, coming, "attended")
+        hand_on(consulted, staying, bridge)
+        self._tell(refer, 200)
+        for each in (leaving, consulted):
+            each.hang_up("normal", "transferred")
+
+    # -- an INVITE with Replaces ---------------------------------------------------------------------------------------
+
+    def may_replace(self, call: Call | None) -> bool:
+        """Whether somebody may take the place of `call` now: it is connected, and nobody else is about to."""
+        bridge = call.place if call is not None else None
+        return isinstance(bridge, Bridge) and bridge.changing is None and call is not None and call.status == "progressing"
+
+    def replace(self, leaving: Call, coming: Call) -> None:
+        """`coming`, which just calls us, is answered and takes the place of `leaving` once it is up."""
+        self.totals["transfers_total"] += 1
+        coming.follow(_Successor(lambda: self._replaced(leaving, coming)))
+
+    def _replaced(self, leaving: Call, coming: Call) -> None:
+        bridge = leaving.place
+        if not self.may_replace(leaving) or not isinstance(bridge, Bridge):
+            self.totals["transfers_failed_total"] += 1
+            log.info("nobody is there to be replaced any more", call_id=coming.facts.id)
+            coming.hang_up("failed", "the call to be replaced has ended")
+            return
+        log.info("transfer", call_id=leaving.facts.id, kind="replaced", coming=coming.facts.id)
+        take_place(bridge, leaving, coming, "replaced")
+        leaving.hang_up("normal", "replaced")
+
+
+class _Blind:
+    """One blind transfer, while its target rings."""
+
+    def __init__(self, bridge: Bridge, leaving: Call, staying: Call, kit: Equipment) -> None:
+        self._bridge = bridge
+        self._leaving = leaving
+        self._staying = staying
+        self._kit = kit
+        self._orphans: list[Recorder] = []  # of a transferor that hung up at once; the staying call keeps them
+        self._tone: rtp.Player | None = None
+
+    def left_early(self) -> None:
+        """The transferor did not wait: the other hears it ring, and recordings that follow go on with what there is."""
+        release(self._leaving, self._staying)
+        for recorder in followers(self._leaving):
+            ears = OfAbsent(self._staying.leg, _is_caller(recorder, self._leaving))
+            self._leaving.recordings.hand_on(recorder, self._staying.recordings, ears, heard=self._staying.heard)
+            recorder.note("left", **company.who(self._leaving))
+            self._orphans.append(recorder)
+        samples = self._kit.prompts.ringback(self._staying.leg.rate)
+        self._tone = self._staying.play(samples, lambda stopped: None, loop=True)
+
+    def settle(self, coming: Call, kind: Kind) -> int:
+        """The target is up. 200 where it has taken the place, 487 where nobody is there to talk with it any more."""
+        self._quiet()
+        bridge, staying = self._bridge, self._staying
+        if staying.place is not bridge or staying.over or coming.over:
+            coming.hang_up("cancel", "nobody waits any more")
+            return 487
+        for recorder in self._orphans:
+            if recorder.active:
+                ears = OfCall(coming.leg, _is_caller(recorder, self._leaving))
+                staying.recordings.hand_on(recorder, coming.recordings, ears, heard=coming.heard)
+                recorder.note("joined", **company.who(coming))
+        take_place(bridge, self._leaving, coming, kind)
+        return 200
+
+    def give_up(self) -> None:
+        """Nobody comes. Where both are still there they go on as before; one that is alone leaves the bridge."""
+        self._quiet()
+        for recorder in self._orphans:
+            recorder.stop("transfer")
+        bridge = self._bridge
+        if bridge.changing is not None and bridge.changing[0] is self._leaving:
+            bridge.changing = None
+        if self._staying.place is bridge and len(bridge.calls) == 1:
+            bridge.leave(self._staying)
+            if not self._staying.led:
+                self._staying.hang_up("normal", "the transfer failed")
+
+    def _quiet(self) -> None:
+        tone, self._tone = self._tone, None
+        if tone is not None:
+            tone.stop()
+
+
+class _Successor:
+    """Follows a call that is to take another's place, until it is up."""
+
+    def __init__(self, up: Callable[[], None]) -> None:
+        self._up = up
+
+    def progressed(self, status: int) -> None:
+        """It calls us, so there is none."""
+
+    def established(self) -> None:
+        self._up()
+
+    def digit(self, digit: str) -> None:
+        """Keys are the bridge's."""
+
+    def hung_up(self, cause: str, by: str) -> None:
+        """Then the one to be replaced stays where it is."""
+
+    @property
+    def action(self) -> dict[str, Any]:
+        return {}
+
+
+def take_place(bridge: Bridge, leaving: Call, coming: Call, kind: Kind) -> None:
+    """`coming` stands where `leaving` stood: in the bridge, and in what recorded it. The transferor is hung up by who asks for this."""
+    bridge.note("transfer", kind=kind, **company.who(leaving))
+    if leaving not in bridge.calls:
+        coming.recordings.note("transfer", kind=kind, **company.who(leaving))
+    for staying in bridge.others(leaving):
+        release(leaving, staying)
+    bridge.swap(leaving, coming)
+    hand_on(leaving, coming, bridge)
+
+
+def hand_on(leaving: Call, coming: Call, bridge: Bridge) -> None:
+    """What recorded `leaving` records `coming` from now on, or ends. Both legs are on the bridge's engine thread then."""
+    for recorder in followers(leaving):
+        ears = OfCall(coming.leg, _is_caller(recorder, leaving))
+        heard = any(each.heard for each in bridge.calls)
+        leaving.recordings.hand_on(recorder, coming.recordings, ears, heard=heard)
+        recorder.note("left", **company.who(leaving))
+        recorder.note("joined", **company.who(coming))
+
+
+def followers(leaving: Call) -> list[Recorder]:
+    """The recordings of `leaving` that follow a transfer; those that do not are stopped."""
+    active = [recorder for recorder in leaving.recordings if recorder.active]
+    for recorder in active:
+        if not recorder.spec.follow_transfer:
+            recorder.stop("transfer")
+    return [recorder for recorder in active if recorder.active]
+
+
+def release(leaving: Call, staying: Call) -> None:
+    """`staying` no longer ends with `leaving`."""
+    if staying in leaving.chained:
+        leaving.unchain(staying)
+
+
+def _is_caller(recorder: Recorder, leaving: Call) -> bool:
+    ears = recorder.ears
+    return ears.caller if isinstance(ears, OfCall | OfAbsent) else leaving.incoming
+
+
+def party_of(target: str, call: Call) -> Party:
+    """Whom a URI names that the party of `call` gave: one of our own users or a number where it is at our address, else a SIP address."""
+    session = call.session
+    try:
+        uri = sip.parse_uri(target)
+        own = [sip.parse_uri(each) for each in (session.local_uri, session.request_uri if session.incoming else "") if each]
+    except sip.MalformedUri:
+        return Party("sip", target)
+    if uri.scheme == "tel":
+        return Party("tel", uri.plain_user)
+    flow = session.dialog.flow
+    places = {(each.host.lower(), each.port or 5060) for each in own} | {flow.local}
+    return Party("", uri.plain_user) if uri.user and (uri.host.lower(), uri.port or 5060) in places else Party("sip", target)
+
+
+def _status(result: DialResult) -> int:
+    """The SIP status of a dialling that came to nothing."""
+    found = [int(cause[4:]) for cause in result.causes if cause.startswith("sip:") and cause[4:].isdigit()]
+    return found[0] if found and 300 <= found[0] < 700 else 480

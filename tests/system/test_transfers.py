@@ -1,0 +1,155 @@
+"""Telephones transfer their calls, and what was recorded goes on with who is left, or ends: judged by who is heard when."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tapeline.testing import Heard, Plan, decode, tone
+from tapeline.testing.api import Json
+from tapeline.testing.baresip import Baresip, baresip_missing
+from tapeline.testing.frames import Frames
+from tapeline.testing.process import free_port, until
+from tapeline.testing.server import Server
+
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(baresip_missing()), reason=baresip_missing())]
+
+VOICES = {"A": 617.0, "B": 917.0, "C": 1317.0}  # what each telephone says, all the time
+STEP_S = 0.1
+
+
+class Talk:
+    """Telephones A, B and C around one server, whose number 1000 connects with B. Time is counted in what is said."""
+
+    def __init__(self, folder: Path, recording: dict[str, Any]) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self.phones: dict[str, Baresip] = {}
+        self._recording = recording
+
+    def __enter__(self) -> Talk:
+        for name, frequency in VOICES.items():
+            plan = Plan.of([tone(frequency, 60.0)])
+            answer = "manual" if name == "A" else "auto"
+            self.phones[name] = self._stack.enter_context(Baresip(self._folder / name, plan, name=name, answer=answer))
+        flow = {
+            "actions": [
+                {"type": "answer"},
+                {"type": "recording_start", "option": {"split": True, **self._recording}},
+                {"type": "connect", "option": {"destinations": [{"type": "sip", "target": self.phones["B"].uri}]}},
+                {"type": "hangup"},
+            ]
+        }
+        self.server = self._stack.enter_context(Server(self._folder / "server", {"1000": flow}))
+        self.phones["A"].dial(self.server.uri("1000"))
+        self.phones["B"].wait_for("CALL_ESTABLISHED")
+        self.listen(1.5)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def listen(self, seconds: float) -> None:
+        self.phones["A"].listen_for(seconds)
+
+    def over(self) -> None:
+        """Wait until every call is over and every recording is made."""
+        until(lambda: all(call["status"] == "hangup" for call in self.server.api.calls()), "every call to be over", timeout_s=20)
+
+    def calls(self) -> dict[str, Json]:
+        """The calls by whose telephone is at their end."""
+        found = {}
+        for call in self.server.api.calls():
+            party = call["source"] if call["direction"] == "incoming" else call["destination"]
+            for name, phone in self.phones.items():
+                if party["target"].endswith(str(phone.port)) or re.search(rf"^{name}@", party["target"]):
+                    found[name] = call
+        return found
+
+    def recording(self, call: Json) -> tuple[Json, Heard]:
+        """The first recording of a call, and its sound."""
+        def made() -> Json | None:
+            row = self.server.api.recording(call["recording_ids"][0])
+            return row if row["status"] in ("available", "failed") else None
+
+        found = until(made, "the recording")
+        assert found["status"] == "available", found
+        return found, decode(self.server.api.file(found["id"]))
+
+    def events(self, recording: Json) -> list[tuple[str, str]]:
+        """What the timeline names: (event, whose)."""
+        names = {call["id"]: name for name, call in self.calls().items()}
+        items = self.server.api.get(f"/v1.0/recordings/{recording['id']}/timeline").ok().json()["result"]
+        assert [item["at"] for item in items] == sorted(item["at"] for item in items)
+        return [(item["event"], names.get(item.get("call_id", ""), "")) for item in items if "call_id" in item]
+
+
+def voices(heard: Heard, channel: int) -> str:
+    """Who is heard on a channel, in order, as letters; `-` for silence, `?` for anything else. What lasts less than 0.3 s is left out."""
+    frames = Frames(heard.samples[:, channel], heard.rate)
+    letters = []
+    for step in range(int(heard.seconds / STEP_S)):
+        begin, end = step * STEP_S, (step + 1) * STEP_S
+        loud = {name: float(np.mean(np.abs(frames.within(begin, end, frequency)[1]))) for name, frequency in VOICES.items()}
+        best = max(loud, key=loud.__getitem__)
+        level = float(np.sqrt(np.mean(frames.samples[round(begin * heard.rate) : round(end * heard.rate)] ** 2)))
+        letters.append("-" if level < 0.003 else best if loud[best] > level else "?")
+    spans = re.findall(r"((.)\2*)", "".join(letters))
+    kept = [letter for span, letter in spans if len(span) >= 3]
+    return re.sub(r"(.)\1+", r"\1", "".join(kept))
+
+
+def test_the_callee_transfers_and_the_callers_recording_goes_on(tmp_path: Path) -> None:
+    with Talk(tmp_path, {}) as talk:
+        talk.phones["B"].transfer(talk.phones["C"].uri)
+        talk.phones["C"].wait_for("CALL_ESTABLISHED")
+        talk.phones["B"].wait_for("CALL_CLOSED")
+        talk.listen(2.0)
+        talk.phones["C"].hang_up()
+        talk.over()
+        calls = talk.calls()
+        recording, sound = talk.recording(calls["A"])
+        assert voices(sound, 0) == "A" and re.fullmatch("-?B-?C", voices(sound, 1))
+        assert talk.events(recording) == [("joined", "B"), ("transfer", "B"), ("left", "B"), ("joined", "C"), ("left", "C")]
+        assert recording["tapeline"]["reason"] == "hangup"
+        assert calls["C"]["master_call_id"] == calls["A"]["id"] and calls["B"]["hangup_by"] in ("local", "remote")
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_the_recorded_party_transfers_itself_away(tmp_path: Path, follow: bool) -> None:
+    with Talk(tmp_path, {"should_follow_transfer": follow}) as talk:
+        talk.phones["A"].transfer(talk.phones["C"].uri)
+        talk.phones["C"].wait_for("CALL_ESTABLISHED")
+        talk.phones["A"].wait_for("CALL_CLOSED")
+        talk.listen(2.0)
+        calls = talk.calls()
+        if follow:
+            assert calls["C"]["recording_id"] == calls["A"]["recording_ids"][0], "the recording is the call's that took the place"
+        talk.phones["B"].hang_up()
+        talk.over()
+        recording, sound = talk.recording(calls["A"])
+        if not follow:
+            assert recording["tapeline"]["reason"] == "transfer"
+            assert voices(sound, 0) == "A" and re.fullmatch("-?B-?", voices(sound, 1)) and sound.seconds < 4.0
+            return
+        assert recording["tapeline"]["reason"] == "hangup"
+        assert re.fullmatch("A-?C", voices(sound, 0)) and re.fullmatch("-?B", voices(sound, 1))
+        assert talk.events(recording) == [("joined", "B"), ("transfer", "A"), ("left", "A"), ("joined", "C"), ("left", "B")]
+
+
+def test_a_failed_transfer_changes_nothing(tmp_path: Path) -> None:
+    with Talk(tmp_path, {}) as talk:
+        talk.phones["B"].transfer(f"sip:nobody@127.0.0.1:{free_port()};transport=tcp")
+        talk.phones["B"].wait_for("TRANSFER_FAILED", "CALL_TRANSFER_FAILED", timeout_s=40)
+        talk.listen(1.5)
+        talk.phones["A"].hang_up()
+        talk.over()
+        recording, sound = talk.recording(talk.calls()["A"])
+        assert re.sub("-", "", voices(sound, 1)) == "B" and voices(sound, 1).endswith("B")
+        assert [event for event, _ in talk.events(recording)].count("joined") == 1
+
