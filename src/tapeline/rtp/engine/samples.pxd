@@ -1,5 +1,11 @@
 cimport cython
 
+cdef enum:
+    HALF = 12
+    WIDTH = 25
+
+cdef short KERNELS[542]
+
 @cython.locals(i=cython.int, at=cython.int, left=cython.int)
 cdef void expand(const short* table, const unsigned char* buf, int offset, int n, short* ring, int mask, long long pos) noexcept nogil
 @cython.locals(i=cython.int)
@@ -22,6 +28,12 @@ cdef int pick(const short* ring, int mask, long long horizon, long long pos) noe
 cdef void gather(int* acc, const short* ring, int mask, long long horizon, int source, int target, long long pos, int n, int gain) noexcept nogil
 @cython.locals(i=cython.int, at=cython.longlong, part=cython.longlong, v=cython.int)
 cdef void convert(int* acc, const short* ring, int mask, long long horizon, int source, int target, long long pos, int n, int gain) noexcept nogil
+@cython.locals(taps=cython.int, table=cython.int, window="short[2048]", i=cython.int, k=cython.int, v=cython.int, wide=cython.longlong)
+cdef void thin(int* acc, int to, const short* ring, int mask, long long horizon, int ratio, long long pos, int n, int gain) noexcept nogil
+@cython.locals(table=cython.int, window="short[256]", first=cython.longlong, i=cython.int, at=cython.int, phase=cython.int, k=cython.int, v=cython.int, wide=cython.longlong)
+cdef void spread(int* acc, int to, const short* ring, int mask, long long horizon, int ratio, long long pos, int n, int gain) noexcept nogil
+@cython.locals(first=cython.longlong, last=cython.longlong, i=cython.int)
+cdef void view(const short* ring, int mask, long long horizon, long long pos, int n, short* out) noexcept nogil
 @cython.locals(i=cython.int, v=cython.int, peak=cython.int)
 cdef int saturate(const int* acc, int n, short* out, int offset, int stride) noexcept nogil
 @cython.locals(i=cython.int)

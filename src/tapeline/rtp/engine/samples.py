@@ -14,11 +14,22 @@ try:
 except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
+from tapeline.rtp.engine import filters
+
 if not cython.compiled:
     import numpy as np
+    from numpy.lib.stride_tricks import sliding_window_view
+
+    from tapeline.rtp.engine.filters import DOWN, HALF, KERNELS, UP, WIDTH
+
+    window = np.zeros(0, np.int16)  # compiled an array on the stack
 
 if TYPE_CHECKING:
     from tapeline.rtp.engine import state
+
+if cython.compiled:
+    for place in range(542):
+        KERNELS[place] = filters.KERNELS[place]
 
 
 def expand(table: state.Samples, buf: state.Buffer, offset: int, n: int, ring: state.Samples, mask: int, pos: int) -> None:
@@ -163,25 +174,15 @@ def gather(acc: state.Mix, ring: state.Samples, mask: int, horizon: int, source:
 
 
 def convert(acc: state.Mix, ring: state.Samples, mask: int, horizon: int, source: int, target: int, pos: int, n: int, gain: int) -> None:
-    """`gather` between two rates: half-band filters for a ratio of two, a straight line between neighbours for all others."""
+    """`gather` between two rates: low passes where the ratio is 2, 3 or 6, a straight line between neighbours for all others."""
     if not cython.compiled:
         convert_array(acc, ring, mask, horizon, source, target, pos, n, gain)
-    elif source == 2 * target:
-        for i in range(n):
-            at = 2 * (pos + i)
-            v = 16 * pick(ring, mask, horizon, at)
-            v += 9 * (pick(ring, mask, horizon, at - 1) + pick(ring, mask, horizon, at + 1))
-            v -= pick(ring, mask, horizon, at - 3) + pick(ring, mask, horizon, at + 3)
-            acc[i] += ((v >> 5) * gain) >> 12
-    elif target == 2 * source:
-        for i in range(n):
-            at = (pos + i) >> 1
-            v = pick(ring, mask, horizon, at)
-            if (pos + i) & 1:
-                v = 9 * (v + pick(ring, mask, horizon, at + 1))
-                v -= pick(ring, mask, horizon, at - 1) + pick(ring, mask, horizon, at + 2)
-                v >>= 4
-            acc[i] += (v * gain) >> 12
+    elif source == 2 * target or source == 3 * target or source == 6 * target:
+        for i in range(0, n, 256):
+            thin(acc, i, ring, mask, horizon, source // target, pos + i, 256 if n - i > 256 else n - i, gain)
+    elif target == 2 * source or target == 3 * source or target == 6 * source:
+        for i in range(0, n, 256):
+            spread(acc, i, ring, mask, horizon, target // source, pos + i, 256 if n - i > 256 else n - i, gain)
     else:
         for i in range(n):
             at = (pos + i) * source // target
@@ -189,6 +190,45 @@ def convert(acc: state.Mix, ring: state.Samples, mask: int, horizon: int, source
             v = pick(ring, mask, horizon, at)
             v += (pick(ring, mask, horizon, at + 1) - v) * part // target
             acc[i] += (v * gain) >> 12
+
+
+def thin(acc: state.Mix, to: int, ring: state.Samples, mask: int, horizon: int, ratio: int, pos: int, n: int, gain: int) -> None:
+    """Add one of `ratio` samples, filtered: at most 256. Compiled only."""
+    if cython.compiled:
+        taps = 2 * HALF * ratio + 1
+        table = 0 if ratio == 2 else (49 if ratio == 3 else 122)
+        view(ring, mask, horizon, pos * ratio - HALF * ratio, (n - 1) * ratio + taps, window)
+        for i in range(n):
+            v = 8192
+            for k in range(taps):
+                v += KERNELS[table + k] * window[i * ratio + k]
+            wide = v >> 14
+            acc[to + i] += (wide * gain) >> 12
+
+
+def spread(acc: state.Mix, to: int, ring: state.Samples, mask: int, horizon: int, ratio: int, pos: int, n: int, gain: int) -> None:
+    """Add `ratio` samples for each one, interpolated: at most 256. Compiled only."""
+    if cython.compiled:
+        table = 267 if ratio == 2 else (317 if ratio == 3 else 392)
+        first = pos // ratio
+        view(ring, mask, horizon, first - HALF, n // ratio + 2 * HALF + 2, window)
+        for i in range(n):
+            at = (pos + i) // ratio - first
+            phase = table + ((pos + i) % ratio) * WIDTH
+            v = 8192
+            for k in range(WIDTH):
+                v += KERNELS[phase + k] * window[at + k]
+            wide = v >> 14
+            acc[to + i] += (wide * gain) >> 12
+
+
+def view(ring: state.Samples, mask: int, horizon: int, pos: int, n: int, out: state.Samples) -> None:
+    """Copy `n` samples of a ring, silence where it holds nothing. Compiled only."""
+    if cython.compiled:
+        first = pos if pos > horizon - mask - 1 else horizon - mask - 1
+        last = pos + n if pos + n < horizon else horizon
+        for i in range(n):
+            out[i] = 0 if pos + i < first or pos + i >= last else ring[(pos + i) & mask]
 
 
 def saturate(acc: state.Mix, n: int, out: state.Samples, offset: int, stride: int) -> int:
@@ -287,16 +327,18 @@ if not cython.compiled:
         acc: state.Mix, ring: state.Samples, mask: int, horizon: int, source: int, target: int, pos: int, n: int, gain: int
     ) -> None:
         """`convert`, a whole array at a time."""
-        if source == 2 * target:
-            x = fetch(ring, mask, horizon, 2 * pos - 3, 2 * n + 6)
-            v = 16 * x[3 : 2 * n + 3 : 2] + 9 * (x[2 : 2 * n + 2 : 2] + x[4 : 2 * n + 4 : 2])
-            v = (v - x[0 : 2 * n : 2] - x[6 : 2 * n + 6 : 2]) >> 5
-        elif target == 2 * source:
+        if source in (2 * target, 3 * target, 6 * target):
+            ratio = source // target
+            taps = 2 * HALF * ratio + 1
+            x = fetch(ring, mask, horizon, pos * ratio - HALF * ratio, (n - 1) * ratio + taps)
+            v = sliding_window_view(x, taps)[::ratio].astype(np.int64) @ DOWN[ratio].astype(np.int64)
+            v = (v + 8192) >> 14
+        elif target in (2 * source, 3 * source, 6 * source):
+            ratio = target // source
             places = np.arange(pos, pos + n)
-            x = fetch(ring, mask, horizon, (pos >> 1) - 1, (n >> 1) + 5)
-            at = (places >> 1) - (pos >> 1) + 1
-            between = (9 * (x[at] + x[at + 1]) - x[at - 1] - x[at + 2]) >> 4
-            v = np.where(places & 1, between, x[at])
+            x = fetch(ring, mask, horizon, pos // ratio - HALF, n // ratio + 2 * HALF + 2)
+            around = sliding_window_view(x, WIDTH)[places // ratio - pos // ratio].astype(np.int64)
+            v = ((around * UP[ratio].reshape(ratio, WIDTH)[places % ratio]).sum(axis=1) + 8192) >> 14
         else:
             exact = np.arange(pos, pos + n) * source
             first = pos * source // target
