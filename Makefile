@@ -57,7 +57,7 @@ $(STAMPS)/venv: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tapeline needs Python 3.11 or later; name one with make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "tapeline: on Debian and Ubuntu venv is a package of its own: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools wheel "cython>=3.1"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[speech,postgres,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[speech,opus,postgres,dev]'
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/build: $(STAMPS)/venv setup.py $(wildcard src/tapeline/rtp/engine/*.py src/tapeline/rtp/engine/*.pxd src/tapeline/rtp/engine/*.pyx src/tapeline/rtp/codecs/*.py src/tapeline/rtp/codecs/*.pxd)

@@ -6,7 +6,7 @@ recordings or of who else is on the line.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -120,6 +120,13 @@ class Media:
         return player
 
 
+def usable(names: Iterable[str]) -> list[str]:
+    """Of these codecs those that can be offered: known to signalling, and what they need is installed."""
+    known = {name.lower() for name in offer_answer.CODECS}
+    wanted = ((name, name.partition("/")[0]) for name in names)
+    return [name for name, codec in wanted if codec.lower() in known and rtp.codecs.available(codec)]
+
+
 def stream_spec(agreed: offer_answer.Agreed, timeout_s: float) -> rtp.StreamSpec:
     """What offer and answer agreed on, in the media engine's words."""
     remote = (agreed.remote_address, agreed.remote_port) if agreed.remote_address else None
@@ -128,6 +135,8 @@ def stream_spec(agreed: offer_answer.Agreed, timeout_s: float) -> rtp.StreamSpec
         codec=agreed.codec,
         payload_type=agreed.payload_type,
         rate=agreed.rate,
+        channels=agreed.channels,
+        fmtp=agreed.fmtp,
         ptime=agreed.ptime,
         remote=remote,
         remote_rtcp=agreed.remote_rtcp,

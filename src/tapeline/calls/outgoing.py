@@ -13,7 +13,7 @@ import structlog
 from tapeline import rtp, sip
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.identity import Identity
-from tapeline.calls.media import Media
+from tapeline.calls.media import Media, usable
 from tapeline.calls.session import Call, Facts, Listener
 from tapeline.calls.views import Address
 from tapeline.core.ids import new_id
@@ -123,6 +123,5 @@ def _credentials(trunk: Trunk | None) -> sip.Credentials | None:
 
 
 def preferring(codecs: list[str], first: str) -> list[str]:
-    """The codecs that we know, `first` before the others: two legs that speak the same are relayed."""
-    known = [name for name in codecs if name in offer_answer.CODECS]
-    return sorted(known, key=lambda name: name != first)
+    """The codecs that can be offered, `first` before the others: two legs that speak the same are relayed."""
+    return sorted(usable(codecs), key=lambda name: name != first)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tapeline import rtp, sip
 from tapeline.audio import wav
-from tapeline.calls.media import stream_spec
+from tapeline.calls.media import stream_spec, usable
 from tapeline.core.clock import Clock, SystemClock
 from tapeline.core.errors import Exhausted, InvalidInput, InvalidState, ProtocolError, Unavailable
 from tapeline.sip import offer_answer
@@ -104,7 +104,7 @@ class PhoneConfig:
     transport: Literal["udp", "tcp"] = "udp"
     user: str = "phone"
     name: str = ""
-    codecs: tuple[str, ...] = ("PCMU", "PCMA", "L16")
+    codecs: tuple[str, ...] = ("PCMU", "PCMA", "G722", "opus", "L16")
     rtp_ports: tuple[int, int] = (30000, 39999)
     user_agent: str = "tapeline-phone"
 
@@ -181,7 +181,7 @@ class Phone:
         self._shell.pump()
 
     def _media(self, leg: rtp.Leg) -> offer_answer.LocalMedia:
-        return offer_answer.LocalMedia(address=self.config.host, port=leg.port, codecs=self.config.codecs)
+        return offer_answer.LocalMedia(address=self.config.host, port=leg.port, codecs=usable(self.config.codecs))
 
     def forget(self, call: PhoneCall) -> None:
         self._calls.pop(call.session.id, None)

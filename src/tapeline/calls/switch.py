@@ -14,7 +14,7 @@ import structlog
 from tapeline import rtp, sip
 from tapeline.calls.dialer import Dialer
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.media import Media
+from tapeline.calls.media import Media, usable
 from tapeline.calls.outgoing import Outgoing
 from tapeline.calls.parties import Binding, Parties
 from tapeline.calls.registration import tell_registration
@@ -210,7 +210,7 @@ class Switch:
         self._shell.pump()
 
     def _codecs(self) -> list[str]:
-        return [name for name in self._kit.settings.server.codecs if name in offer_answer.CODECS]
+        return usable(self._kit.settings.server.codecs)
 
     def _local_address(self, session: sip.Session) -> str:
         """The address that the peer can send media to: the setting, or the one its INVITE arrived at."""

@@ -223,6 +223,20 @@ def _speech(settings: Settings) -> list[Finding]:
     return [_warning("speech", "not installed: `talk` plays a tone", "pip install 'tapeline[speech]'")]
 
 
+def _codecs(settings: Settings) -> list[Finding]:
+    from tapeline import rtp
+    from tapeline.sip import offer_answer
+
+    findings = []
+    for name in settings.server.codecs:
+        codec = name.partition("/")[0]
+        if codec.lower() not in (known.lower() for known in offer_answer.CODECS):
+            findings.append(_warning("codec", f"{name}: not known, and not offered", f"known are {', '.join(offer_answer.CODECS)}"))
+        elif not rtp.codecs.available(codec):
+            findings.append(_warning("codec", f"{name}: not installed, and not offered", f"pip install 'tapeline[{codec.lower()}]'"))
+    return findings or [_ok("codecs", ", ".join(settings.server.codecs))]
+
+
 def _engine(settings: Settings) -> list[Finding]:
     from tapeline import rtp
 
@@ -251,6 +265,7 @@ _CHECKS: tuple[Callable[[Settings], list[Finding]], ...] = (
     _objects,
     _encoders,
     _speech,
+    _codecs,
     _engine,
 )
 

@@ -1,5 +1,6 @@
 """RTP: legs, buses, players and taps, run by an engine whose threads do not hold Python's lock. See README.md."""
 
+from tapeline.rtp import codecs
 from tapeline.rtp.engine.build import COMPILED
 from tapeline.rtp.engine.engine import Engine, EngineCounters
 from tapeline.rtp.engine.parts import Bus, Leg, LegCounters, Player, Source, Tap
@@ -50,4 +51,5 @@ __all__ = [
     "TooManyPlayers",
     "UnknownCodec",
     "Voice",
+    "codecs",
 ]

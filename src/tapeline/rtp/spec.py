@@ -32,7 +32,8 @@ class EngineConfig:
 class StreamSpec:
     """`direction` is ours: `sendonly` is how we hold, `recvonly` or `inactive` how we are held. `ptime` (ms) is what we send; any is taken.
 
-    `timeout_s` without media are told by MediaTimeout; 0: never. A leg that was `sendrecv` and is not any more does not time out.
+    `rate` is that of RTP's clock; the audio's own is `Leg.rate`. `timeout_s` without media are told by MediaTimeout; 0: never. A leg that
+    was `sendrecv` and is not any more does not time out.
     """
 
     codec: str = "PCMU"
@@ -47,3 +48,5 @@ class StreamSpec:
     comfort_noise_payload_type: int | None = None
     direction: Direction = "sendrecv"
     timeout_s: float = 0.0
+    channels: int = 1  # as named in the description; audio is mono here
+    fmtp: str = ""  # what the peer asks of the encoder

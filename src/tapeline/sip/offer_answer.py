@@ -33,10 +33,14 @@ class AudioFormat:
 CODECS: dict[str, tuple[AudioFormat, ...]] = {
     "PCMU": (AudioFormat("PCMU", 8000, 0, static=True),),
     "PCMA": (AudioFormat("PCMA", 8000, 8, static=True),),
+    "G722": (AudioFormat("G722", 8000, 9, static=True),),  # RFC 3551 section 4.5.2: 16 kHz under a clock of 8000
+    "opus": (AudioFormat("opus", 48000, 111, channels=2, fmtp="stereo=0"),),  # RFC 7587 section 7: always named so; we like it mono
     "L16": (AudioFormat("L16", 16000, 119), AudioFormat("L16", 8000, 118)),
 }
 _DTMF = AudioFormat("telephone-event", 8000, 101, fmtp="0-15")
 _DTMF_WIDE = AudioFormat("telephone-event", 16000, 110, fmtp="0-15")
+_DTMF_FULL = AudioFormat("telephone-event", 48000, 112, fmtp="0-15")
+_EVENTS = (_DTMF, _DTMF_WIDE, _DTMF_FULL)
 _COMFORT_NOISE = AudioFormat("CN", 8000, 13, static=True)
 _STATIC = {
     item.payload_type: RtpMap(item.payload_type, item.name, item.rate) for formats in CODECS.values() for item in formats if item.static
@@ -85,6 +89,7 @@ class Agreed:
     payload_type: int  # that we send; and receive, where we made the answer
     rate: int
     channels: int
+    fmtp: str  # what the peer asks for of this codec, as it wrote it
     ptime: int  # milliseconds, of what we send
     dtmf_payload_type: int | None
     dtmf_rate: int
@@ -126,7 +131,7 @@ def make_offer(local: LocalMedia) -> bytes:
     if local.comfort_noise and 8000 in rates:
         formats.append(_COMFORT_NOISE)
     if local.dtmf:
-        formats += [item for item in (_DTMF, _DTMF_WIDE) if item.rate in rates or item.rate == 8000]
+        formats += [item for item in _EVENTS if item.rate in rates or item.rate == 8000]
     lines = [*_format_lines(formats), ("a", f"ptime:{local.ptime}"), ("a", "rtcp-mux"), ("a", local.direction)]
     media = Media("audio", local.port, "RTP/AVP", [str(item.payload_type) for item in formats], lines=lines)
     return build(Description([*_origin(local), ("t", "0 0")], [media]))
@@ -161,7 +166,7 @@ def read_answer(offer: bytes, answer: bytes, local: LocalMedia) -> Agreed:
         if found is not None and media.kind == "audio":
             agreed = _agree(answered, media, found, local)
             # RFC 3264 section 6.1: events and noise go out only under what both sides have named.
-            if agreed.dtmf_payload_type is not None and not (local.dtmf and ours & {_DTMF.payload_type, _DTMF_WIDE.payload_type}):
+            if agreed.dtmf_payload_type is not None and not (local.dtmf and ours & {item.payload_type for item in _EVENTS}):
                 agreed = replace(agreed, dtmf_payload_type=None)
             return replace(agreed, sdp=answer)
     raise NoCommonMedia("the answer leaves nothing to talk with")
@@ -205,6 +210,7 @@ def _agree(description: Description, media: Media, codec: RtpMap, local: LocalMe
         payload_type=codec.payload_type,
         rate=codec.rate,
         channels=codec.channels,
+        fmtp=_fmtp(media, codec.payload_type),
         ptime=_ptime(media, local),
         dtmf_payload_type=event.payload_type if event else None,
         dtmf_rate=event.rate if event else 8000,
@@ -216,6 +222,14 @@ def _agree(description: Description, media: Media, codec: RtpMap, local: LocalMe
         direction=direction,
         sdp=b"",
     )
+
+
+def _fmtp(media: Media, payload_type: int) -> str:
+    for value in media.attributes("fmtp"):
+        number, _, parameters = value.partition(" ")
+        if number == str(payload_type):
+            return parameters.strip()
+    return ""
 
 
 def _is_literal(address: str) -> bool:
@@ -260,7 +274,8 @@ def _rtcp(media: Media, address: str, mux: bool) -> tuple[str, int]:
 
 def _answer_media(media: Media, agreed: Agreed, local: LocalMedia) -> Media:
     """RFC 3264 section 6.1: under the payload types of the offer."""
-    formats = [AudioFormat(agreed.codec, agreed.rate, agreed.payload_type, agreed.channels, fmtp="")]
+    ours = next(item for item in local.formats() if (item.name, item.rate) == (agreed.codec, agreed.rate))
+    formats = [replace(ours, payload_type=agreed.payload_type)]
     if agreed.comfort_noise_payload_type is not None:
         formats.append(replace(_COMFORT_NOISE, payload_type=agreed.comfort_noise_payload_type))
     if agreed.dtmf_payload_type is not None:

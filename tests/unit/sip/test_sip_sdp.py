@@ -60,7 +60,7 @@ def test_an_answer_says_what_was_agreed() -> None:
     formats = ("a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-16", "a=ptime:30", "a=rtcp:6055 IN IP4 192.0.2.99")
     agreed = answer_offer(offer(audio("8 0 13 101", *formats)), US)
     assert agreed == Agreed(
-        codec="PCMA", payload_type=8, rate=8000, channels=1, ptime=30, dtmf_payload_type=101, dtmf_rate=8000,
+        codec="PCMA", payload_type=8, rate=8000, channels=1, fmtp="", ptime=30, dtmf_payload_type=101, dtmf_rate=8000,
         comfort_noise_payload_type=13, remote_address="192.0.2.9", remote_port=6000, remote_rtcp=("192.0.2.99", 6055),
         rtcp_mux=False, direction="sendrecv", sdp=agreed.sdp,
     )  # fmt: skip
@@ -76,6 +76,24 @@ def test_the_payload_types_of_the_offer_are_kept() -> None:
     agreed = answer_offer(offer(audio("96 97 98 99", *maps)), US)
     assert (agreed.codec, agreed.payload_type, agreed.rate, agreed.dtmf_payload_type, agreed.dtmf_rate) == ("L16", 97, 16000, 99, 16000)
     assert "m=audio 4000 RTP/AVP 97 99" in lines(agreed.sdp)
+
+
+def test_g722_is_known_by_its_number_alone() -> None:
+    agreed = answer_offer(offer(audio("9 0")), LocalMedia("192.0.2.1", 4000, ("PCMU", "G722")))
+    assert (agreed.codec, agreed.rate, agreed.payload_type, agreed.channels) == ("G722", 8000, 9, 1)
+    assert "a=rtpmap:9 G722/8000" in lines(agreed.sdp)
+
+
+def test_opus_is_agreed_with_what_each_side_asks_for() -> None:
+    wish = "a=fmtp:96 useinbandfec=1; maxaveragebitrate=20000"
+    theirs = offer(audio("96 0", "a=rtpmap:96 OPUS/48000/2", wish, "a=fmtp:0 x=1"))
+    agreed = answer_offer(theirs, LocalMedia("192.0.2.1", 4000, ("opus",)))
+    assert (agreed.codec, agreed.rate, agreed.channels, agreed.payload_type) == ("opus", 48000, 2, 96)
+    assert agreed.fmtp == "useinbandfec=1; maxaveragebitrate=20000"
+    assert lines(agreed.sdp)[6:8] == ["a=rtpmap:96 opus/48000/2", "a=fmtp:96 stereo=0"]  # RFC 7587 section 7.1: each states its own
+    ours = make_offer(LocalMedia("192.0.2.1", 4000, ("G722", "opus")))
+    assert "m=audio 4000 RTP/AVP 9 111 13 101 112" in lines(ours)
+    assert read_answer(ours, offer(audio("111", "a=rtpmap:111 opus/48000/2")), LocalMedia("192.0.2.1", 4000, ("opus",))).fmtp == ""
 
 
 def test_a_static_type_that_was_given_another_meaning() -> None:
@@ -194,9 +212,9 @@ def test_codecs_that_nobody_knows_are_passed_over() -> None:
 
 
 def test_the_registry_takes_more_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CODECS, "G722", (AudioFormat("G722", 8000, 9),))
-    agreed = answer_offer(offer(audio("9 0", "a=rtpmap:9 G722/8000")), LocalMedia("192.0.2.1", 4000, ("PCMU", "G722")))
-    assert agreed.codec == "G722"
+    monkeypatch.setitem(CODECS, "G726-32", (AudioFormat("G726-32", 8000, 120),))
+    agreed = answer_offer(offer(audio("97 0", "a=rtpmap:97 G726-32/8000")), LocalMedia("192.0.2.1", 4000, ("PCMU", "G726-32")))
+    assert agreed.codec == "G726-32"
 
 
 @pytest.mark.parametrize("answer", [offer(), offer(audio("0", port=0)), offer(audio("18"))])

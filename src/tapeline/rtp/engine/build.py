@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPILED", "native"]
 
-HOT = ("samples", "wire", "timing", "buses", "relay", "inbound", "outbound", "taps", "moves", "loop")
+HOT = ("samples", "wire", "timing", "buses", "relay", "inbound", "outbound", "coding", "taps", "moves", "loop")
 
 
 class SourceFinder(MetaPathFinder):

@@ -42,6 +42,8 @@ PAUSE = 3000  # a stream silent for so long finds its clock anew where it does n
 PCMU = 0
 PCMA = 1
 L16 = 2
+G722 = 3
+OPUS = 4
 
 # Kinds of source and of player's target
 IN = 0
@@ -96,3 +98,8 @@ TAP_ENDED = 9
 LEG_CLOSED = 10
 BUS_CLOSED = 11
 MOVED = 12
+
+# Tasks for a codec thread
+DECODE = 1
+ENCODE = 2
+QUIETEN = 3

@@ -22,6 +22,7 @@ from tapeline.core.errors import InvalidInput, InvalidState
 from tapeline.rtp import events
 from tapeline.rtp.engine import constants as c
 from tapeline.rtp.engine.build import native
+from tapeline.rtp.engine.coder import Coders
 from tapeline.rtp.engine.parts import EVENTS, Bus, Leg, Player, Source, Tap
 from tapeline.rtp.engine.ports import Ports
 from tapeline.rtp.engine.shard import EventRecord, Shard
@@ -57,6 +58,7 @@ class Engine:
         self._numbers = itertools.count(1)
         self._parts: dict[int, Any] = {}
         self._shards: list[Shard] = []
+        self._coders = Coders()
         self._deliver: Deliver = lambda event: None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -74,7 +76,7 @@ class Engine:
 
     def _open_shards(self, deliver: Deliver) -> None:
         self._deliver = deliver
-        self._shards = [Shard(self.config, f"rtp-{number}") for number in range(max(1, self.config.threads))]
+        self._shards = [Shard(self.config, f"rtp-{number}", self._coders) for number in range(max(1, self.config.threads))]
 
     def stop(self) -> None:
         """Write out every tap, end everything and wait for the threads; the last events are handed over before this returns."""
@@ -119,7 +121,7 @@ class Engine:
             raise TooManyLegs(f"{shard.legs} legs are open")
         host = bind or self.config.bind
         rtp, rtcp, family, port = self._sockets(host)
-        leg = Leg(next(self._numbers), shard, self._clock, self._numbers.__next__, host, port)
+        leg = Leg(next(self._numbers), shard, self._clock, self._numbers.__next__, host, port, self._coders)
         ssrc, sequence, stamp, name = (
             secrets.randbits(32),
             secrets.randbits(16),
@@ -221,6 +223,7 @@ class Engine:
         part.closed = True
         if isinstance(part, Leg):
             part.counters()
+            part.forget_coder()
             home(part).legs -= 1
             self._release_port(part.port)
         part.gone = True

@@ -16,12 +16,14 @@ except ImportError:
 
 if not cython.compiled:
     from tapeline.rtp.engine.buses import retune
+    from tapeline.rtp.engine.coding import is_wanted, samples_of
     from tapeline.rtp.engine.constants import (
         DIGIT,
         L16,
         LAG,
         MEDIA_RESUMED,
         MEDIA_STARTED,
+        OPUS,
         PACKET,
         PAUSE,
         SEEN,
@@ -32,7 +34,7 @@ if not cython.compiled:
     from tapeline.rtp.engine.state import ms, ntp_seconds, position, push, ring_mask, signed32
     from tapeline.rtp.engine.taps import hears, write_until
     from tapeline.rtp.engine.timing import place
-    from tapeline.rtp.engine.wire import get16, parse, parse_reports
+    from tapeline.rtp.engine.wire import get16, get32, parse, parse_reports
 
 if TYPE_CHECKING:
     from tapeline.rtp.engine import state
@@ -84,15 +86,33 @@ def receive(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high:
         take_digit(shard, leg, buf, header.offset, header.size, stamp, at)
         forward(shard, leg, buf, sequence, stamp, at)
     elif kind == leg.payload_type:
-        size = header.size // leg.sample_size
-        if size == 0:
-            leg.counts.empty += 1
+        if not take_payload(shard, leg, buf, header.size, stamp, in_order, at):
             return
-        place(shard, leg, buf, header.offset, size, stamp, in_order, at)
         forward(shard, leg, buf, sequence, stamp, at)
     else:
         leg.counts.comfort_noise += 1  # RFC 3389: the sender is silent; so is the recording
         forward(shard, leg, buf, sequence, stamp, at)
+
+
+def take_payload(shard: state.Shard, leg: state.Leg, buf: state.Buffer, size: int, stamp: int, in_order: int, at: int) -> int:
+    """Place the audio of a packet, `size` bytes, at its timestamp; 0 when there is none in it."""
+    offset = shard.header.offset
+    n = size // leg.sample_size
+    if n == 0:
+        leg.counts.empty += 1
+        return 0
+    if not leg.coded:
+        place(shard, leg, buf, offset, n, stamp, in_order, at)
+    elif leg.codec == OPUS and size == 1:  # RFC 7587 section 3.1.3: the sender is silent
+        leg.counts.comfort_noise += 1
+    else:
+        n = samples_of(leg, buf, offset, size)
+        if n == 0:
+            leg.counts.malformed += 1
+            return 0
+        leg.wanted = is_wanted(leg)
+        place(shard, leg, buf, offset, n, stamp * leg.scale, in_order, at)
+    return 1
 
 
 def awaken(shard: state.Shard, leg: state.Leg, at: int) -> None:
@@ -267,12 +287,12 @@ def configure(shard: state.Shard, leg: state.Leg, i: int) -> None:
         leg.streaming = 0
     leg.codec = codec
     leg.sample_size = 2 if codec == L16 else 1
-    if codec != L16:
+    leg.quiet = 0
+    if codec < L16:
         leg.expand = shard.expand[codec]
         leg.compress = shard.compress[codec]
         leg.quiet = leg.compress[0]
-    else:
-        leg.quiet = 0
+    set_coder(shard, leg, i)
     leg.payload_type = shard.commands[i].args[1]
     leg.ptime = shard.commands[i].args[3]
     leg.ptime_ns = ms(leg.ptime)
@@ -294,6 +314,14 @@ def configure(shard: state.Shard, leg: state.Leg, i: int) -> None:
         leg.mark = 1
         leg.next_report = shard.now + 1000000000 + (leg.out_ssrc & 0x7FFFFFFF)
     leg.configured = 1
+
+
+def set_coder(shard: state.Shard, leg: state.Leg, i: int) -> None:
+    """Which coder on the codec thread is the leg's, if any: scale of the timestamps, delay of the codec, number of the coder."""
+    leg.coded = leg.codec > L16
+    leg.scale = shard.commands[i].blob[0]
+    leg.advance = get16(shard.commands[i].blob, 1)
+    leg.coder = get32(shard.commands[i].blob, 3)
 
 
 def set_addresses(shard: state.Shard, leg: state.Leg, i: int) -> None:

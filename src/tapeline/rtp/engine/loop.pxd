@@ -1,5 +1,6 @@
 cimport cython
 from tapeline.rtp.engine.buses cimport close_bus, crowded, forget_past, join, leave, set_live
+from tapeline.rtp.engine.coding cimport finish_coding, take_coded
 from tapeline.rtp.engine.inbound cimport close_digit, configure, receive, receive_reports
 from tapeline.rtp.engine.moves cimport depart, name, tell_departures
 from tapeline.rtp.engine.outbound cimport (
@@ -13,7 +14,7 @@ from tapeline.rtp.engine.structs cimport (
     LEG_CLOSED, MEDIA_TIMEOUT, MIX, PLAY_BUS, QUIT, SEND_DIGITS, SET_ECHO, SET_MASK, STOP_BUS, STOP_PLAYER, STOP_TAP, VOICE, WATCH_VOICE,
     Bus, Leg, Shard, Tap, bus_of, leg_of, ms, position, push, tap_of,
 )
-from tapeline.rtp.engine.system cimport clock, close_sockets, read_commands, receive_batch, unwatch, wait, wall_offset, watch, write_events
+from tapeline.rtp.engine.system cimport call_coder, clock, close_sockets, read_commands, receive_batch, unwatch, wait, wall_offset, watch, write_events
 from tapeline.rtp.engine.taps cimport add_tap, command_tap, due, forget_closed, hurry, oldest_needed, serve_tap, stop_tap
 
 @cython.locals(ready=cython.int, i=cython.int, behind=cython.longlong)

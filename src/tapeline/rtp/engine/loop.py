@@ -16,6 +16,7 @@ except ImportError:
 
 if not cython.compiled:
     from tapeline.rtp.engine.buses import close_bus, crowded, forget_past, join, leave, set_live
+    from tapeline.rtp.engine.coding import finish_coding, take_coded
     from tapeline.rtp.engine.constants import (
         ADD_BUS,
         ADD_LEG,
@@ -61,6 +62,7 @@ if not cython.compiled:
         stop_player,
     )
     from tapeline.rtp.engine.portable import (
+        call_coder,
         clock,
         close_sockets,
         read_commands,
@@ -125,6 +127,9 @@ def obey(shard: state.Shard) -> None:
         for i in range(count):
             execute(shard, i)
         total += count
+    if shard.departing:
+        take_coded(shard, shard.now)
+        depart(shard)
 
 
 def read_leg(shard: state.Shard, leg: state.Leg) -> None:
@@ -164,9 +169,11 @@ def tick(shard: state.Shard, when: int) -> None:
         for i in range(shard.n_taps):
             hurry(shard, shard.taps[i], shard.now, ms(KEPT))
     shard.last_tick = when
+    take_coded(shard, when)
+    depart(shard)
     for i in range(shard.n_legs):
         leg = shard.legs[i]
-        if leg.closing == 0 and leg.waiting == 0 and leg.rtp >= 0 and (leg.live or when >= leg.next_read):
+        if leg.closing == 0 and leg.waiting == 0 and leg.rtp >= 0 and leg.moving == 0 and (leg.live or when >= leg.next_read):
             read_leg(shard, leg)
             leg.next_read = when + shard.read_ns
     for i in range(shard.n_buses):
@@ -175,10 +182,11 @@ def tick(shard: state.Shard, when: int) -> None:
         leg = shard.legs[i]
         if leg.joined or leg.relaying:
             watch_relay(shard, leg, when)
-        if leg.configured and leg.closing == 0 and leg.relaying == 0 and (leg.sends or leg.n_players):
+        if leg.configured and leg.closing == 0 and leg.relaying == 0 and leg.moving == 0 and (leg.sends or leg.n_players):
             send_due(shard, leg, when)
         if leg.watched:
             listen_for_voice(shard, leg, when)
+    call_coder(shard)
     serve_taps(shard, when)
     if when >= shard.next_prune:
         shard.next_prune = when + 100000000
@@ -190,7 +198,7 @@ def tick(shard: state.Shard, when: int) -> None:
             leg.next_check = when + 100000000
             if not leg.closing:
                 look_after(shard, leg, when)
-            elif leg.tapped == 0 and leg.heard == 0 and leg.n_stays == 0:
+            elif leg.tapped == 0 and leg.heard == 0 and leg.n_stays == 0 and leg.pending == 0:
                 release_players(shard, leg)
                 if leg.n_players == 0 and push(shard, LEG_CLOSED, leg.id, when, 0, 0, 0):
                     shard.n_legs -= 1
@@ -270,6 +278,8 @@ def look_after(shard: state.Shard, leg: state.Leg, when: int) -> None:
 def set_delay(shard: state.Shard, leg: state.Leg, lateness: int, slack_ms: int) -> None:
     """The live path reads one tick and the usual lateness behind the clock; it comes nearer only when it is `slack_ms` too far off."""
     wanted = shard.tick_ns // 1000000 * leg.rate_ms + lateness + 2 * leg.rate_ms
+    if leg.coded:  # what was decoded comes back a tick later, and begins earlier than its packet
+        wanted += shard.tick_ns // 1000000 * leg.rate_ms + leg.advance
     if wanted > leg.delay or wanted < leg.delay - slack_ms * leg.rate_ms:
         leg.delay = wanted
 
@@ -324,6 +334,7 @@ def execute(shard: state.Shard, i: int) -> None:
     elif op == DEPART:
         name(shard, i)
     elif op == DEPARTED:
+        shard.departing += 1
         depart(shard)
     elif op == ARRIVE_TAP:
         shard.taps[shard.n_taps] = tap_of(target)
@@ -377,6 +388,7 @@ def close_all(shard: state.Shard) -> None:
     for i in range(shard.n_legs):
         if not shard.legs[i].closing:
             close_leg(shard, shard.legs[i], shard.now)
+    finish_coding(shard)
     for _ in range(500):
         serve_taps(shard, shard.now + 1000000000)
         write_events(shard)

@@ -38,7 +38,12 @@ def name(shard: state.Shard, i: int) -> None:
 
 
 def depart(shard: state.Shard) -> None:
-    """Let all that was named go."""
+    """Let all that was named go, as soon as nothing of it is with the codec thread. Until then it stands still."""
+    if shard.departing == 0:
+        return
+    for i in range(shard.n_legs):
+        if shard.legs[i].moving and shard.legs[i].pending:
+            return
     for i in range(shard.n_legs):
         leg = shard.legs[i]
         if leg.moving and leg.joined and not leg.bus.moving:
@@ -49,7 +54,8 @@ def depart(shard: state.Shard) -> None:
         tangles(shard, 1)
     take_out_legs(shard)
     take_out_others(shard)
-    shard.departures += 1
+    shard.departures += shard.departing
+    shard.departing = 0
 
 
 def tangles(shard: state.Shard, loosen: int) -> int:

@@ -15,9 +15,10 @@ from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_
 from tapeline.rtp.engine cimport loop
 from tapeline.rtp.engine.inbound cimport receive, receive_reports
 from tapeline.rtp.engine.moves cimport tell_departures
+from tapeline.rtp.engine.lines cimport drop_task, put_task, read_task
 from tapeline.rtp.engine.structs cimport (
     BATCH, BLOCK, EVENTS, FRAME, MIX, PACKET, RING, SEEN,
-    Bus, Event, Header, Leg, Player, Report, Shard, Source, Span, Tap, bus_of, forever, leg_of, player_of, ring_mask, tap_of,
+    Bus, Event, Header, Leg, Line, Player, Report, Shard, Source, Span, Tap, Task, bus_of, forever, leg_of, player_of, ring_mask, tap_of,
 )
 from tapeline.rtp.engine.system cimport CONTROL, Net, open_epoll, sockaddr_in6, write_events
 from tapeline.rtp.engine cimport wire
@@ -27,6 +28,7 @@ cdef extern from "<sys/mman.h>":
 
 COMPILED = True
 CAPTURE_BYTES = 1 << 22
+LINE_BYTES = 1 << 23  # of tasks: pages that no codec needed are never touched
 
 cdef dict _kinds = {}  # of each handle
 
@@ -71,7 +73,7 @@ def address(long long high, long long low, int family):
     return str(ipaddress.IPv6Address(struct.pack("!qq", high, low)))
 
 
-def new_shard(int commands_fd, int events_fd, long long tick_ns, long long read_ns, int capacity, tables):
+def new_shard(int commands_fd, int events_fd, int coder_fd, long long tick_ns, long long read_ns, int capacity, tables):
     """One thread's world; `tables` are (expand int16[256], compress uint8[16384]), which must outlive it."""
     cdef Shard* shard = <Shard*>allocate(sizeof(Shard))
     cdef Net* net = <Net*>allocate(sizeof(Net))
@@ -83,6 +85,9 @@ def new_shard(int commands_fd, int events_fd, long long tick_ns, long long read_
     shard.running = 1
     shard.commands_fd = commands_fd
     shard.events_fd = events_fd
+    shard.coder_fd = coder_fd
+    shard.work = new_line()
+    shard.done = new_line()
     shard.tick_ns = tick_ns
     shard.read_ns = read_ns
     shard.epoll = open_epoll(commands_fd)
@@ -120,6 +125,43 @@ def new_shard(int commands_fd, int events_fd, long long tick_ns, long long read_
         shard.expand[i] = &expand[0]
         shard.compress[i] = &compress[0]
     return keep(shard, "shard")
+
+
+cdef Line* new_line() except NULL:
+    cdef Line* line = <Line*>allocate(sizeof(Line))
+    line.data = <unsigned char*>map_memory(LINE_BYTES)
+    line.size = LINE_BYTES
+    return line
+
+
+cdef void free_line(Line* line):
+    munmap(line.data, line.size)
+    release(line)
+
+
+def take_tasks(long long handle, int most):
+    """What the codec thread is to do, oldest first: (kind, leg, coder, position, moved, stamp, samples, marker, bytes) each."""
+    cdef Shard* shard = shard_of(handle)
+    cdef Line* line = shard.work
+    cdef Task* task
+    cdef unsigned char* data
+    cdef list tasks = []
+    while len(tasks) < most:
+        task = read_task(line)
+        if task == NULL:
+            break
+        data = <unsigned char*>(task + 1)
+        tasks.append((
+            task.kind, <long long><size_t>task.leg, task.coder, task.pos, task.moved, task.stamp, task.n, task.marker, data[: task.size],
+        ))
+        drop_task(line, task)
+    return tasks
+
+
+def give_task(long long handle, int kind, long long leg, long long coder, long long pos, long long moved, long long stamp, int n, int marker, bytes data):
+    """What the codec thread has done with one task; whether there was room for it."""
+    cdef const unsigned char* place = data
+    return bool(put_task(shard_of(handle).done, kind, leg_of(leg), coder, pos, moved, stamp, n, marker, place, 0, <int>len(data)))
 
 
 def new_leg(long long number, int rtp, int rtcp, int family, long long ssrc, long long sequence, long long stamp, unsigned long long name):
@@ -221,6 +263,8 @@ def free(long long handle):
 cdef void free_shard(Shard* shard):
     os.close(shard.epoll)
     munmap(shard.captured, shard.max_captured)
+    free_line(shard.work)
+    free_line(shard.done)
     release(shard.data[0])
     release(shard.net)
     release(shard.legs)

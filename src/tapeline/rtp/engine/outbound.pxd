@@ -1,7 +1,8 @@
 cimport cython
 from tapeline.rtp.engine.buses cimport ahead, hear_live
+from tapeline.rtp.engine.lines cimport put_task
 from tapeline.rtp.engine.samples cimport add, clear, compress, fill, gather, pack, saturate, store, zero
-from tapeline.rtp.engine.structs cimport DIGITS, FRAME, L16, PLAYER_ENDED, Bus, Leg, Player, Report, Shard, ms, ntp_seconds, player_of, position, push, whole
+from tapeline.rtp.engine.structs cimport DIGITS, ENCODE, FRAME, L16, PACKET, PLAYER_ENDED, QUIETEN, Bus, Leg, Player, Report, Shard, ms, ntp_seconds, player_of, position, push, signed32, whole
 from tapeline.rtp.engine.system cimport send_packet
 from tapeline.rtp.engine.wire cimport build, build_reports
 
@@ -10,6 +11,10 @@ cdef void send_due(Shard* shard, Leg* leg, long long now) noexcept nogil
 @cython.locals(n=cython.int, sounding=cython.int, dialling=cython.int)
 cdef void send_frame(Shard* shard, Leg* leg, long long when) noexcept nogil
 cdef void transmit(Shard* shard, Leg* leg, int n, long long when) noexcept nogil
+@cython.locals(size=cython.int, kind=cython.int)
+cdef void ask_encoded(Shard* shard, Leg* leg, int n, int sounding) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void send_encoded(Shard* shard, Leg* leg, int size, long long stamp, int marker, long long when) noexcept nogil
 cdef void encode(Shard* shard, Leg* leg, int n, int sounding) noexcept nogil
 @cython.locals(sounding=cython.int)
 cdef int mix_frame(Shard* shard, Leg* leg, long long when, int n, int is_heard) noexcept nogil

@@ -16,10 +16,11 @@ except ImportError:
 
 if not cython.compiled:
     from tapeline.rtp.engine.buses import ahead, hear_live
-    from tapeline.rtp.engine.constants import DIGITS, FRAME, L16, PLAYER_ENDED
+    from tapeline.rtp.engine.constants import DIGITS, ENCODE, FRAME, L16, PACKET, PLAYER_ENDED, QUIETEN
     from tapeline.rtp.engine.portable import send_packet
+    from tapeline.rtp.engine.queues import put_task
     from tapeline.rtp.engine.samples import add, clear, compress, fill, gather, pack, saturate, store, zero
-    from tapeline.rtp.engine.state import ms, ntp_seconds, player_of, position, push, whole
+    from tapeline.rtp.engine.state import ms, ntp_seconds, player_of, position, push, signed32, whole
     from tapeline.rtp.engine.wire import build, build_reports
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def send_due(shard: state.Shard, leg: state.Leg, now: int) -> None:
     if now - leg.next_send > 200000000:
         skipped = (now - leg.next_send) // leg.ptime_ns
         leg.next_send += skipped * leg.ptime_ns
-        leg.out_stamp += skipped * leg.ptime * leg.rate_ms
+        leg.out_stamp += skipped * leg.ptime * leg.rate_ms // leg.scale
         leg.counts.skipped += skipped
     while leg.next_send <= now:
         send_frame(shard, leg, leg.next_send)
@@ -45,6 +46,8 @@ def send_frame(shard: state.Shard, leg: state.Leg, when: int) -> None:
     if leg.sends and leg.to_port:
         if dialling:
             send_digit(shard, leg, when, n)
+        elif when >= leg.event_until and leg.coded:
+            ask_encoded(shard, leg, n, sounding)
         elif when >= leg.event_until:
             build(shard.packet, leg.mark, leg.payload_type, leg.out_sequence, leg.out_stamp, leg.out_ssrc)
             leg.mark = 0
@@ -53,7 +56,7 @@ def send_frame(shard: state.Shard, leg: state.Leg, when: int) -> None:
             leg.counts.octets += n * leg.sample_size
     elif dialling:
         leg.digits = 0
-    leg.out_stamp += n
+    leg.out_stamp += n // leg.scale
 
 
 def transmit(shard: state.Shard, leg: state.Leg, n: int, when: int) -> None:
@@ -63,6 +66,33 @@ def transmit(shard: state.Shard, leg: state.Leg, n: int, when: int) -> None:
     else:
         leg.counts.unsent += 1
     leg.out_sequence = (leg.out_sequence + 1) & 0xFFFF
+
+
+def ask_encoded(shard: state.Shard, leg: state.Leg, n: int, sounding: int) -> None:
+    """Have the frame encoded; it goes out on the next tick, under the timestamp of this one."""
+    size = 0
+    if sounding:
+        pack(shard.frame, n, shard.packet, 0)
+        size = 2 * n
+    kind = ENCODE if sounding else QUIETEN
+    if put_task(shard.work, kind, leg, leg.coder, 0, 0, leg.out_stamp, n, leg.mark, shard.packet, 0, size):
+        leg.pending += 1
+        leg.mark = 0
+        shard.asked += 1
+    else:
+        leg.counts.unsent += 1
+
+
+def send_encoded(shard: state.Shard, leg: state.Leg, size: int, stamp: int, marker: int, when: int) -> None:
+    """Send a packet that comes back from the codec thread; one that was very late is of no use any more."""
+    if size == 0 or size > PACKET or signed32(leg.out_stamp - stamp) * leg.scale > 200 * leg.rate_ms:
+        leg.counts.unsent += 1
+        return
+    build(shard.packet, marker, leg.payload_type, leg.out_sequence, stamp, leg.out_ssrc)
+    for i in range(size):
+        shard.packet[12 + i] = shard.task_data[i]
+    transmit(shard, leg, 12 + size, when)
+    leg.counts.octets += size
 
 
 def encode(shard: state.Shard, leg: state.Leg, n: int, sounding: int) -> None:
@@ -231,7 +261,7 @@ def fill_block(shard: state.Shard, leg: state.Leg, now: int) -> None:
         report.fraction = 255
     report.lost = 0x7FFFFF if lost > 0x7FFFFF else (-0x800000 if lost < -0x800000 else lost)
     report.highest = leg.highest - 0x10000
-    report.jitter = whole(leg.counts.jitter)
+    report.jitter = whole(leg.counts.jitter) // leg.scale
     report.last_report = leg.sender_report
     report.delay = (now - leg.sender_report_at) * 1024 // 15625000 if leg.sender_report else 0
     leg.counts.fraction_lost = report.fraction

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from tapeline.core.errors import InvalidInput
 from tapeline.rtp import codecs
 from tapeline.rtp.engine import constants as c
 from tapeline.rtp.engine.build import native
+from tapeline.rtp.engine.coder import Coders
 from tapeline.rtp.engine.shard import Shard
 from tapeline.rtp.engine.transit import Transit, home, move, settled
 from tapeline.rtp.errors import BusFull, Closed, TooManyLegs, TooManyPlayers
@@ -27,6 +29,7 @@ from tapeline.rtp.spec import Address, MaskMode, StreamSpec
 __all__ = ["Bus", "Leg", "LegCounters", "Player", "Source", "Tap"]
 
 EVENTS = "0123456789*#ABCD"  # RFC 4733 section 3.2
+_CODING = struct.Struct("!BHI")  # scale of the timestamps, delay of the codec, number of the coder
 _MODES = {"silence": c.SILENCE, "tone": c.TONE, "cut": c.CUT}
 
 
@@ -48,6 +51,7 @@ class LegCounters:
     empty: int = 0
     comfort_noise: int = 0
     dtmf: int = 0
+    overloaded: int = 0  # the codec thread has too much to do
     reports: int = 0  # RTCP on the RTP port
     jumps: int = 0  # how often the timestamps left the clock
     changes: int = 0  # of source or SSRC
@@ -128,10 +132,14 @@ class Leg(Part):
 
     arrival = c.ADD_LEG
 
-    def __init__(self, number: int, shard: Shard, clock: Callable[[], int], numbers: Callable[[], int], host: str, port: int) -> None:
+    def __init__(
+        self, number: int, shard: Shard, clock: Callable[[], int], numbers: Callable[[], int], host: str, port: int, coders: Coders
+    ) -> None:
         super().__init__(number, shard, clock)
         self.host = host
         self.port = port
+        self._coders = coders
+        self._coder: tuple[int, object] = (0, None)
         self.spec: StreamSpec | None = None
         self.bus: Bus | None = None
         self._numbers = numbers
@@ -139,8 +147,8 @@ class Leg(Part):
 
     @property
     def rate(self) -> int:
-        """Samples a second of the agreed codec; 8000 before."""
-        return self.spec.rate if self.spec else 8000
+        """Samples a second of the agreed codec's audio; 8000 before."""
+        return codecs.find(self.spec.codec, self.spec.rate).audio_rate(self.spec.rate) if self.spec else 8000
 
     def configure(self, spec: StreamSpec) -> None:
         """Take on what was agreed, first or anew. Raises UnknownCodec, InvalidInput."""
@@ -156,8 +164,8 @@ class Leg(Part):
             c.CONFIGURE,
             codec.number,
             spec.payload_type,
-            spec.rate,
-            spec.ptime,
+            codec.audio_rate(spec.rate),
+            codec.ptime(spec.ptime),
             -1 if spec.dtmf_payload_type is None else spec.dtmf_payload_type,
             spec.dtmf_rate or spec.rate,
             noise,
@@ -169,8 +177,25 @@ class Leg(Part):
             port,
             *_numbers(reports),
             size=int(spec.rtcp_mux),
+            blob=_CODING.pack(codec.audio_rate(spec.rate) // spec.rate, codec.delay, self._set_coder(codec, spec)),
         )
         self.spec = spec
+
+    def _set_coder(self, codec: codecs.Codec, spec: StreamSpec) -> int:
+        """The number of the coder for what was agreed; a new one where something else had been agreed. 0 for a codec that needs none."""
+        wanted = (codec.name, codec.ptime(spec.ptime), spec.fmtp)
+        number, present = self._coder
+        if wanted != present:
+            self.forget_coder()
+            number = self._numbers() if codec.coder else 0
+            self._coder = number, wanted
+            if codec.coder:
+                self._coders.add(number, partial(codec.coder, codec.ptime(spec.ptime), spec.fmtp))
+        return number
+
+    def forget_coder(self) -> None:
+        """Give up the decoder and encoder that the leg's codec thread keeps."""
+        self._coders.remove(self._coder[0])
 
     def close(self) -> None:
         """Close the port. What was heard before is still recorded."""

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapeline.rtp.engine import constants as c
-from tapeline.rtp.engine import inbound, loop, moves, portable, state, wire
+from tapeline.rtp.engine import inbound, loop, moves, portable, queues, state, wire
 from tapeline.rtp.engine.portable import address, numbers
 
 __all__ = [
     "COMPILED",
     "address",
     "free",
+    "give_task",
     "inject",
     "leg_addresses",
     "leg_numbers",
@@ -35,11 +36,13 @@ __all__ = [
     "run",
     "shard_numbers",
     "take_captured",
+    "take_tasks",
     "tap_frames",
     "tick",
 ]
 
 COMPILED = False
+LINE_BYTES = 1 << 23  # of tasks
 _SHARD_FIELDS = ("n_legs", "n_buses", "n_taps", "ticks", "overruns", "busy_ns", "lost_events")
 
 
@@ -50,11 +53,13 @@ def _blank(length: int) -> list[Any]:
 Tables = Sequence[tuple[NDArray[np.int16], NDArray[np.uint8]]]
 
 
-def new_shard(commands_fd: int, events_fd: int, tick_ns: int, read_ns: int, capacity: int, tables: Tables) -> int:
+def new_shard(commands_fd: int, events_fd: int, coder_fd: int, tick_ns: int, read_ns: int, capacity: int, tables: Tables) -> int:
     shard = state.Shard()
     shard.running = 1
     shard.commands_fd = commands_fd
     shard.events_fd = events_fd
+    shard.coder_fd = coder_fd
+    shard.work, shard.done = queues.new_line(LINE_BYTES), queues.new_line(LINE_BYTES)
     shard.tick_ns = tick_ns
     shard.read_ns = read_ns
     poll = select.epoll()
@@ -82,6 +87,26 @@ def new_shard(commands_fd: int, events_fd: int, tick_ns: int, read_ns: int, capa
         event.levels = [0] * c.CHANNELS
     shard.captured = bytearray()
     return state.keep(shard)
+
+
+Work = tuple[int, Any, int, int, int, int, int, int, bytes]
+
+
+def take_tasks(handle: int, most: int) -> list[Work]:
+    """What the codec thread is to do, oldest first: (kind, leg, coder, position, moved, stamp, samples, marker, bytes) each."""
+    line = state.objects[handle].work
+    tasks: list[Work] = []
+    while line.data and len(tasks) < most:
+        task, data = line.data[0]
+        tasks.append((task.kind, task.leg, task.coder, task.pos, task.moved, task.stamp, task.n, task.marker, data))
+        queues.drop_task(line, task)
+    return tasks
+
+
+def give_task(handle: int, kind: int, leg: Any, coder: int, pos: int, moved: int, stamp: int, n: int, marker: int, data: bytes) -> bool:
+    """What the codec thread has done with one task; whether there was room for it."""
+    line = state.objects[handle].done
+    return bool(queues.put_task(line, kind, leg, coder, pos, moved, stamp, n, marker, data, 0, len(data)))
 
 
 def new_leg(number: int, rtp: int, rtcp: int, family: int, ssrc: int, sequence: int, stamp: int, name: int) -> int:

@@ -183,6 +183,14 @@ def write_events(shard: state.Shard) -> None:
         shard.n_events -= done
 
 
+def call_coder(shard: state.Shard) -> None:
+    """Wake the codec thread for what it has been asked since the last call."""
+    if shard.asked:
+        shard.asked = 0
+        if shard.coder_fd >= 0:
+            os.eventfd_write(shard.coder_fd, 1)
+
+
 def write_frames(shard: state.Shard, tap: state.Tap, offset: int, n: int) -> int:
     """Append `n` bytes of the shard's frames; what was written, or the error's number below zero."""
     try:

@@ -1,5 +1,6 @@
 cimport cython
 from tapeline.rtp.engine.buses cimport ahead
+from tapeline.rtp.engine.coding cimport samples_of
 from tapeline.rtp.engine.outbound cimport encode, transmit
 from tapeline.rtp.engine.samples cimport carry, gather, saturate, zero
 from tapeline.rtp.engine.structs cimport CALM, CATCH_UP, SILENT, Header, Leg, Shard, moment, ms, position

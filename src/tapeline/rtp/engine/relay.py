@@ -18,6 +18,7 @@ except ImportError:
 
 if not cython.compiled:
     from tapeline.rtp.engine.buses import ahead
+    from tapeline.rtp.engine.coding import samples_of
     from tapeline.rtp.engine.constants import CALM, CATCH_UP, SILENT
     from tapeline.rtp.engine.outbound import encode, transmit
     from tapeline.rtp.engine.samples import carry, gather, saturate, zero
@@ -49,7 +50,7 @@ def forward(shard: state.Shard, leg: state.Leg, buf: state.Buffer, sequence: int
     if not fits(leg, other):
         end_relay(shard, other, at)
         return
-    n = shard.header.size // leg.sample_size
+    n = samples_of(leg, buf, shard.header.offset, shard.header.size) // leg.scale
     if kind == leg.payload_type:
         if not other.relaying and (at < other.calm_at or sequence < leg.highest or not begin_relay(shard, leg, other, sequence, stamp)):
             return
@@ -66,21 +67,21 @@ def forward(shard: state.Shard, leg: state.Leg, buf: state.Buffer, sequence: int
     other.relay_at = at
     if place + n > other.out_stamp:
         other.out_stamp = place + n
-        other.relay_resume = moment(stamp + leg.base + leg.detour + n + lag(shard, leg, other), leg.rate)
+        other.relay_resume = moment((stamp + n) * leg.scale + leg.base + leg.detour + lag(shard, leg, other), leg.rate)
 
 
 def outgoing_stamp(leg: state.Leg, other: state.Leg, sequence: int, stamp: int, at: int) -> int:
     """The timestamp that goes out for one that came in. Where the stream begins anew or jumps, ours goes on with the time."""
     expected = other.out_stamp
     if at - other.relay_at > ms(20):
-        expected += (at - other.relay_at - ms(20)) // 1000000 * leg.rate_ms
+        expected += (at - other.relay_at - ms(20)) // 1000000 * leg.rate_ms // leg.scale
     if other.relay_stream != leg.streams:
         other.relay_stream = leg.streams
         other.relay_first = sequence
         other.relay_sequence = other.out_sequence - sequence
         other.relay_stamp = expected - stamp
     wrong = stamp + other.relay_stamp - expected
-    if wrong > leg.rate or wrong < -leg.rate:
+    if wrong * leg.scale > leg.rate or wrong * leg.scale < -leg.rate:
         other.relay_stamp -= wrong
     return stamp + other.relay_stamp
 
@@ -93,12 +94,15 @@ def lag(shard: state.Shard, leg: state.Leg, other: state.Leg) -> int:
 def begin_relay(shard: state.Shard, leg: state.Leg, other: state.Leg, sequence: int, stamp: int) -> int:
     """From this packet on relay. What was heard before it and is not sent yet goes out at once; 0 when more than that was sent."""
     cursor = position(other.next_send, leg.rate) - lag(shard, leg, other)
-    gap = stamp + leg.base + leg.detour - cursor
+    gap = stamp * leg.scale + leg.base + leg.detour - cursor
     if gap < 0:
         return 0
     if gap > CATCH_UP * leg.rate_ms:
         cursor += gap - CATCH_UP * leg.rate_ms
         gap = CATCH_UP * leg.rate_ms
+    if leg.coded:  # its coder is elsewhere: the peer conceals what it does not hear
+        other.out_stamp += gap // leg.scale
+        gap = 0
     while gap > 0:
         n = gap if gap < other.ptime * leg.rate_ms else other.ptime * leg.rate_ms
         zero(shard.acc, n)
@@ -173,7 +177,7 @@ def end_relay(shard: state.Shard, other: state.Leg, now: int) -> None:
     missed = (now - other.next_send) // other.ptime_ns if now > other.next_send else 0
     if missed:
         other.next_send += missed * other.ptime_ns
-        other.out_stamp += missed * other.ptime * other.rate_ms
+        other.out_stamp += missed * other.ptime * other.rate_ms // other.scale
         other.mark = 1
 
 

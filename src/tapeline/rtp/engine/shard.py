@@ -19,6 +19,7 @@ from typing import Any
 from tapeline.rtp.codecs import CODECS
 from tapeline.rtp.engine import constants as c
 from tapeline.rtp.engine.build import native
+from tapeline.rtp.engine.coder import CodecThread, Coders
 from tapeline.rtp.spec import EngineConfig
 
 __all__ = ["EventRecord", "Shard"]
@@ -43,13 +44,13 @@ def _pipe() -> tuple[int, int]:
 class Shard:
     """Commands may come from any thread; events are read by one."""
 
-    def __init__(self, config: EngineConfig, name: str) -> None:
+    def __init__(self, config: EngineConfig, name: str, coders: Coders) -> None:
         self._commands_read, self._commands = _pipe()
         self.events_fd, self._events_write = _pipe()
         tables = [(codec.expand, codec.compress) for codec in CODECS if codec.expand is not None and codec.compress is not None]
-        self.handle = native.new_shard(
-            self._commands_read, self._events_write, config.tick_ms * 1000000, config.read_ms * 1000000, config.max_legs * 2, tables
-        )
+        self.coder = CodecThread(f"codec-{name}", coders)
+        ends = self._commands_read, self._events_write, self.coder.fd
+        self.handle = native.new_shard(*ends, config.tick_ms * 1000000, config.read_ms * 1000000, config.max_legs * 2, tables)
         self._tables = tables
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._waiting: deque[bytes] = deque()
@@ -63,6 +64,7 @@ class Shard:
         self.busy = False  # commands were written since somebody put this back
 
     def start(self) -> None:
+        self.coder.start(self.handle)
         self._thread.start()
 
     def _run(self) -> None:
@@ -132,6 +134,7 @@ class Shard:
 
     def close(self) -> None:
         """Give everything up. The thread must have ended."""
+        self.coder.stop()
         for handle in list(self.kept):
             self.free(handle)
         native.free(self.handle)

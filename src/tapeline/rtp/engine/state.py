@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tapeline.rtp.engine.constants import EVENTS, RING, TAP_PROGRESS, VOICE
+
+if TYPE_CHECKING:
+    from tapeline.rtp.engine.queues import Line, Task
 
 Samples = NDArray[np.int16]
 Mix = NDArray[np.int32]
@@ -101,6 +104,7 @@ class Counters(Struct):
     empty: int
     comfort_noise: int
     dtmf: int
+    overloaded: int
     reports: int
     jumps: int
     changes: int
@@ -165,6 +169,14 @@ class Leg(Struct):
     expand: Samples
     compress: Companded
     quiet: int
+    coded: int
+    scale: int
+    advance: int
+    coder: int
+    pending: int
+    moved: int
+    reached: int
+    wanted: int
     # addresses
     locked: int
     as_expected: int
@@ -388,7 +400,7 @@ class Command(Struct):
     size: int
     target: int
     args: list[int]
-    blob: list[int]
+    blob: bytes
     __slots__ = tuple(__annotations__)
 
 
@@ -430,6 +442,7 @@ class Shard(Struct):
     taps: list[Tap]
     n_taps: int
     max_taps: int
+    departing: int
     departures: int
     told_departures: int
     # one batch of datagrams
@@ -463,6 +476,13 @@ class Shard(Struct):
     n_events: int
     written: int
     lost_events: int
+    # between this thread and its codec thread
+    work: Line
+    done: Line
+    task: Task
+    task_data: bytes
+    coder_fd: int
+    asked: int
     # what was sent, where there are no sockets
     captured: bytearray
     n_captured: int

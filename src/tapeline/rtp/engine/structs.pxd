@@ -38,6 +38,8 @@ cdef enum:
     PCMU = 0
     PCMA = 1
     L16 = 2
+    G722 = 3
+    OPUS = 4
     IN = 0
     OUT = 1
     MIX = 2
@@ -82,6 +84,9 @@ cdef enum:
     LEG_CLOSED = 10
     BUS_CLOSED = 11
     MOVED = 12
+    DECODE = 1
+    ENCODE = 2
+    QUIETEN = 3
 
 cdef struct Header:
     int marker
@@ -138,6 +143,7 @@ cdef struct Counters:
     long long empty
     long long comfort_noise
     long long dtmf
+    long long overloaded
     long long reports
     long long jumps
     long long changes
@@ -194,6 +200,14 @@ cdef struct Leg:
     const short* expand
     const unsigned char* compress
     int quiet
+    int coded
+    int scale
+    int advance
+    long long coder
+    int pending
+    long long moved
+    long long reached
+    int wanted
     # addresses
     int locked
     int as_expected
@@ -347,6 +361,23 @@ cdef struct Bus:
     int n
     int rate
 
+cdef struct Task:
+    int kind
+    int size
+    Leg* leg
+    long long coder
+    long long pos
+    long long moved
+    long long stamp
+    int n
+    int marker
+
+cdef struct Line:
+    unsigned char* data
+    long long size
+    long long head
+    long long tail
+
 cdef struct Source:
     int kind
     int channel
@@ -427,6 +458,7 @@ cdef struct Shard:
     Tap** taps
     int n_taps
     int max_taps
+    long long departing
     long long departures
     long long told_departures
     # one batch of datagrams
@@ -460,6 +492,13 @@ cdef struct Shard:
     int n_events
     long long written
     long long lost_events
+    # between this thread and its codec thread
+    Line* work
+    Line* done
+    Task* task
+    unsigned char* task_data
+    int coder_fd
+    long long asked
     # what was sent, where there are no sockets
     unsigned char* captured
     long long n_captured

@@ -258,6 +258,13 @@ cdef inline void write_events(Shard* shard) noexcept nogil:
         shard.n_events -= whole
         memmove(shard.events, shard.events + whole, shard.n_events * sizeof(Event))
 
+cdef inline void call_coder(Shard* shard) noexcept nogil:
+    cdef uint64_t one = 1
+    if shard.asked:
+        shard.asked = 0
+        if shard.coder_fd >= 0:
+            write(shard.coder_fd, &one, 8)
+
 cdef inline long long write_frames(Shard* shard, Tap* tap, long long offset, long long n) noexcept nogil:
     cdef ssize_t done = write(tap.fd, (<unsigned char*>shard.frames) + offset, n)
     while done < 0 and errno == EINTR:

@@ -1,9 +1,15 @@
 cimport cython
+from tapeline.rtp.engine.lines cimport put_task
 from tapeline.rtp.engine.samples cimport clear, expand, move, pick, unpack
-from tapeline.rtp.engine.structs cimport AHEAD, CONFIRM, EARLY, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT, Leg, Shard, exact, ms, whole
+from tapeline.rtp.engine.structs cimport AHEAD, CONFIRM, DECODE, EARLY, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT, Leg, Shard, exact, ms, position, whole
 
-@cython.locals(when=cython.double, behind=cython.double, pos=cython.longlong, limit=cython.longlong, gap=cython.longlong, v=cython.int)
+@cython.locals(when=cython.double, behind=cython.double, pos=cython.longlong, limit=cython.longlong, gap=cython.longlong)
 cdef void place(Shard* shard, Leg* leg, const unsigned char* buf, int offset, int n, long long stamp, int in_order, long long at) noexcept nogil
+@cython.locals(v=cython.int)
+cdef void note_placed(Leg* leg, long long pos, int n, long long gap) noexcept nogil
+cdef void ask(Shard* shard, Leg* leg, const unsigned char* buf, int offset, int n, long long pos) noexcept nogil
+@cython.locals(limit=cython.longlong, skipped=cython.int, gap=cython.longlong)
+cdef void land(Shard* shard, Leg* leg, const unsigned char* data, int n, long long pos) noexcept nogil
 cdef void anchor(Leg* leg, long long stamp, double when, long long at) noexcept nogil
 cdef void settle(Leg* leg, long long pos, long long at) noexcept nogil
 @cython.locals(rate_ms=cython.int, drift=cython.double, settled=cython.int, shift=cython.longlong)

@@ -17,9 +17,10 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.constants import AHEAD, CONFIRM, EARLY, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT
+    from tapeline.rtp.engine.constants import AHEAD, CONFIRM, DECODE, EARLY, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT
+    from tapeline.rtp.engine.queues import put_task
     from tapeline.rtp.engine.samples import clear, expand, move, pick, unpack
-    from tapeline.rtp.engine.state import exact, ms, whole
+    from tapeline.rtp.engine.state import exact, ms, position, whole
 
 if TYPE_CHECKING:
     from tapeline.rtp.engine import state
@@ -43,6 +44,9 @@ def place(shard: state.Shard, leg: state.Leg, buf: state.Buffer, offset: int, n:
     if pos + n > whole(when) + AHEAD * leg.rate_ms:
         leg.counts.implausible += 1
         return
+    if leg.coded:
+        ask(shard, leg, buf, offset, n, pos)
+        return
     if pos < limit:
         offset += (limit - pos) * leg.sample_size
         n -= limit - pos
@@ -54,6 +58,12 @@ def place(shard: state.Shard, leg: state.Leg, buf: state.Buffer, offset: int, n:
         unpack(buf, offset, n, leg.ring, leg.mask, pos)
     else:
         expand(leg.expand, buf, offset, n, leg.ring, leg.mask, pos)
+    note_placed(leg, pos, n, gap)
+    leg.counts.placed += 1
+
+
+def note_placed(leg: state.Leg, pos: int, n: int, gap: int) -> None:
+    """What stands in the ring now, `gap` samples after what stood there."""
     if gap == 1:  # the clock moved by a sample: draw the missing one between its neighbours
         v = pick(leg.ring, leg.mask, pos, pos - 2) + pick(leg.ring, leg.mask, pos + 1, pos)
         leg.ring[(pos - 1) & leg.mask] = v // 2
@@ -61,7 +71,38 @@ def place(shard: state.Shard, leg: state.Leg, buf: state.Buffer, offset: int, n:
         leg.horizon = pos + n
     if pos < leg.stream_pos:
         leg.stream_pos = pos
+
+
+def ask(shard: state.Shard, leg: state.Leg, buf: state.Buffer, offset: int, n: int, pos: int) -> None:
+    """Have a packet decoded for `pos`; the codec's delay makes its samples older than its timestamp. What nobody hears is not decoded."""
+    if pos + n > leg.reached:
+        leg.reached = pos + n
+    if leg.wanted:
+        if not put_task(shard.work, DECODE, leg, leg.coder, pos - leg.advance, leg.moved, 0, n, 0, buf, offset, shard.header.size):
+            leg.counts.overloaded += 1
+            return
+        leg.pending += 1
+        shard.asked += 1
     leg.counts.placed += 1
+
+
+def land(shard: state.Shard, leg: state.Leg, data: state.Buffer, n: int, pos: int) -> None:
+    """Put `n` decoded samples, in network order, where `ask` said, as long as the recorder has not passed in the meantime."""
+    limit = position(shard.now, leg.rate) - (KEPT if leg.tapped else LAG) * leg.rate_ms
+    if leg.tapped and leg.consumed > limit:
+        limit = leg.consumed
+    if pos + n <= limit:
+        leg.counts.placed -= 1
+        leg.counts.late += 1
+        return
+    skipped = limit - pos if pos < limit else 0
+    pos += skipped
+    n -= skipped
+    gap = pos - leg.horizon
+    if gap > 0:
+        clear(leg.ring, leg.mask, leg.horizon, gap)
+    unpack(data, 2 * skipped, n, leg.ring, leg.mask, pos)
+    note_placed(leg, pos, n, gap)
 
 
 def anchor(leg: state.Leg, stamp: int, when: float, at: int) -> None:
@@ -146,7 +187,9 @@ def back_from_detour(leg: state.Leg) -> None:
 
 
 def shift_placed(leg: state.Leg, pos: int, delta: int) -> None:
-    """Move what stands from `pos` to the horizon, without touching what the recorder has taken."""
+    """Move what stands from `pos` to the horizon, without touching what the recorder has taken; and what is being decoded."""
+    leg.moved += delta
+    leg.reached += delta
     least = leg.horizon - leg.mask - 1
     if leg.consumed > least:
         least = leg.consumed
@@ -179,7 +222,7 @@ def track(shard: state.Shard, leg: state.Leg, stamp: int, when: float, at: int) 
         draw_line(shard, leg)
     if leg.points:
         ahead = float(leg.origin - leg.base) + leg.line_offset + leg.line_slope * float(at - leg.anchored_at) / 1e9
-        if stamp + leg.base - leg.horizon > 20 * leg.rate_ms:
+        if stamp + leg.base - (leg.reached if leg.coded else leg.horizon) > 20 * leg.rate_ms:
             leg.base += whole(ahead + 0.5)  # after a silence nobody hears a step
         elif ahead >= 1.0:
             leg.base += 1

@@ -66,6 +66,7 @@ class VirtualEngine(Engine):
         self._land()
         if not leg.gone:
             native.inject(home(leg).handle, leg.handle, data, *native.numbers(source[0]), source[1], self._ns, rtcp)
+            home(leg).coder.work(home(leg).handle)
             self._collect()
 
     def _land(self) -> None:
@@ -74,6 +75,7 @@ class VirtualEngine(Engine):
             for shard in self._shards:
                 if shard.busy or shard.transits:
                     shard.busy = False
+                    shard.coder.work(shard.handle)
                     native.obey(shard.handle, self._ns)
                     self._read(shard)
 
@@ -85,6 +87,7 @@ class VirtualEngine(Engine):
             self._land()
             for shard in self._shards:
                 native.tick(shard.handle, self._next)
+                shard.coder.work(shard.handle)
             self._next += self._tick_ns
             for shard in self._shards:
                 self._read(shard)
