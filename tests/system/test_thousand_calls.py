@@ -24,7 +24,7 @@ FLOW = """{"actions": [
 ]}"""
 AT_ONCE = 40
 CALLS = 1000
-QUICK = sip.SipTimers(t1=0.05, t2=0.4, t4=0.5)  # what is remembered of a transaction is forgotten after 3 s, not 32
+QUICK = sip.SipTimers(t1=0.05, t2=0.4, t4=0.5, refused=3.0)  # what is remembered of a transaction is forgotten after 3 s, not 32
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class SipTimers:
     t1: float = 0.5  # estimate of the round trip
     t2: float = 4.0  # longest interval between retransmissions of non-INVITE requests and of answers to INVITE
     t4: float = 5.0  # longest time that a message stays in the network
+    refused: float = 32.0  # timer D: how long at least a refusal of our INVITE may be repeated (section 17.1.1.2)
     trying: float = 0.2  # an INVITE not answered by then gets 100 (section 17.2.1)
     ringing: float = 180.0  # an outgoing INVITE that only rings is given up (as timer C, section 16.6)
 

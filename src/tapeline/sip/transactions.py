@@ -154,7 +154,7 @@ class InviteClient(ClientTransaction):
         self._again("timer A", now, self._interval * 2)
 
     def do_start_d(self, now: float, message: Any) -> None:
-        self._linger("timer D", now, max(32.0, self.wire.times.give_up))
+        self._linger("timer D", now, max(self.wire.times.refused, self.wire.times.give_up))
 
     def do_start_m(self, now: float, message: Any) -> None:
         self._linger("timer M", now, self.wire.times.give_up)

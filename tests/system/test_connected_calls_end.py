@@ -1,0 +1,181 @@
+"""However a connected call ends, it ends: no call hangs, and nothing is left behind of any of them.
+
+Caller, callee and server run in this process over real sockets, with timers so short that what SIP remembers is forgotten after three
+seconds. Callees answer, refuse, ring for ever, send their caller in a circle, hang up at the very moment at which the caller does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from test_thousand_calls import QUICK, Caller, settled
+
+from tapeline import sip
+from tapeline.app import Server
+from tapeline.core.clock import SystemClock
+from tapeline.core.settings import Settings, load
+from tapeline.sip import offer_answer
+from tapeline.sip.transports.shell import Shell
+from tapeline.testing import Plan, quiet
+from tapeline.testing.sipp import SippCallers, sipp_missing
+
+KINDS = ("answers", "busy", "early", "late", "never", "circle", "crossing", "refers_away", "both")
+ROUNDS = 12
+AT_ONCE = 30
+MOST_KB = 3_000
+
+
+class Callee:
+    """Takes calls; what it does with each is said by the user it is called as."""
+
+    def __init__(self) -> None:
+        self.clock = SystemClock()
+        self.endpoint = sip.Endpoint(sip.EndpointConfig(timers=QUICK), os.urandom)
+        self.shell = Shell(self.endpoint, self.clock, self.on_event)
+        self.ports = itertools.cycle(range(30_000, 39_000, 2))
+
+    def on_event(self, event: sip.Event) -> None:
+        if isinstance(event, sip.Incoming):
+            self.take(event)
+        elif isinstance(event, sip.Reoffered) and event.body:
+            event.session.answer_reoffer(self.answer(event.body), self.clock.now())
+
+    def answer(self, offer: bytes) -> bytes:
+        return offer_answer.answer_offer(offer, offer_answer.LocalMedia("127.0.0.1", next(self.ports))).sdp
+
+    def take(self, event: sip.Incoming) -> None:
+        session, now = event.session, self.clock.now()
+        kind = sip.parse_uri(session.request_uri).plain_user
+        body = self.answer(event.body or b"")
+        if kind == "busy":
+            session.reject(486, now)
+        elif kind == "circle":
+            session.reject(302, now, headers=[("Contact", f"<{session.request_uri}>")])
+        elif kind == "refers_away":
+            host, port = self.shell.listeners[0][1]
+            session.reject(302, now, headers=[("Contact", f"<sip:answers@{host}:{port}>, <sip:busy@{host}:{port}>;q=0.1")])
+        elif kind == "early":
+            session.ring(now, 183, body)
+            self.later(0.05, lambda: session.reject(486, self.clock.now()))
+        else:
+            session.ring(now)
+            if kind != "never":
+                self.later(0.15 if kind == "late" else 0.02, lambda: session.accept(body, self.clock.now()))
+            if kind == "crossing":
+                self.later(0.2, lambda: session.hangup(self.clock.now()))
+
+    def later(self, seconds: float, then: object) -> None:
+        def run() -> None:
+            try:
+                then()  # type: ignore[operator]  # what is given is called
+            except Exception:  # noqa: BLE001  # the call has ended meanwhile: that is what is tried here
+                return
+            self.shell.pump()
+
+        asyncio.get_running_loop().call_later(seconds, run)
+
+
+def settings(folder: Path, callee: tuple[str, int]) -> Settings:
+    flows = ""
+    for kind in KINDS:
+        users = ("answers", "late") if kind == "both" else (kind,)
+        targets = ", ".join(f'{{"type": "sip", "target": "sip:{user}@{callee[0]}:{callee[1]}"}}' for user in users)
+        early = "true" if kind == "early" else "false"
+        document = f"""{{"actions": [{{"type": "connect", "option": {{"destinations": [{targets}], "early_media": {early}}}}}]}}"""
+        (folder / f"{kind}.json").write_text(document)
+        flows += f'[[numbers]]\nmatch = "{kind}"\nflow = "{kind}.json"\n'
+    config = folder / "tapeline.toml"
+    config.write_text(
+        f"""
+        [server]
+        data = "{folder / "data"}"
+        http = "127.0.0.1:0"
+        sip = ["udp:127.0.0.1:0"]
+        rtp_ports = "23100-25900"
+        rtp_threads = 1
+        {flows}
+        """
+    )
+    return load(config)
+
+
+async def place(caller: Caller, target: tuple[str, int], gate: asyncio.Semaphore, kind: str, number: int) -> str:
+    """Call, and hang up after a while that is another one for each call, if it has not ended by then."""
+    async with gate:
+        offer = offer_answer.make_offer(offer_answer.LocalMedia("127.0.0.1", 40_000 + 2 * (number % 5000)))
+        session = caller.endpoint.invite(
+            f"sip:{kind}@{target[0]}:{target[1]}",
+            local=caller.shell.flow_to("udp", target),
+            from_uri=f"sip:{number}@127.0.0.1",
+            body=offer,
+            now=caller.clock.now(),
+        )
+        future = caller.waiting[session.id] = asyncio.get_running_loop().create_future()
+        caller.shell.pump()
+        patience = 0.2 if kind == "crossing" else 0.05 + 0.03 * (number % 10)
+        await asyncio.wait([future], timeout=patience)
+        session.hangup(caller.clock.now())
+        caller.shell.pump()
+        return await asyncio.wait_for(future, 20)
+
+
+async def crowd(caller: Caller, target: tuple[str, int]) -> Counter[str]:
+    gate = asyncio.Semaphore(AT_ONCE)
+    kinds = [kind for _ in range(ROUNDS) for kind in KINDS]
+    return Counter(await asyncio.gather(*(place(caller, target, gate, kind, number) for number, kind in enumerate(kinds))))
+
+
+@pytest.mark.timeout(120)
+async def test_calls_that_end_in_every_way_leave_nothing_behind(tmp_path: Path) -> None:
+    callee, caller = Callee(), Caller()
+    await callee.shell.listen("udp:127.0.0.1:0")
+    await caller.shell.listen("udp:127.0.0.1:0")
+    server = Server(settings(tmp_path, callee.shell.listeners[0][1]), tmp_path, QUICK)
+    started = await server.start()
+    host, _, port = started.sip[0].partition(":")[2].rpartition(":")
+    try:
+        await crowd(caller, (host, int(port)))
+        before = await settled(server, caller)
+        causes = await crowd(caller, (host, int(port)))
+        after = await settled(server, caller)
+        async with asyncio.timeout(10):
+            while not callee.endpoint.idle:
+                await asyncio.sleep(0.05)
+    finally:
+        await caller.shell.close()
+        await callee.shell.close()
+        await server.stop(0.0)
+    assert sum(causes.values()) == ROUNDS * len(KINDS)
+    assert causes["normal"] and causes["cancel"]
+    assert (after.legs, after.taps, after.players) == (0, 0, 0)
+    assert server.engine.counters().buses == 0
+    assert after.tasks <= before.tasks
+    assert after.threads <= before.threads
+    assert after.descriptors <= before.descriptors + 2
+    assert after.rss_kb - before.rss_kb < MOST_KB, f"{after.rss_kb - before.rss_kb} kB more"
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())
+@pytest.mark.timeout(60)
+async def test_a_caller_who_never_acknowledges_ends_with_the_callee(tmp_path: Path) -> None:
+    callee = Callee()
+    await callee.shell.listen("udp:127.0.0.1:0")
+    server = Server(settings(tmp_path, callee.shell.listeners[0][1]), tmp_path, QUICK)
+    started = await server.start()
+    host, _, port = started.sip[0].partition(":")[2].rpartition(":")
+    callers = SippCallers(tmp_path / "s", (host, int(port)), [Plan.of([quiet(1.0)])], number="answers", seconds=8.0, ends="never_acks")
+    try:
+        await asyncio.to_thread(callers.run)
+        async with asyncio.timeout(20):
+            while server.busy or not callee.endpoint.idle:
+                await asyncio.sleep(0.05)
+        assert server.engine.counters().legs == 0
+    finally:
+        await callee.shell.close()
+        await server.stop(0.0)
