@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,13 @@ from tapeline.sip import (
     MalformedSdp,
     MalformedUri,
     NoCommonMedia,
+    Registrar,
     Request,
     Response,
     parse_message,
     parse_uri,
 )
+from tapeline.sip.auth import Credentials, DigestClient, DigestServer, parse_authorization, parse_challenges
 from tapeline.sip.framing import StreamFraming
 from tapeline.sip.multipart import parse as parse_multipart
 from tapeline.sip.multipart import part_of_type
@@ -43,7 +46,9 @@ from tapeline.sip.sdp import build, parse
 SECONDS = float(os.environ.get("TAPELINE_FUZZ_SECONDS", "1"))
 SHARED = Path(__file__).parents[3] / "shared" / "vectors"
 US = LocalMedia("192.0.2.1", 4000, ("PCMU", "PCMA", "L16"))
+KEYED = replace(US, srtp="required", srtp_key=bytes(30))
 SDP = make_offer(US)
+KEYED_SDP = make_offer(KEYED)
 FLOW = Flow("udp", ("192.0.2.1", 5060), ("192.0.2.9", 5060))
 
 INVITE = (
@@ -69,6 +74,15 @@ MULTIPART = (
 MESSAGES = [INVITE, RESPONSE, *(path.read_bytes() for path in sorted(SHARED.glob("sip-torture/*/*.dat")))]
 BODIES = [MULTIPART, *(path.read_bytes() for path in sorted(SHARED.glob("siprec/*.txt")))]
 URIS = [b"sip:alice:pw@example.com:5060;transport=tcp;lr?subject=x", b"sips:[2001:db8::1]:5061", b"tel:+1555;phone-context=x", b"urn:a:b"]
+LOGINS = [
+    b'Digest realm="tapeline", nonce="0123", opaque="x", algorithm=SHA-256, qop="auth,auth-int", stale=true, Digest realm="b", nonce="1"',
+    b'Digest username="alice", realm="tapeline", nonce="01", uri="sip:x", response="01", algorithm=MD5, cnonce="c", qop=auth, nc=00000001',
+]
+REGISTER = (
+    b"REGISTER sip:192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bK1\r\nFrom: <sip:alice@x>;tag=1\r\n"
+    b"To: <sip:alice@x>\r\nCall-ID: r\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@192.0.2.9>;q=0.5;expires=60, *\r\nExpires: 0\r\n"
+    b"Authorization: %b\r\n\r\n" % LOGINS[1]
+)
 SPICE = [
     *(b"\r\n", b"\n", b" ", b"\t", b";", b",", b'"', b"<", b">", b"=", b":", b"\x00", b"\xff", b"%00", b"%", b"@", b"[", b"]", b"\\"),
     *(b"--b", b"99999999999999999999", b"-1", b"0", b"z9hG4bK", b"\xe2\x80\xa8", b"\xd9\xa3", b"SIP/2.0", b"a="),
@@ -163,6 +177,26 @@ def sdp_target(data: bytes) -> None:
             agreed = use()
             assert agreed.codec in ("PCMU", "PCMA", "L16") and 0 < agreed.remote_port < 65536 and 10 <= agreed.ptime <= 60
             assert parse(agreed.sdp).media
+    for ask in (lambda: answer_offer(data, KEYED), lambda: read_answer(KEYED_SDP, data, KEYED)):
+        with contextlib.suppress(MalformedSdp, NoCommonMedia):
+            keys = ask().srtp
+            assert keys is not None and len(keys.remote) == 30 and keys.local == KEYED.srtp_key
+
+
+def login_target(data: bytes) -> None:
+    """The text as a challenge to us and as an answer to ours."""
+    text = " ".join(data.decode("utf-8", "surrogateescape").split())
+    with contextlib.suppress(MalformedMessage):
+        parse_challenges(text)
+    with contextlib.suppress(MalformedMessage):
+        parse_authorization(text)
+    server = DigestServer("tapeline", {"alice": "x"}.get, random.Random(1).randbytes)
+    asked = Request("REGISTER", "sip:x", [("Authorization", text)])
+    with contextlib.suppress(MalformedMessage):
+        assert server.check(asked, "authorization", 1.0).outcome != "granted"
+    client = DigestClient(Credentials("alice", "x"), lambda: "c")
+    if client.take(Request("REGISTER", "sip:x", []), Response(401, "", [("WWW-Authenticate", text)])):
+        assert all(parse_authorization(said) is not None for _, said in client.fields("REGISTER", "sip:x"))
 
 
 def multipart_target(data: bytes) -> None:
@@ -189,7 +223,8 @@ class EndpointTarget:
 
     def __init__(self) -> None:
         rng = random.Random(7)
-        self.endpoint = Endpoint(EndpointConfig(trace=True), rng.randbytes)
+        registrar = Registrar("tapeline", {"alice": "x"}.get, rng.randbytes)
+        self.endpoint = Endpoint(EndpointConfig(trace=True, rate_per_source=50.0), rng.randbytes, registrar)
         self.now = 0.0
         self.seed = 0
 
@@ -230,8 +265,9 @@ class EndpointTarget:
 
 @pytest.mark.parametrize(
     ("target", "seeds"),
-    [(message_target, MESSAGES), (uri_target, URIS), (sdp_target, [SDP, *BODIES]), (multipart_target, BODIES), (stream_target, MESSAGES)],
-    ids=["message", "uri", "sdp", "multipart", "stream"],
+    [(message_target, MESSAGES), (uri_target, URIS), (sdp_target, [SDP, KEYED_SDP, *BODIES]), (login_target, LOGINS),
+     (multipart_target, BODIES), (stream_target, MESSAGES)],
+    ids=["message", "uri", "sdp", "login", "multipart", "stream"],
 )
 def test_any_bytes_are_taken_or_refused(target: Callable[[bytes], None], seeds: list[bytes]) -> None:
     hammer(target, seeds, seed=1)
@@ -239,7 +275,8 @@ def test_any_bytes_are_taken_or_refused(target: Callable[[bytes], None], seeds: 
 
 def test_an_endpoint_survives_whatever_it_is_sent() -> None:
     target = EndpointTarget()
-    hammer(target, [INVITE, RESPONSE, INVITE.replace(b"INVITE", b"BYE"), INVITE.replace(b"INVITE", b"ACK"), *MESSAGES], seed=2)
+    other = [INVITE.replace(b"sip:a@", b"sip:alice@"), *(INVITE.replace(b"INVITE", method) for method in (b"BYE", b"ACK"))]
+    hammer(target, [INVITE, RESPONSE, REGISTER, *other, *MESSAGES], seed=2)
     target.finish()
 
 

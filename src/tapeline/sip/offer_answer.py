@@ -4,6 +4,10 @@
 port 0; `read_answer` reads what became of our offer. Each gives bytes or an `Agreed`, whose directions and addresses are told from our
 side. Codecs are known by the registry `CODECS`; one that is asked for and is not in it is passed over. This module knows nothing of SIP
 messages or of how media flow.
+
+SRTP is agreed on by keys in the description (RFC 4568), as `LocalMedia.srtp` says. off: never. required: nothing else (488). optional:
+where the peer offers keys; our own offers are plain, unless `keyed` says that this call has had keys before. Keys in a line that is
+plain otherwise (RTP/AVP, as some phones write it to leave the choice) are taken too.
 """
 
 from __future__ import annotations
@@ -11,8 +15,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from tapeline.sip.errors import NoCommonMedia
+from tapeline.sip.sdes import KEY_OCTETS, KEYED_PROTOCOLS, Crypto, SrtpAgreed, answer_line, offer_lines, usable_lines
 from tapeline.sip.sdp import Description, Line, Media, RtpMap, build, parse
 
 __all__ = ["CODECS", "Agreed", "AudioFormat", "LocalMedia", "answer_offer", "make_offer", "read_answer"]
@@ -48,7 +54,7 @@ _STATIC = {
 _STATIC[13] = RtpMap(13, "CN", 8000)
 
 _REVERSE = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
-_PROTOCOLS = ("RTP/AVP", "RTP/AVPF")  # RFC 3551, RFC 4585; keyed profiles are not answered
+_PROTOCOLS = ("RTP/AVP", "RTP/AVPF")  # RFC 3551, RFC 4585; those with keys are in `sdes`
 _SHORTEST_PTIME, _LONGEST_PTIME = 10, 60
 
 
@@ -67,6 +73,13 @@ class LocalMedia:
     dtmf: bool = True
     comfort_noise: bool = True
     label: str = field(default="tapeline")
+    srtp: Literal["off", "optional", "required"] = "off"
+    srtp_key: bytes = field(default=b"", repr=False)  # 30 octets, random for each call; none while `srtp` is off
+    keyed: str = ""  # the protocol of the line that keys were agreed on in, for the offers after that
+
+    def __post_init__(self) -> None:
+        if self.srtp != "off" and len(self.srtp_key) != KEY_OCTETS:
+            raise ValueError(f"a key for SRTP has {KEY_OCTETS} octets: master key and salt")
 
     def next_version(self) -> LocalMedia:
         return replace(self, version=self.version + 1)
@@ -100,6 +113,8 @@ class Agreed:
     rtcp_mux: bool
     direction: str
     sdp: bytes  # the answer to send; what we were answered, where we made the offer
+    protocol: str = "RTP/AVP"
+    srtp: SrtpAgreed | None = None  # None: in the clear
 
 
 def _origin(local: LocalMedia) -> list[Line]:
@@ -133,24 +148,32 @@ def make_offer(local: LocalMedia) -> bytes:
     if local.dtmf:
         formats += [item for item in _EVENTS if item.rate in rates or item.rate == 8000]
     lines = [*_format_lines(formats), ("a", f"ptime:{local.ptime}"), ("a", "rtcp-mux"), ("a", local.direction)]
-    media = Media("audio", local.port, "RTP/AVP", [str(item.payload_type) for item in formats], lines=lines)
+    keyed = local.srtp == "required" or (local.srtp == "optional" and bool(local.keyed))
+    if keyed:
+        lines += offer_lines(local.srtp_key)
+    protocol = (local.keyed or "RTP/SAVP") if keyed else "RTP/AVP"
+    media = Media("audio", local.port, protocol, [str(item.payload_type) for item in formats], lines=lines)
     return build(Description([*_origin(local), ("t", "0 0")], [media]))
 
 
 def answer_offer(offer: bytes, local: LocalMedia) -> Agreed:
     """Answer with the first audio line that can be used. Raises NoCommonMedia or MalformedSdp."""
     offered = parse(offer)
-    chosen: tuple[Media, RtpMap] | None = None
+    possible = [(media, found) for media in offered.media if (found := _usable(offered, media, local)) is not None]
+    chosen = next((media for media, _ in possible if _crypto(media, local)), possible[0][0] if possible else None)
     answers: list[Media] = []
     agreed: Agreed | None = None
     for media in offered.media:
-        found = None if chosen is not None else _usable(offered, media, local)
-        if found is None:
+        if media is not chosen:
             answers.append(Media(media.kind, 0, media.protocol, media.formats[:1]))
             continue
-        chosen = media, found
-        agreed = _agree(offered, media, found, local)
+        crypto = _crypto(media, local)
+        agreed = _agree(offered, media, next(found for line, found in possible if line is media), local)
+        if crypto is not None:
+            agreed = replace(agreed, srtp=SrtpAgreed(crypto.suite, local.srtp_key, crypto.key))
         answers.append(_answer_media(media, agreed, local))
+        if crypto is not None:
+            answers[-1].lines.append(answer_line(crypto, local.srtp_key))
     if agreed is None:
         raise NoCommonMedia("no audio in the offer that we can take")
     times = [line for line in offered.lines if line[0] == "t"][:1] or [("t", "0 0")]  # RFC 3264 section 6: as in the offer
@@ -159,12 +182,19 @@ def answer_offer(offer: bytes, local: LocalMedia) -> Agreed:
 
 def read_answer(offer: bytes, answer: bytes, local: LocalMedia) -> Agreed:
     """What the answer to our `offer` settled. Raises NoCommonMedia or MalformedSdp."""
-    ours = {int(item) for item in parse(offer).media[0].formats}
+    offered = parse(offer).media[0]
+    ours = {int(item) for item in offered.formats}
+    suites = {line.tag: line.suite for line in usable_lines(offered)}
     answered = parse(answer)
     for media in answered.media:
         found = _usable(answered, media, local)
+        crypto = next((line for line in usable_lines(media) if suites.get(line.tag) == line.suite), None)
+        if crypto is None and (local.srtp == "required" or offered.protocol in KEYED_PROTOCOLS):
+            continue
         if found is not None and media.kind == "audio":
             agreed = _agree(answered, media, found, local)
+            if crypto is not None:
+                agreed = replace(agreed, srtp=SrtpAgreed(crypto.suite, local.srtp_key, crypto.key))
             # RFC 3264 section 6.1: events and noise go out only under what both sides have named.
             if agreed.dtmf_payload_type is not None and not (local.dtmf and ours & {item.payload_type for item in _EVENTS}):
                 agreed = replace(agreed, dtmf_payload_type=None)
@@ -179,7 +209,7 @@ def _rtpmaps(media: Media) -> dict[int, RtpMap]:
 
 def _usable(description: Description, media: Media, local: LocalMedia) -> RtpMap | None:
     """The first format of the line that we have too; None where the line cannot be used. The peer's order counts (RFC 3264 section 6.1)."""
-    if media.kind != "audio" or media.port == 0 or media.protocol.upper() not in _PROTOCOLS:
+    if media.kind != "audio" or media.port == 0 or not _protected_as_agreed(media, local):
         return None
     address = description.address_of(media)
     if address is None or (":" in address) != (":" in local.address):
@@ -189,6 +219,19 @@ def _usable(description: Description, media: Media, local: LocalMedia) -> RtpMap
         if (found.name.lower(), found.rate, found.channels) in ours:
             return found
     return None
+
+
+def _crypto(media: Media, local: LocalMedia) -> Crypto | None:
+    """The keys that we take of a line: the first that we can serve, in the peer's order (RFC 4568 section 5.1.2)."""
+    return next(iter(usable_lines(media)), None) if local.srtp != "off" else None
+
+
+def _protected_as_agreed(media: Media, local: LocalMedia) -> bool:
+    """Whether the line's protocol and keys are such as we want."""
+    protocol = media.protocol.upper()
+    if protocol not in _PROTOCOLS and protocol not in KEYED_PROTOCOLS:
+        return False
+    return _crypto(media, local) is not None or (protocol in _PROTOCOLS and local.srtp != "required")
 
 
 def _agree(description: Description, media: Media, codec: RtpMap, local: LocalMedia) -> Agreed:
@@ -221,6 +264,7 @@ def _agree(description: Description, media: Media, codec: RtpMap, local: LocalMe
         rtcp_mux=mux,
         direction=direction,
         sdp=b"",
+        protocol=media.protocol.upper(),
     )
 
 
