@@ -1,4 +1,4 @@
-"""Two telephones, registered with digest, talk through tapeline: each hears the other, and the recording holds each second where it was said."""
+"""Two telephones, registered with digest, talk: each hears the other, and the recording holds each second where it was said."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@
     plan           Plan: which tone each channel carries, and when
     rtpsource      RtpVoice: a plan as RTP packets, with a sender's faults
     listening      listen, assert_heard: a recording held against its plan
+    presence       stretches, sounding: where a tone sounds in a mix
     alignment      offset_between two channels
     leaks          Snapshot: what a test leaves behind
     stalls         StallWatch: whether the machine let its processes run
