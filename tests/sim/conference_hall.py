@@ -86,11 +86,16 @@ class Caller:
         self.codec, self.rate = codec, rate
         self.leg: Leg = hall.engine.open_leg()
         self.leg.configure(StreamSpec(codec=codec, payload_type=0 if codec != "L16" else 97, rate=rate, remote=("192.0.2.1", 4000)))
-        self.facts = SimpleNamespace(id=new_id(), account=ACCOUNT, activeflow_id=new_id())
+        party = SimpleNamespace(target=f"+49{hertz:.0f}")
+        self.facts = SimpleNamespace(id=new_id(), account=ACCOUNT, activeflow_id=new_id(), source=party, destination=party)
+        self.status, self.incoming = "progressing", True
         self.place: Any = None
         self.hears = self.speaks = True
         self.notes: list[tuple[str, dict[str, Any]]] = []
-        self.recordings = SimpleNamespace(note=lambda event, **facts: self.notes.append((event, facts)), reached=lambda moment: None)
+        self.recordings = SimpleNamespace(
+            note=lambda event, **facts: self.notes.append((event, facts)),
+            reached=lambda moment: None, meet=lambda leg, heard: None, part=lambda leg: None,
+        )  # fmt: skip
         self.left: list[str] = []
         self._packets = 0
         self._begun = hall.engine.now()

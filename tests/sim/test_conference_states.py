@@ -46,7 +46,7 @@ async def test_a_stay_from_joining_to_leaving(hall: Hall) -> None:
     await hall.settle()
     assert one.left == ["left"]  # told once
     assert conference.status == "progressing"  # it lives on without anybody
-    assert [event for event, _ in one.notes] == ["joined", "left"]
+    assert [event for event, _ in one.notes] == ["conference_joined", "conference_left"]
 
 
 async def test_who_is_put_out_gets_on_with_its_flow(hall: Hall) -> None:
@@ -77,6 +77,7 @@ async def test_the_end_takes_all_out_and_is_told_in_rows(hall: Hall) -> None:
     row = hall.rows.newest[conference.id]
     assert (row.status, row.reason, row.recording_id, row.recording_ids) == ("terminated", "deleted", "", (recorder.id,))
     assert row.ended and row.deleted and hall.rows.states[recorder.id][:3] == ["starting", "recording", "stopping"]
+    hall.run(0.1)
     assert hall.conferences.get(conference.id) is None and hall.engine.counters().buses == 0
     assert recorder.reason == "conference_ended" and recorder.id not in hall.kit.recorders
 
@@ -100,6 +101,13 @@ async def test_a_call_is_in_one_place_at_a_time(hall: Hall) -> None:
     one.join(first)
     one.join(second)
     assert first.members == () and one.place is second and len(second.talking) == 1
+
+
+async def test_nobody_is_twice_in_one_conference(hall: Hall) -> None:
+    (one,) = callers(hall, 1)
+    assert join(hall, one, "lobby", create=RoomSpec()) == ""
+    assert join(hall, one, "lobby") == "failed"
+    assert len(one.place.members) == 1 and one.left == []
 
 
 async def test_a_full_or_ended_conference_takes_nobody_from_where_it_is(hall: Hall) -> None:

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tapeline import rtp
+from tapeline.calls import company
 from tapeline.calls.alarm import Alarm
 from tapeline.calls.conference_recordings import ConferenceRecordings
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import conference_ended, conference_full, nobody_there
 from tapeline.calls.recorder import Recorder, Subject
 from tapeline.calls.views import ConferenceCallView, ConferenceStatus, ConferenceView, StayStatus
-from tapeline.core.errors import TapelineError
+from tapeline.core.errors import InvalidState, TapelineError
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
 from tapeline.core.roomspec import JoinSpec, RoomSpec
@@ -126,12 +127,9 @@ class Conference:
         return tuple(member for member in self._members if member.status == "joined")
 
     @property
-    def _legs(self) -> dict[str, rtp.Leg]:
-        """Of those on the bus, by the id of the call, in the order of joining."""
-        return {member.call.facts.id: member.call.leg for member in self.talking}
-
-    def member(self, member_id: str) -> Member | None:
-        return next((member for member in self._members if member.id == member_id), None)
+    def _legs(self) -> dict[str, rtp.Leg | None]:
+        """Of those on the bus, by the id of the call, in the order of joining; None for one that is not to be heard."""
+        return {member.call.facts.id: member.call.leg if member.gains["speak"] else None for member in self.talking}
 
     def amend(self, charter: Charter) -> None:
         """Take on what the API changed."""
@@ -149,8 +147,10 @@ class Conference:
     def join(self, call: Call, spec: JoinSpec, left: Callable[[str], None]) -> Member:
         """Let `call` take part; `left(reason)` follows once. A call that is in another place leaves that one.
 
-        Raises InvalidState where the conference has ended, Exhausted where it is full.
+        Raises InvalidState where it is in this one or the conference has ended, Exhausted where that is full.
         """
+        if call.place is self:
+            raise InvalidState("the call is in this conference already")
         if self.status != "progressing":
             raise conference_ended(self.id)
         limit = self._kit.settings.conference.max_members
@@ -171,7 +171,7 @@ class Conference:
         self._started = self._started or moderator
         self._changed(member)
         if self._started:
-            for each in self._members:
+            for each in self.members:
                 self._admit(each)
         self._tend()
         return member
@@ -190,8 +190,8 @@ class Conference:
         member.status = "joined"
         member.joined = self._kit.clock.wall()
         self._recordings.joined(member.call.facts.id, self.bus, self._legs)
-        member.call.recordings.reached("bridge")
-        member.call.recordings.note("joined", conference_id=self.id)
+        member.call.recordings.note("conference_joined", conference_id=self.id)
+        company.came(member.call)
         self._crowded = self._crowded or len(self.talking) > 1
         self._changed(member)
         if member.spec.record is not None and self._recordings.active is None:
@@ -227,7 +227,7 @@ class Conference:
 
     def _close_bus(self) -> None:
         """Close the bus unless somebody is on it, or a recording listens to it."""
-        if self._bus is not None and not self._members and self._recordings.active is None:
+        if self._bus is not None and not self._members and not self._recordings.busy:
             self._bus.close()
             self._bus = None
 
@@ -240,9 +240,10 @@ class Conference:
         member.call.place = None
         talked, member.status = member.status == "joined", "leaved"
         if talked:
+            company.left(member.call, tuple(each.call for each in self.talking))
             self.bus.remove(member.call.leg)
             self._recordings.left(member.call.facts.id, self.bus, self._legs)
-            member.call.recordings.note("left", conference_id=self.id)
+            member.call.recordings.note("conference_left", conference_id=self.id)
         member.reason = reason
         member.ended = self._kit.clock.wall()
         log.info("left a conference", conference_id=self.id, call_id=member.call.facts.id, reason=reason, members=len(self._members))
@@ -255,6 +256,7 @@ class Conference:
         """Change whether a member is heard, and hears. None: as it is."""
         member.muted = member.muted if muted is None else muted
         member.deaf = member.deaf if deaf is None else deaf
+        self._recordings.note("moderated", call_id=member.call.facts.id, mute=member.muted, deaf=member.deaf)
         self._regain(member)
         self._tend()
         self._changed(member)
@@ -262,6 +264,7 @@ class Conference:
     def _regain(self, member: Member) -> None:
         if member.status == "joined":
             self.bus.set_gain(member.call.leg, **member.gains)
+            self._recordings.changed(self.bus, self._legs)
 
     # -- what is heard -------------------------------------------------------------------------------------------------
 
@@ -357,7 +360,8 @@ class Conference:
         if not self.talking:
             raise nobody_there()
         subject = Subject(account=self.charter.account, call_id=self.id, activeflow_id="", reference="confbridge")
-        recorder = self._recordings.start(spec, subject, self.bus, self._legs)
+        rate = max(member.call.leg.rate for member in self.talking)
+        recorder = self._recordings.start(spec, subject, self.bus, self._legs, rate)
         self._changed()
         return recorder
 
@@ -397,6 +401,8 @@ class Conference:
 
     def held(self, call: Call, on: bool) -> None:
         """A party that holds does not hear, and its music is not heard by the others."""
+        self._recordings.note("held" if on else "resumed_from_hold", by=call.facts.id)
+        call.recordings.note("held" if on else "resumed_from_hold", by=call.facts.id)
         self.changed(call)
 
     def changed(self, call: Call) -> None:

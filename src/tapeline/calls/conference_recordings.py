@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -33,6 +34,7 @@ class ConferenceRecordings:
     ) -> None:
         self._kit = equipment
         self.ids = history  # of all that there ever were, in order
+        self._on_change = on_change
         self._recordings = Recordings(equipment, on_change=on_change, on_beep=on_beep)
         self._seats: dict[str, list[str]] = {}  # of each recording that is being made: ids of calls
         self._forgetting: set[asyncio.Task[None]] = set()
@@ -41,9 +43,16 @@ class ConferenceRecordings:
     def active(self) -> Recorder | None:
         return self._recordings.active
 
-    def start(self, spec: RecordSpec, subject: Subject, bus: Bus, legs: Mapping[str, Leg]) -> Recorder:
-        """`legs` are those of the members now talking, by the id of the call. Raises InvalidState, Exhausted."""
-        spec = replace(spec, rate=spec.rate or max(leg.rate for leg in legs.values()))
+    @property
+    def busy(self) -> bool:
+        """Whether one is being made, or still being written."""
+        return bool(self._seats)
+
+    def start(self, spec: RecordSpec, subject: Subject, bus: Bus, legs: Mapping[str, Leg | None], rate: int) -> Recorder:
+        """`legs` are those of the members on the bus, by the id of the call, None for one that is not to be heard; `rate` is the highest of
+        theirs. Raises InvalidState, Exhausted.
+        """
+        spec = replace(spec, rate=spec.rate or rate)
         recorder = self._recordings.start(spec, subject, OfConference(bus, list(legs.values())))
         self.ids += (recorder.id,)
         self._seats[recorder.id] = list(legs)
@@ -72,9 +81,10 @@ class ConferenceRecordings:
         await recorder.done.wait()
         self._recordings.forget(recorder)
         del self._seats[recorder.id]
+        self._on_change()
 
-    def joined(self, call_id: str, bus: Bus, legs: Mapping[str, Leg]) -> None:
-        """A member can be heard from now on; `legs` are those of all that can."""
+    def joined(self, call_id: str, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
+        """A member is on the bus; `legs` as they are now."""
         for recorder in self._recordings:
             if recorder.active:
                 seats = self._seats[recorder.id]
@@ -83,13 +93,22 @@ class ConferenceRecordings:
                 self._hear(recorder, bus, legs)
                 self._note(recorder, "joined", call_id)
 
-    def left(self, call_id: str, bus: Bus, legs: Mapping[str, Leg]) -> None:
+    def left(self, call_id: str, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
         for recorder in self._recordings:
             if recorder.active:
                 self._hear(recorder, bus, legs)
                 self._note(recorder, "left", call_id)
 
-    def _hear(self, recorder: Recorder, bus: Bus, legs: Mapping[str, Leg]) -> None:
+    def changed(self, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
+        """Somebody was muted, or is heard again."""
+        for recorder in self._recordings:
+            if recorder.active:
+                self._hear(recorder, bus, legs)
+
+    def note(self, event: str, **facts: Any) -> None:
+        self._recordings.note(event, **facts)
+
+    def _hear(self, recorder: Recorder, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
         try:
             recorder.hear(OfConference(bus, [legs.get(call_id) for call_id in self._seats[recorder.id]]))
         except TapelineError as error:

@@ -35,6 +35,7 @@ class Conferences:
         self._kit = equipment
         self._all: dict[str, Conference] = {}
         self._rooms: dict[tuple[str, str], Conference] = {}  # by account and name
+        self._stays: dict[str, tuple[Conference, Member]] = {}
         self.totals = {"conferences_total": 0, "conference_members_total": 0}
 
     # -- which there are -----------------------------------------------------------------------------------------------
@@ -48,10 +49,7 @@ class Conferences:
 
     def stay(self, stay_id: str) -> tuple[Conference, Member] | None:
         """The conference and the member of a stay that lasts."""
-        for conference in self._all.values():
-            if (member := conference.member(stay_id)) is not None:
-                return conference, member
-        return None
+        return self._stays.get(stay_id)
 
     def create(self, charter: Charter) -> Conference:
         """A conference to be found by its id. The caller has made sure that the id is free."""
@@ -99,6 +97,10 @@ class Conferences:
         put(conference_row(conference.view(), self._kit.node))
         if member is not None:
             put(stay_row(conference.stay(member), self._kit.node))
+            if member.status == "leaved":
+                self._stays.pop(member.id, None)
+            else:
+                self._stays[member.id] = conference, member
         if conference.status != "progressing" and self._rooms.get((conference.charter.account, conference.charter.room)) is conference:
             del self._rooms[conference.charter.account, conference.charter.room]
         if conference.status == "terminated":

@@ -36,6 +36,10 @@ class Ears(Protocol):
         """Samples a second of its own, for a specification that wants no other."""
 
     @property
+    def beside(self) -> Leg | Bus:
+        """Where to listen as long as there is nobody to be heard."""
+
+    @property
     def voices(self) -> Sequence[Leg]:
         """The legs whose parties are heard in it: while one of them speaks there is no silence."""
 
@@ -53,6 +57,10 @@ class OfCall:
     @property
     def rate(self) -> int:
         return self.leg.rate
+
+    @property
+    def beside(self) -> Leg:
+        return self.leg
 
     @property
     def voices(self) -> Sequence[Leg]:
@@ -77,6 +85,10 @@ class OfAbsent:
         return self.other.rate
 
     @property
+    def beside(self) -> Leg:
+        return self.other
+
+    @property
     def voices(self) -> Sequence[Leg]:
         return (self.other,)
 
@@ -89,7 +101,7 @@ class OfAbsent:
 
 @dataclass(frozen=True, slots=True)
 class OfConference:
-    """`seats`: the legs of all who ever joined, in that order, None for one that has left; so nobody takes another's channel."""
+    """`seats`: the legs of all who ever joined, in that order, None for one that has left or is muted: nobody takes another's channel."""
 
     bus: Bus
     seats: Sequence[Leg | None]
@@ -97,6 +109,10 @@ class OfConference:
     @property
     def rate(self) -> int:
         return self.bus.rate
+
+    @property
+    def beside(self) -> Bus:
+        return self.bus
 
     @property
     def voices(self) -> Sequence[Leg]:

@@ -224,7 +224,7 @@ class Recorder:
         """Make the folder and open the tap. What the disk refuses ends this recording with its reason, and nothing else."""
         try:
             path = await self._kit.thread(self._kit.spool.create, self.manifest())
-            tap = self._kit.engine.open_tap(path, self._channels, rate=self._rate)
+            tap = self._kit.engine.open_tap(path, self._channels, rate=self._rate, beside=self.ears.beside)
         except (OSError, TapelineError) as error:
             log.error("recording could not begin", recording_id=self.id, error=str(error))
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

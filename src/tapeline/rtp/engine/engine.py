@@ -153,20 +153,26 @@ class Engine:
         shard.command(c.ADD_BUS, bus.handle)
         return bus
 
-    def open_tap(self, path: str | Path, channels: Sequence[Sequence[Source]], *, rate: int) -> Tap:
+    def open_tap(
+        self, path: str | Path, channels: Sequence[Sequence[Source]], *, rate: int, beside: Leg | Bus | None = None
+    ) -> Tap:
         """Append to the file `path`, from now on, frames of one int16 per channel, each the sum of its sources.
 
-        Raises InvalidInput, Closed, and OSError when the file cannot be opened.
+        Without any source, which is silence until it is told to `hear`, the tap lives on the thread of `beside`. Raises InvalidInput,
+        Closed, and OSError when the file cannot be opened.
         """
         heard = [source.of for channel in channels for source in channel]
-        if not 1 <= len(channels) <= c.CHANNELS or not 1 <= len(heard) <= c.SOURCES // 2:
-            raise InvalidInput(f"a tap has 1 to {c.CHANNELS} channels and 1 to {c.SOURCES // 2} sources")
+        if not 1 <= len(channels) <= c.CHANNELS or len(heard) > c.SOURCES // 2:
+            raise InvalidInput(f"a tap has 1 to {c.CHANNELS} channels and at most {c.SOURCES // 2} sources")
+        where = next(iter(heard), beside)
+        if where is None:
+            raise InvalidInput("a tap without sources must be told beside whom it lives")
         if rate % 1000 or not 8000 <= rate <= 48000:
             raise InvalidInput(f"a tap cannot run at {rate}")
         if any(part.closed for part in heard):
             raise Closed("a source of the tap is closed")
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        tap = Tap(next(self._numbers), self._clock, fd, channels, rate)
+        tap = Tap(next(self._numbers), home(where), self._clock, fd, channels, rate)
         self._parts[tap.id] = tap
         return tap
 

@@ -229,7 +229,7 @@ def new_tap(long long number, int fd, int rate, int channels, sources, long long
     tap.base = base
     tap.reports = reports
     tap.n_sources = tap.max_sources = len(sources)
-    tap.sources = <Source*>allocate(tap.max_sources * sizeof(Source))
+    tap.sources = <Source*>allocate((tap.max_sources + 1) * sizeof(Source))
     for i, (kind, channel, handle) in enumerate(sources):
         tap.sources[i].kind = kind
         tap.sources[i].channel = channel

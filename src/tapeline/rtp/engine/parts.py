@@ -375,9 +375,10 @@ class Tap(Part):
 
     arrival = c.ARRIVE_TAP
 
-    def __init__(self, number: int, clock: Callable[[], int], fd: int, channels: Sequence[Sequence[Source]], rate: int) -> None:
+    def __init__(
+        self, number: int, thread: Shard, clock: Callable[[], int], fd: int, channels: Sequence[Sequence[Source]], rate: int
+    ) -> None:
         parts = {source.of for heard in channels for source in heard}
-        thread = home(next(source.of for heard in channels for source in heard))
         super().__init__(number, thread, clock)
         self.rate = rate
         self.channels = len(channels)
