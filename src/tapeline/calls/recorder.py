@@ -56,6 +56,7 @@ class Subject:
     sip_call_id: str = ""
     source: str = ""
     destination: str = ""
+    direction: str = ""  # of the call: incoming, outgoing
     reference: Literal["call", "confbridge"] = "call"
 
 
@@ -248,6 +249,7 @@ class Recorder:
             sip_call_id=subject.sip_call_id,
             source=subject.source,
             destination=subject.destination,
+            direction=subject.direction,
             node=self._kit.node,
             rate=self._rate,
             channels=len(self._channels),
@@ -311,6 +313,10 @@ class Recorder:
             call_id=self._subject.call_id,
             activeflow_id=self._subject.activeflow_id,
             reference=self._subject.reference,
+            sip_call_id=self._subject.sip_call_id,
+            source=self._subject.source,
+            destination=self._subject.destination,
+            direction=self._subject.direction,
             reason=machine.reason,
             paused=machine.masked or "",
             format=self.spec.format,
@@ -324,5 +330,6 @@ class Recorder:
             ended=machine.ended_wall,
             updated=self._updated,
             timeline=tuple(machine.timeline.as_dicts()),
+            custom=dict(self.spec.custom),
         )
 

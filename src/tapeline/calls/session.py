@@ -462,6 +462,7 @@ class Call:
             sip_call_id=self.session.call_id,
             source=self.facts.source.target,
             destination=self.facts.destination.target,
+            direction="incoming" if self.incoming else "outgoing",
         )
 
     # -- what is told of it --------------------------------------------------------------------------------------------

@@ -105,6 +105,10 @@ class RecordingView:
     call_id: str = ""
     activeflow_id: str = ""
     reference: Literal["call", "confbridge"] = "call"
+    sip_call_id: str = ""
+    source: str = ""  # of the call: number or address
+    destination: str = ""
+    direction: str = ""
     reason: str = ""  # why it ended, or why it failed: stopped, hangup, max_seconds, silence, key, disk_full, absent ...
     recovered: bool = False
     paused: str = ""  # "" or the mask in force: silence, tone, cut
@@ -124,6 +128,7 @@ class RecordingView:
     timeline: tuple[Mapping[str, Any], ...] = ()  # {"at": seconds since the start, "event": ..., ...}
     measures: Mapping[str, Any] = field(default_factory=dict)  # loudness, silence, loss, peak level
     peaks: tuple[tuple[float, ...], ...] = ()  # for each channel: 0..1, evenly spaced; only where a single one is asked for
+    custom: Mapping[str, Any] = field(default_factory=dict)  # what its specification says besides; a dialect's own names
 
 
 @dataclass(frozen=True, slots=True)

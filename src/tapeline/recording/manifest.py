@@ -37,6 +37,7 @@ class Manifest:
     sip_call_id: str = ""
     source: str = ""
     destination: str = ""
+    direction: str = ""
     node: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
     rate: int = 8000
@@ -60,8 +61,11 @@ class Manifest:
     def facts(self) -> dict[str, Any]:
         """What a row tells of the recording whatever became of it, by the row's names."""
         spec = self.record_spec
-        names = ("id", "account", "created", "call_id", "activeflow_id", "reference", "node", "reason", "recovered", "channels", "rate")
-        return {name: getattr(self, name) for name in (*names, "started", "ended")} | {
+        names = (
+            "id", "account", "created", "call_id", "activeflow_id", "reference", "sip_call_id", "source", "destination", "direction",
+            "node", "reason", "recovered", "channels", "rate", "started", "ended",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names} | {
             "format": spec.format,
             "on_end_flow_id": spec.on_end_flow_id,
             "label": spec.label,
@@ -171,7 +175,8 @@ def _deliveries(value: Any) -> tuple[Any] | None:
 
 _COUNT = _whole(0, 1 << 62)
 _CHECKS: Final[dict[str, Check]] = {
-    **dict.fromkeys(("id", "account", "call_id", "activeflow_id", "reference", "sip_call_id", "source", "destination", "node"), _text),
+    **dict.fromkeys(("id", "account", "call_id", "activeflow_id", "reference", "sip_call_id"), _text),
+    **dict.fromkeys(("source", "destination", "direction", "node"), _text),
     **dict.fromkeys(("spec", "custom"), _object),
     **dict.fromkeys(("started", "ended"), _moment),
     "created": _number,

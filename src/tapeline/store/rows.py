@@ -97,6 +97,10 @@ class RecordingRow:
     call_id: str = ""
     activeflow_id: str = ""
     reference: str = "call"
+    sip_call_id: str = ""
+    source: str = ""
+    destination: str = ""
+    direction: str = ""
     node: str = ""
     reason: str = ""
     recovered: bool = False

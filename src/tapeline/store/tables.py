@@ -19,6 +19,11 @@ def _text(name: str) -> Column[str]:
     return Column(name, Text, nullable=False)
 
 
+def _later(name: str) -> Column[str]:
+    """Text that the table did not have at first: rows from before have none."""
+    return Column(name, Text, nullable=False, server_default="")
+
+
 def _time(name: str) -> Column[float]:
     return Column(name, Double, nullable=True)
 
@@ -110,6 +115,10 @@ recordings = Table(
     Column("measures", JSON, nullable=False),
     Column("peaks", JSON, nullable=False),
     Column("custom", JSON, nullable=False),
+    _later("sip_call_id"),
+    _later("source"),
+    _later("destination"),
+    _later("direction"),
     Index("recordings_created", "created", "id"),
     Index("recordings_account_created", "account", "created", "id"),
     Index("recordings_call", "call_id"),

@@ -252,3 +252,11 @@ def test_pauses_grow_to_a_quarter_of_an_hour_and_never_end() -> None:
     assert pauses[:5] == [1.0, 2.0, 4.0, 8.0, 16.0]
     assert pauses == sorted(pauses) and pauses[-1] == 900.0
     assert sum(pauses) > 3 * 86400
+
+
+async def test_the_row_tells_who_spoke_with_whom_from_the_manifest_alone(bench: Bench) -> None:
+    manifest = bench.record(source="1001", destination="+15551234567", direction="incoming", sip_call_id="a@b", custom={"k": "v"})
+    await bench.finish(manifest.id)
+    row = await bench.row(manifest.id)
+    assert (row.source, row.destination, row.direction, row.sip_call_id) == ("1001", "+15551234567", "incoming", "a@b")
+    assert row.custom == {"k": "v"}
