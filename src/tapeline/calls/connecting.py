@@ -30,7 +30,7 @@ async def connect(call: Call, command: flow.Dial, kit: Equipment) -> flow.DialEn
         source=Address(source.kind, source.target, source.name) if source is not None and source.target else None,
         timeout_s=command.timeout_s,
         anonymous=command.anonymous,
-        together=command.options.get("together", True),
+        together=command.options.get("strategy", "all") == "all",
         each_s=command.options.get("each_s", 0.0),
         activeflow_id=call.facts.activeflow_id,
     )

@@ -56,7 +56,7 @@ class Wish:
     timeout_s: float = 60.0
     anonymous: Anonymous = "auto"
     together: bool = True  # all at once, else one after another
-    each_s: float = 0.0  # how long each of them may ring, one after another; 0: as long as there is time
+    each_s: float = 0.0  # how long each of them may ring, one after another; 0: its share of the time
     activeflow_id: str = ""
     flow_id: str = ""
     headers: tuple[tuple[str, str], ...] = ()  # of the INVITE, beside those that every call of ours has
@@ -144,8 +144,10 @@ class _Dialling:
             return DialResult(None, ("LOOP", "sip:483"), "failed")
         try:
             async with asyncio.timeout(self._wish.timeout_s) as self._limit:
-                for group in await self._groups():
-                    await self._ring(group)
+                groups = await self._groups()
+                each = None if self._wish.together else self._wish.each_s or self._wish.timeout_s / max(1, len(groups))
+                for group in groups:
+                    await self._ring(group, each)
                     if self._winner.done():
                         break
             finished = True
@@ -171,14 +173,14 @@ class _Dialling:
                 self._failures.append((error.cause, error.status))
         return [[branch for group in groups for branch in group]] if self._wish.together else groups
 
-    async def _ring(self, group: list[Branch]) -> None:
+    async def _ring(self, group: list[Branch], limit_s: float | None) -> None:
         """Call all of `group` until one answers, all have failed, or the time is over; then nobody of it rings any more."""
         first = len(self._calls)
         tasks = [asyncio.create_task(self._branch(branch)) for branch in group]
         why = ("cancel", "nobody waits any more")
         try:
             waiting: set[asyncio.Future[Any]] = {self._winner, *tasks}
-            async with asyncio.timeout(None if self._wish.together else self._wish.each_s or None):
+            async with asyncio.timeout(limit_s):
                 while len(waiting) > 1 and not self._winner.done():
                     _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:

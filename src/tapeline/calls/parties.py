@@ -16,7 +16,7 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from tapeline import sip
 from tapeline.calls.outgoing import Hop
@@ -26,6 +26,7 @@ from tapeline.core.clock import Clock
 from tapeline.core.errors import TapelineError
 from tapeline.core.settings import User
 from tapeline.flow import Party
+from tapeline.sip.config import Transport
 from tapeline.sip.transports.shell import Shell
 from tapeline.sip.uri import host_port
 
@@ -152,10 +153,11 @@ class Parties:
         """Flows to each address of the URI's host, best first."""
         if not uri.is_sip or not uri.host:
             raise NoWay(f"a {uri.scheme} address cannot be dialled", "NOT_FOUND", 404)
-        transport: Literal["udp", "tcp"] = "tcp" if uri.transport == "tcp" else "udp"
+        transport: Transport = "tls" if uri.scheme == "sips" or uri.transport == "tls" else "tcp" if uri.transport == "tcp" else "udp"
+        port = uri.port or (5061 if transport == "tls" else 5060)
         try:
             addresses = await _addresses(uri.host)
-            return [self._shell.flow_to(transport, (address, uri.port or 5060)) for address in addresses]
+            return [self._shell.flow_to(transport, (address, port), uri.host) for address in addresses]
         except (OSError, UnicodeError, LookupError) as error:
             raise NoWay(f"no way leads to {uri.host!r}: {error}", "UNREACHABLE", 503) from error
 

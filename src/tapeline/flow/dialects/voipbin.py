@@ -317,7 +317,7 @@ def _connect(action: _Action) -> Op:
     timeout = option.integer("timeout", 60, low=1, high=3600, clamp=True)
     each = option.integer("ring_timeout", low=0, high=3600, clamp=True)
     if option.text("strategy", "all", choices=("", "all", "in_order")) == "in_order":
-        options |= {"together": False, "each_s": float(each)}
+        options |= {"strategy": "one_by_one", "each_s": float(each)}
     if not destinations:
         return Skip("connect")
     return Dial(destinations, source, float(timeout), early_media=early, anonymous=anonymous, options=options)

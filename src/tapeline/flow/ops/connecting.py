@@ -30,7 +30,7 @@ def _filled(context: Context, party: Party) -> Party:
 class Dial(Op):
     """Call several, all at once or one after another, and connect the first to answer, until one of the two leaves.
 
-    Options: `together` (False: one after another), `each_s` (how long each may ring then), and `relay_reason`: the caller is hung up
+    Options: `strategy` (`all` or `one_by_one`), `each_s` (how long each may ring then), and `relay_reason`: the caller is hung up
     afterwards with the reason of who was dialled, and the run is over. The variables `tapeline.connect.result` and `.causes` say how it
     came out. Results: `answered`; else the causes as the call tells them, most telling first (`NO_ANSWER`, `sip:486`), else `failed`.
     """
