@@ -63,12 +63,18 @@ class EndpointConfig:
     max_pending_per_source: int = 0  # the same for one remote address; 0: no limit of its own
     rate_per_source: float = 0.0  # requests a second outside of calls from one remote address, twice that at once; 0: no limit
     retry_after: int = 5  # seconds, in 503
-    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REFER", "NOTIFY")
-    supported: tuple[str, ...] = ("replaces", "norefersub")  # option tags that a peer may require
+    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY")
+    supported: tuple[str, ...] = ("100rel", "replaces", "norefersub")  # option tags that a peer may require; "timer" comes by itself
     accept: tuple[str, ...] = ("application/sdp", "multipart/mixed")
+    session_expires: int = 0  # seconds that a call may last without a sign of its peer (RFC 4028); 0: no session timers
+    min_se: int = 90  # the shortest such interval that we agree to
     refer_expires: int = 300  # seconds that we tell, or want to be told, how the call of a REFER goes
     trace: bool = False  # keep every message of a call with its session
     datagram_limit: int = 1300  # octets; longer requests go over TCP where there is a listener (RFC 3261 section 18.1.1)
+
+    def __post_init__(self) -> None:
+        if self.session_expires and "timer" not in self.supported:
+            object.__setattr__(self, "supported", (*self.supported, "timer"))
 
     def address(self, flow: Flow) -> Address:
         """The host and port that we write into Via and Contact for messages on `flow`."""

@@ -25,6 +25,7 @@ from tapeline.sip.message import REASONS, Field, Request, Response, parse_messag
 from tapeline.sip.registrar import Admission, Registrar
 from tapeline.sip.replaces import Replaces, parse_replaces
 from tapeline.sip.session import Session
+from tapeline.sip.session_timer import smallest_interval
 from tapeline.sip.timers import Timers
 from tapeline.sip.transactions import InviteServer, ServerTransaction
 from tapeline.sip.uri import parse_uri
@@ -32,7 +33,7 @@ from tapeline.sip.uri import parse_uri
 __all__ = ["Endpoint"]
 
 _SHORTEST = 16  # octets; what is shorter is no message, but may keep a NAT's hole open
-_WITHIN = frozenset(("BYE", "INFO", "NOTIFY"))  # methods that mean nothing outside a dialog
+_WITHIN = frozenset(("BYE", "INFO", "NOTIFY", "PRACK", "UPDATE"))  # methods that mean nothing outside a dialog
 DialogKey = tuple[str, str, str]
 
 
@@ -335,6 +336,10 @@ class Endpoint:
             if replaced is None:
                 self._answer(request, back, now, status)
                 return
+        least = smallest_interval(request, self.config)
+        if least:
+            self._answer(request, back, now, 422, [("Min-SE", str(least))])
+            return
         tag = self.layer.token()
         dialog = Dialog.of_invite(request, tag, flow, contact_field(self.config, flow))
         sender = request.from_
@@ -387,7 +392,7 @@ class Endpoint:
             return
         if session.trace is not None:
             session.trace.add(now, "in", data, flow)
-        refusal = check_request(request, self.config) if session.dialog.in_order(request) else Refusal(500)
+        refusal = check_request(request, self.config) if session.dialog_of(request).in_order(request) else Refusal(500)
         if refusal is not None:
             self._refuse(request, back, now, refusal)
             return

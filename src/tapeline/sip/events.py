@@ -6,7 +6,7 @@ where it came in one; the whole message is with the session.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -40,18 +40,26 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A provisional answer (101 to 199) to our INVITE. `tag` tells the branches of a fork apart, each with its own early media."""
+    """A provisional answer (101 to 199) to our INVITE. `tag` tells the branches of a fork apart, each with its own early media.
+
+    `offered`: our INVITE had no body, `body` is an offer, and `Session.answer_early` is due.
+    """
 
     session: Session
     status: int
     reason: str
     body: bytes | None
     tag: str = ""
+    offered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A 2xx to our INVITE. Where our INVITE had no body, `body` is an offer and `Session.ack` is due."""
+    """A 2xx to our INVITE. Where our INVITE had no body, `body` is an offer and `Session.ack` is due.
+
+    An answer that came before, in a reliable provisional answer of the same branch, is told again; `body` is None where an UPDATE has taken
+    its place, or where it was an offer that `Session.answer_early` has answered: media stay as they are.
+    """
 
     session: Session
     body: bytes | None
@@ -68,7 +76,8 @@ class Established:
 
 @dataclass(frozen=True, slots=True)
 class Reoffered:
-    """A re-INVITE. `Session.answer_reoffer` or `Session.refuse_reoffer` is due; `body` None: it wants an offer of ours."""
+    """A re-INVITE, or an UPDATE or PRACK with an offer, also before the call is answered. `Session.answer_reoffer` or
+    `Session.refuse_reoffer` is due; `body` None: it wants an offer of ours."""
 
     session: Session
     body: bytes | None
@@ -76,7 +85,7 @@ class Reoffered:
 
 @dataclass(frozen=True, slots=True)
 class ReofferAcknowledged:
-    """The ACK to our 2xx to a re-INVITE which had no body: `body` is the answer to our offer."""
+    """The ACK to our 2xx to a re-INVITE which had no body, or the PRACK to an offer of ours in a provisional answer: `body` answers it."""
 
     session: Session
     body: bytes | None
@@ -84,15 +93,19 @@ class ReofferAcknowledged:
 
 @dataclass(frozen=True, slots=True)
 class ReofferAccepted:
-    """A 2xx to our re-INVITE. Where that had no body, `body` is an offer and `Session.ack` is due."""
+    """A 2xx to our re-INVITE or UPDATE. Where that had no body, `body` is an offer and `Session.ack` is due.
+
+    Also where a refresh by re-INVITE, which nobody asked for, brought another answer than before. `offer` is what we had sent.
+    """
 
     session: Session
     body: bytes | None
+    offer: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ReofferRefused:
-    """Our re-INVITE was refused; the session goes on as it was."""
+    """Our re-INVITE or UPDATE was refused; the session goes on as it was."""
 
     session: Session
     status: int

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tapeline.core.errors import InvalidState
 from tapeline.sip.layer import TransactionLayer
 from tapeline.sip.message import REASONS, Field, Request, Response, reply_fields
+from tapeline.sip.reliable import ReliableAnswers
 from tapeline.sip.timers import Timer
 from tapeline.sip.trace import Trace
 from tapeline.sip.transactions import ServerTransaction
@@ -22,6 +24,7 @@ class Invited(Protocol):
     trace: Trace | None
 
     def on_no_ack(self, invite: IncomingInvite, now: float) -> None: ...
+    def on_no_prack(self, invite: IncomingInvite, now: float) -> None: ...
 
 
 class IncomingInvite:
@@ -34,11 +37,15 @@ class IncomingInvite:
         "_layer",
         "_repeat",
         "_session",
+        "answered",
         "base",
         "initial",
         "offered",
+        "reliable",
+        "request",
         "routes",
         "seq",
+        "settled",
         "state",
         "transaction",
     )
@@ -51,6 +58,10 @@ class IncomingInvite:
         self.transaction = transaction
         self.initial = initial
         self.offered = offered  # the INVITE had an offer; else ours goes into the 2xx and the answer comes with the ACK
+        self.answered = False  # our description went out in a reliable provisional answer
+        self.settled = False  # and was acknowledged
+        self.reliable: ReliableAnswers | None = None
+        self.request = request
         self.seq = request.cseq[0]
         self.base = reply_fields(request, session.local_tag)
         self.routes: list[Field] = [("Record-Route", value) for value in request.all("record-route")]
@@ -60,6 +71,37 @@ class IncomingInvite:
         self._repeat: Timer | None = None
         self._end: Timer | None = None
 
+    @property
+    def holds(self) -> bool:
+        """A 2xx has to wait for a PRACK."""
+        return self.reliable is not None and self.reliable.holds
+
+    def is_sure(self, wanted: bool | None, body: bytes) -> bool:
+        """Whether a provisional answer is to be reliable. Raises InvalidState where it cannot be and is wanted to."""
+        asked = self.request
+        if not wanted and not body and asked.get("require") is None:
+            return False
+        required = "100rel" in asked.tokens("require")
+        able = "100rel" in self._layer.config.supported and (required or "100rel" in asked.tokens("supported"))
+        if wanted and not able:
+            raise InvalidState("the caller does not know reliable provisional answers")
+        return required or (able and (bool(body) if wanted is None else wanted))
+
+    def ring(self, status: int, now: float, fields: list[Field], body: bytes) -> None:
+        """Answer provisionally until it is heard. Raises InvalidState where too many wait."""
+        if self.reliable is None:
+            self.reliable = ReliableAnswers(self._layer, self)
+        self.reliable.send(status, now, fields, body)
+
+    def provisional(self, status: int, now: float, fields: list[Field], body: bytes) -> None:
+        self.respond(status, now, fields, body)
+
+    def repeat_provisional(self, now: float) -> None:
+        self._layer.transmit(self.transaction.data, self.transaction.flow, self._session, now, again=True)
+
+    def unheard(self, now: float) -> None:
+        self._session.on_no_prack(self, now)
+
     def respond(self, status: int, now: float, fields: list[Field], body: bytes = b"", reason: str = "") -> None:
         """Send a provisional or final answer. A 2xx is repeated until `acknowledged`."""
         shared = self.base + self.routes if status < 300 else self.base
@@ -67,6 +109,8 @@ class IncomingInvite:
         self.transaction.send(response, now)
         if status < 200:
             return
+        if self.reliable is not None:
+            self.reliable.stop()
         if status >= 300:
             self.state = "closed"
             return

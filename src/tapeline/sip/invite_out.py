@@ -2,36 +2,34 @@
 
 Each 2xx gets an ACK along the route set of the dialog it makes, and the same octets again for each repetition; a 2xx of another branch
 of a fork, or one that crosses our CANCEL, gets ACK and then BYE (RFC 3261 sections 13.2.2.4 and 9.1). CANCEL waits for a first
-provisional answer. This module knows nothing of offers, and leaves what an answer means for the call to its session.
+provisional answer. What an answer means for the call is told to its session here. This module knows nothing of what offers say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from tapeline.sip.config import Flow
 from tapeline.sip.dialog import Dialog
+from tapeline.sip.early import Branch, EarlyDialogs
+from tapeline.sip.events import Accepted, Progress
 from tapeline.sip.layer import TransactionLayer
-from tapeline.sip.message import Field, Response
+from tapeline.sip.message import Field, Request, Response, contacts_of
+from tapeline.sip.offers import session_description, takes_update
+from tapeline.sip.reasons import CAUSES, told
 from tapeline.sip.timers import Timer
 from tapeline.sip.trace import Trace
 from tapeline.sip.transactions import ClientTransaction
 
+if TYPE_CHECKING:
+    from tapeline.sip.session import Session
+
 __all__ = ["OutgoingInvite"]
 
 
-class Inviting(Protocol):
-    trace: Trace | None
-
-    def on_provisional(self, invite: OutgoingInvite, response: Response, now: float) -> None: ...
-    def on_success(self, invite: OutgoingInvite, response: Response, now: float) -> bool: ...
-    def on_refusal(self, invite: OutgoingInvite, response: Response, now: float) -> None: ...
-    def on_no_answer(self, invite: OutgoingInvite, what: str, now: float) -> None: ...
-
-
 class OutgoingInvite:
-    """`session.on_success` says whether a 2xx is wanted; what is not wanted is ended here. It is the session that calls `ack`."""
+    """The first 2xx is the session's; any other is ended here. A 2xx with an offer waits for the session's `ack`."""
 
     __slots__ = (
         "_acks",
@@ -44,6 +42,7 @@ class OutgoingInvite:
         "_why",
         "body",
         "dialog",
+        "early",
         "final",
         "initial",
         "seq",
@@ -53,7 +52,7 @@ class OutgoingInvite:
     def __init__(
         self,
         layer: TransactionLayer,
-        session: Inviting,
+        session: Session,
         dialog: Dialog,
         initial: bool,
         fields: list[Field],
@@ -66,6 +65,7 @@ class OutgoingInvite:
         self.dialog = dialog
         self.initial = initial
         self.body = body
+        self.early: EarlyDialogs | None = None  # made by the first reliable provisional answer
         self.final = 0  # the status that ended it
         self._acks: dict[str, tuple[bytes, Flow] | None] = {}  # by remote tag; None: due, but not given yet
         self._cancel_wanted = False
@@ -87,20 +87,32 @@ class OutgoingInvite:
         if response.status < 200:
             if self._cancel_wanted:
                 self._send_cancel(now)
-            self._session.on_provisional(self, response, now)
+            self._on_provisional(response, now)
         elif response.status < 300:
             self._on_2xx(response, now)
         elif not self._cancel_wanted and (again := self.dialog.retried(transaction.request, response)) is not None:
-            self.seq = again.cseq[0]
-            self.transaction = self._layer.request(again, self._flow, self, now)
+            self._again(again, now)
+        elif response.status == 422 and not self._cancel_wanted and self._session.timer.refused(response):
+            self._again(self._with_interval(transaction.request), now)
         else:
             self._finish(response.status)
-            self._session.on_refusal(self, response, now)
+            self._on_refusal(response, now)
+
+    def _again(self, request: Request, now: float) -> None:
+        self.seq = request.cseq[0]
+        self.transaction = self._layer.request(request, self._flow, self, now)
+
+    def _with_interval(self, request: Request) -> Request:
+        """The same INVITE with another session interval and a CSeq of its own (RFC 4028 section 7.4)."""
+        self.dialog.local_seq += 1
+        kept = [item for item in request.fields if item[0] not in ("Via", "CSeq", "Session-Expires", "Min-SE")]
+        fields = [*kept, ("CSeq", f"{self.dialog.local_seq} INVITE"), *self._session.timer.wish()]
+        return Request(request.method, request.uri_text, fields, request.body)
 
     def on_failure(self, transaction: ClientTransaction, what: str, now: float) -> None:
         if transaction.request.method == "INVITE":
             self._finish(408 if what == "timeout" else 503)
-            self._session.on_no_answer(self, what, now)
+            self._on_no_answer(what, now)
 
     def _finish(self, status: int) -> None:
         self.final = status
@@ -116,12 +128,100 @@ class OutgoingInvite:
             return
         self._acks[tag] = None
         self._finish(response.status)
-        if not self._session.on_success(self, response, now):
+        session = self._session
+        if session.state == "terminated" or (self.initial and session.state == "confirmed"):
             self._discard(response, now)
+        elif self.initial:
+            self._on_answer(response, now)
+        else:
+            session.dialog.refresh(response)
+            session.timer.accepted(response, now)
+            if self.body:
+                self.ack(session.dialog, b"", now)
+            session.offering().accepted(self.body, session_description(response))
+
+    def _on_answer(self, response: Response, now: float) -> None:
+        """The first 2xx: the one that counts."""
+        session = self._session
+        branch = self.early.get(response.to.tag) if self.early is not None else None
+        settled = branch is not None and branch.settled
+        session.confirmed_by(self._made_by(response))
+        session.peer_updates = takes_update(response)
+        session.timer.accepted(response, now)
+        if self.body or settled:
+            self.ack(session.dialog, b"", now)
+        body = branch.answer if branch is not None and settled else session_description(response)
+        session.remote_sdp = body or session.remote_sdp
+        session.emit(Accepted(session, body, response))
+
+    def _made_by(self, response: Response) -> Dialog:
+        return self.dialog.confirmed_by(response) if self.early is None else self.early.confirmed(self.dialog, response)
+
+    def _on_provisional(self, response: Response, now: float) -> None:
+        session = self._session
+        if not self.initial or session.state == "terminated":
+            return
+        tag = response.to.tag
+        if response.status == 100 or not tag:
+            session.step("trying")
+        else:
+            session.step("progress")
+            session.heard_early(tag)
+        if response.status == 100:
+            return
+        body = session_description(response)
+        offered = False
+        if tag and "100rel" in self._layer.config.supported and EarlyDialogs.is_reliable(response):
+            branch = self._branch_of(response)
+            if branch is None:
+                return
+            offered = self._on_reliable(branch, response, body, now)
+        elif not self.body:
+            body = None  # an offer that may get lost is none
+        session.emit(Progress(session, response.status, response.reason, body, tag, offered))
+
+    def _branch_of(self, response: Response) -> Branch | None:
+        if self.early is not None:
+            return self.early.heard(response, self.dialog)
+        branch = Branch(self.dialog.confirmed_by(response))
+        if not branch.takes(response):
+            return None
+        self.early = EarlyDialogs(branch)
+        return branch
+
+    def _on_reliable(self, branch: Branch, response: Response, body: bytes | None, now: float) -> bool:
+        """Acknowledge it; whether that waits for our answer to the offer in it."""
+        session = self._session
+        session.peer_updates = takes_update(response)
+        if body is not None and not branch.settled:
+            session.remote_sdp = body
+            if not self.body:
+                branch.due = True
+                return True
+            branch.settled = True
+            branch.answer = body
+        session.prack(branch, now)
+        return False
+
+    def _on_refusal(self, response: Response, now: float) -> None:
+        session, status = self._session, response.status
+        if session.state == "terminated":
+            return
+        if self.initial:
+            contacts = contacts_of(response) if status < 400 else ()
+            session.end(now, "failure", "remote", status, CAUSES.get(status, "failed"), response.reason, told(response)[1], contacts)
+        elif status in (408, 481):
+            session.lose(now, status, response.reason)
+        else:
+            session.offering().refused(response, now)
+
+    def _on_no_answer(self, what: str, now: float) -> None:
+        if self._session.state != "terminated":
+            self._session.unanswered(what, now)
 
     def _discard(self, response: Response, now: float) -> None:
         """RFC 3261 section 13.2.2.4: a dialog that nobody wants is acknowledged and ended."""
-        unwanted = self.dialog.confirmed_by(response)
+        unwanted = self._made_by(response)
         self.ack(unwanted, b"", now)
         if self.initial:
             bye = unwanted.request("BYE")
@@ -172,7 +272,7 @@ class OutgoingInvite:
             self.transaction.step("give up", now)
         else:
             self.cancel(now)
-            self._session.on_no_answer(self, name, now)
+            self._on_no_answer(name, now)
 
 
 class _Unheard:
@@ -180,7 +280,7 @@ class _Unheard:
 
     __slots__ = ("trace",)
 
-    def __init__(self, session: Inviting) -> None:
+    def __init__(self, session: Session) -> None:
         self.trace = session.trace
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:

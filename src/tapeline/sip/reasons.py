@@ -10,10 +10,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tapeline.sip.errors import MalformedMessage
+from tapeline.sip.events import Cause
 from tapeline.sip.headers import parse_parameters, quote
 from tapeline.sip.message import Field, Message
 
-__all__ = ["Reason", "reason_fields", "reasons_of"]
+__all__ = ["CAUSES", "Reason", "reason_fields", "reasons_of", "told"]
+
+# What a refusal means for a call; any other status: failed.
+CAUSES: dict[int, Cause] = {
+    401: "rejected", 403: "rejected", 407: "rejected", 408: "noanswer", 433: "rejected", 480: "noanswer", 486: "busy", 487: "cancel",
+    600: "busy", 603: "rejected", 607: "rejected", 608: "rejected",
+}  # fmt: skip
 
 _MOST = 8  # values that are read
 _HIGHEST = {"sip": 699, "q.850": 127}
@@ -62,3 +69,12 @@ def reason_fields(reasons: Iterable[Reason]) -> list[Field]:
             text = f";text={quote(reason.text)}" if reason.text else ""
             fields.append(("Reason", f"{reason.protocol.upper()};cause={reason.cause}{text}"))
     return fields
+
+
+def told(message: Message) -> tuple[str, int]:
+    """What the peer says of why: the text of Reason, and its Q.850 cause."""
+    if message.get("reason") is None:
+        return "", 0
+    reasons = reasons_of(message)
+    text = next((reason.text for reason in reasons if reason.text), "")
+    return text, next((reason.cause for reason in reasons if reason.protocol == "q.850"), 0)

@@ -92,7 +92,9 @@ class Referring(Protocol):
     @property
     def config(self) -> EndpointConfig: ...
     def emit(self, event: Event) -> None: ...
-    def reply(self, request: Request, transaction: ServerTransaction, status: int, now: float, fields: Sequence[Field] = ()) -> None: ...
+    def reply(
+        self, request: Request, transaction: ServerTransaction, status: int, now: float, fields: Sequence[Field] = (), body: bytes = b""
+    ) -> None: ...
     def logged_in(self, transaction: ClientTransaction, response: Response, now: float) -> bool: ...
     def send(
         self, method: str, now: float, fields: Sequence[Field] = (), body: bytes = b"", user: TransactionUser | None = None
@@ -226,10 +228,18 @@ class Referrals:
         self._asked = False  # a REFER of ours is not over
         self._timer: Timer | None = None
 
+    def on_request(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        """REFER or NOTIFY. Raises MalformedMessage where its headers cannot be read."""
+        if request.method == "REFER":
+            self._on_refer(request, transaction, now)
+        elif (request.get("event") or "").partition(";")[0].strip().lower() == "refer":
+            self._on_notify(request, transaction, now)
+        else:
+            self._session.reply(request, transaction, 489, now, [("Allow-Events", "refer")])
+
     # ---- the peer's
 
-    def on_refer(self, request: Request, transaction: ServerTransaction, now: float) -> None:
-        """A REFER within a confirmed session. Raises MalformedMessage where its headers cannot be read."""
+    def _on_refer(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         session = self._session
         values = request.items("refer-to")
         if len(values) != 1:
@@ -284,7 +294,7 @@ class Referrals:
         if self._asked:
             self._progress(status, True)
 
-    def on_notify(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+    def _on_notify(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         session = self._session
         fragment = parse_sipfrag(request.body)
         state, semicolon, rest = (request.get("subscription-state") or "").partition(";")

@@ -3,7 +3,8 @@
 The session holds the state (the table `tables.DIALOG`), the one dialog that was confirmed, and at most one INVITE under way in each
 direction. Commands are plain calls with `now`; what they cause is taken from the endpoint as events and outgoing messages. Whatever
 leads to "terminated" makes the one `Ended` at once: what is left to do on the wire (CANCEL, ACK, BYE and their repetitions) goes on
-without the session's owner. This module knows nothing of media: offers and answers are bytes to it.
+without the session's owner. Its parts are made when they are needed: early dialogs, offers by UPDATE, session timer, REFER. This module
+knows nothing of media: offers and answers are bytes to it.
 """
 
 from __future__ import annotations
@@ -14,56 +15,28 @@ from typing import Literal, Protocol
 from tapeline.core.errors import InvalidState
 from tapeline.sip.config import EndpointConfig
 from tapeline.sip.dialog import Dialog
-from tapeline.sip.errors import ImpossibleInput, MalformedMessage, MalformedMultipart
-from tapeline.sip.events import (
-    Accepted,
-    Cause,
-    Ended,
-    Established,
-    Event,
-    InfoReceived,
-    Progress,
-    ReofferAccepted,
-    ReofferAcknowledged,
-    Reoffered,
-    ReofferRefused,
-)
+from tapeline.sip.early import Branch, EarlyDialogs
+from tapeline.sip.errors import ImpossibleInput, MalformedMessage
+from tapeline.sip.events import Cause, Ended, Established, Event, InfoReceived, ReofferAcknowledged, Reoffered
 from tapeline.sip.invite_in import IncomingInvite
 from tapeline.sip.invite_out import OutgoingInvite
 from tapeline.sip.layer import TransactionLayer
-from tapeline.sip.message import REASONS, Field, Message, Request, Response, contacts_of, reply_fields, whole_lines
-from tapeline.sip.multipart import part_of_type
-from tapeline.sip.reasons import Reason, reason_fields, reasons_of
+from tapeline.sip.message import REASONS, Field, Request, Response, reply_fields, whole_lines
+from tapeline.sip.offers import Offers, retry_after, session_description, takes_update
+from tapeline.sip.reasons import CAUSES, Reason, reason_fields, told
 from tapeline.sip.refer import Referrals
+from tapeline.sip.session_timer import SessionTimer, smallest_interval
 from tapeline.sip.tables import DIALOG
-from tapeline.sip.timers import Timer
 from tapeline.sip.trace import Trace
 from tapeline.sip.transactions import ClientTransaction, ServerTransaction, TransactionUser
 
-__all__ = ["CAUSES", "Session", "session_description"]
+__all__ = ["Session"]
 
 State = Literal["calling", "proceeding", "early", "confirmed", "terminated"]
 Side = Literal["local", "remote"]
 
-CAUSES: dict[int, Cause] = {
-    401: "rejected", 403: "rejected", 407: "rejected", 408: "noanswer", 433: "rejected", 480: "noanswer", 486: "busy", 487: "cancel",
-    600: "busy", 603: "rejected", 607: "rejected", 608: "rejected",
-}  # fmt: skip
-_MOST_RETRIES = 4  # of a re-INVITE that met the peer's
 _SDP = ("Content-Type", "application/sdp")
-
-
-def session_description(message: Message) -> bytes | None:
-    """The SDP body, taken out of a multipart body where it is in one; None where there is none."""
-    if not message.body:
-        return None
-    kind = message.content_type
-    if kind.startswith("multipart/"):
-        try:
-            return part_of_type(message.need("content-type"), message.body, "application/sdp")
-        except MalformedMultipart:
-            return None
-    return message.body if kind in ("application/sdp", "") else None
+_MOST_BRANCHES = 16  # of a fork
 
 
 class Owner(Protocol):
@@ -83,9 +56,9 @@ class Session:
     """One call leg's signalling. Made by the endpoint. Attributes are for reading; commands raise InvalidState where they do not fit."""
 
     __slots__ = (
-        "_bye_wanted", "_incoming", "_outgoing", "_owner", "_referrals", "_retries", "_retry", "_why", "call_id", "dialog", "id",
-        "incoming", "local_tag", "local_uri", "remote_name", "remote_tag", "remote_uri", "request", "request_uri", "source", "state",
-        "tags", "trace",
+        "_bye_wanted", "_held", "_offers", "_owner", "_referrals", "_why", "call_id", "coming", "dialog", "going", "id",
+        "incoming", "local_sdp", "local_tag", "local_uri", "peer_updates", "remote_name", "remote_sdp", "remote_tag", "remote_uri",
+        "request", "request_uri", "source", "state", "tags", "timer", "trace",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, dialog: Dialog, request: Request | None, *, local_uri: str, remote_uri: str, remote_name: str) -> None:
@@ -104,11 +77,15 @@ class Session:
         self.source = dialog.flow.remote[0]
         self.tags: set[str] = set()  # remote tags under which the endpoint knows this session
         self.trace = Trace() if owner.config.trace else None
-        self._incoming: IncomingInvite | None = None
-        self._outgoing: OutgoingInvite | None = None
-        self._retry: Timer | None = None
-        self._retries = 0
+        self.local_sdp = b""  # what both sides agreed on last, ours and the peer's, so that a refresh can repeat it
+        self.remote_sdp = b""
+        self.peer_updates = False  # the peer takes UPDATE
+        self.coming: IncomingInvite | None = None
+        self.going: OutgoingInvite | None = None
+        self._offers: Offers | None = None
         self._referrals: Referrals | None = None
+        self.timer = SessionTimer(self)
+        self._held: tuple[bytes, list[Field]] | None = None  # a 2xx that waits for a PRACK
         self._bye_wanted = False
         self._why: Sequence[Field] = ()  # what a BYE that has to wait will tell
         if request is not None:
@@ -130,33 +107,75 @@ class Session:
         """Send the INVITE. For the endpoint."""
         layer = self._owner.layer
         flow = self.dialog.next_flow(layer.listeners, layer.streams) if self.dialog.route else self.dialog.flow
-        self._outgoing = OutgoingInvite(layer, self, self.dialog, True, self._offer_fields(body) + fields, body, flow, now)
-        self.request = self._outgoing.transaction.request
+        self.local_sdp = body
+        self.going = OutgoingInvite(layer, self, self.dialog, True, self.offer_fields(body, asking=True) + fields, body, flow, now)
+        self.request = self.going.transaction.request
 
     def invited(self, transaction: ServerTransaction, request: Request) -> bytes | None:
         """Take the INVITE that made this session. For the endpoint. Returns its offer."""
         body = session_description(request)
-        self._incoming = IncomingInvite(self._owner.layer, self, transaction, request, body is not None, True)
+        self.remote_sdp = body or b""
+        self.peer_updates = takes_update(request)
+        self.coming = IncomingInvite(self._owner.layer, self, transaction, request, body is not None, True)
         return body
 
     # ---- commands
 
-    def ring(self, now: float, status: int = 180, body: bytes | None = None, headers: Sequence[Field] = ()) -> None:
-        """Answer provisionally (101 to 199)."""
+    def ring(
+        self, now: float, status: int = 180, body: bytes | None = None, headers: Sequence[Field] = (), reliable: bool | None = None
+    ) -> None:
+        """Answer provisionally (101 to 199), with `body` as the answer, or the offer where the INVITE had none.
+
+        `reliable` (RFC 3262): None: where the caller demands it, and where it can and there is a body. A body that went out reliably is
+        the answer; that of `accept` is then left out. Raises InvalidState also where the caller cannot what is wanted.
+        """
         if not 100 < status < 200:
             raise ValueError("a provisional status is from 101 to 199")
         invite = self._open_invite(initial=True)
-        fields = [*self._offer_fields(body or b""), *whole_lines(headers)]
-        self._step("progress")
-        invite.respond(status, now, fields, body or b"")
+        rest = whole_lines(headers)
+        body = body or b""
+        sure = invite.is_sure(reliable, body)
+        if self._held is not None or (body and not sure and not invite.offered):
+            raise InvalidState("the call has been accepted, or this would be an offer that may get lost")
+        if sure and invite.answered:
+            body = b""
+        fields = [*self.offer_fields(body), *rest]
+        if sure:
+            invite.ring(status, now, fields, body)
+            invite.answered = invite.answered or bool(body)
+            self.local_sdp = body or self.local_sdp
+        else:
+            invite.respond(status, now, fields, body)
+        self.step("progress")
 
     def accept(self, body: bytes, now: float, headers: Sequence[Field] = ()) -> None:
-        """Answer with 200 and `body`: the answer to the offer, or the offer where the INVITE had none."""
+        """Answer with 200 and `body`: the answer to the offer, or the offer where the INVITE had none.
+
+        Where a provisional answer with a body is not acknowledged yet it goes out when it is; the session is confirmed from then on.
+        """
         fields = whole_lines(headers)
-        invite = self._open_invite(initial=True)
-        self._step("success")
+        self._open_invite(initial=True)
+        if self._held is not None:
+            raise InvalidState("the call has been accepted")
+        self._held = body, fields
+        self.go_on(now)
+
+    def go_on(self, now: float) -> None:
+        """What waited for a PRACK, or for an answer of ours, may have its turn. For the parts of the session."""
+        invite = self.coming
+        if invite is None or invite.state != "open" or not invite.initial or self.state == "terminated":
+            return
+        if invite.reliable is not None:
+            invite.reliable.go_on(now)
+        if self._held is None or invite.holds or (self._offers is not None and self._offers.asked):
+            return
+        (body, fields), self._held = self._held, None
+        self.step("success")
         self._owner.answered(self)
-        invite.respond(200, now, [*self._offer_fields(body), *fields], body)
+        if invite.answered:
+            body = b""
+        self.local_sdp = body or self.local_sdp
+        invite.respond(200, now, [*self.offer_fields(body), *self.timer.answer(invite.request, now), *fields], body)
 
     def reject(self, status: int, now: float, reason: str = "", headers: Sequence[Field] = ()) -> None:
         """Refuse with a final status from 300 on; the session ends."""
@@ -165,7 +184,7 @@ class Session:
         fields = whole_lines(headers)
         invite = self._open_invite(initial=True)
         invite.respond(status, now, fields, b"", " ".join(reason.split()))
-        self._end(now, "failure", "local", status, CAUSES.get(status, "rejected"), reason)
+        self.end(now, "failure", "local", status, CAUSES.get(status, "rejected"), reason)
 
     def hangup(self, now: float, reason: str = "", status: int = 0, q850: int = 0) -> None:
         """End it, whatever the state asks for: CANCEL, a refusal (480), or BYE. Nothing where it has ended.
@@ -176,35 +195,65 @@ class Session:
             return
         why = reason_fields((Reason("sip", status or (200 if reason else 0), reason), Reason("q.850", q850, "")))
         if self.state != "confirmed":
-            if self._outgoing is not None:
-                self._outgoing.cancel(now, why)
-                self._end(now, "abandon", "local", 487, "cancel", reason)
+            if self.going is not None:
+                self.going.cancel(now, why)
+                self.end(now, "abandon", "local", 487, "cancel", reason)
             else:
                 self.reject(480, now, reason, why)
             return
         self._leave(now, why)
-        self._end(now, "abandon", "local", 200, "normal", reason)
+        self.end(now, "abandon", "local", 200, "normal", reason)
 
     def reoffer(self, body: bytes | None, now: float) -> None:
-        """Send a re-INVITE with an offer, or without: then `ReofferAccepted` brings the peer's, and `ack` is due."""
-        if self.state != "confirmed" or self._busy() or self._retry is not None:
-            raise InvalidState("a re-INVITE needs a confirmed session with no other INVITE under way")
-        self._retries = 0
-        self._send_reinvite(body or b"", now)
+        """Send a re-INVITE with an offer, or without: then `ReofferAccepted` brings the peer's, and `ack` is due.
+
+        Before the call is answered it goes by UPDATE (RFC 3311), which needs a body, a peer that takes it, and a reliable provisional
+        answer that has settled the first offer.
+        """
+        if self.state == "confirmed":
+            self.offering().send(body or b"", now, by_update=False)
+            return
+        early = self.early
+        settled = early.newest.settled if early is not None else self.coming is not None and self.coming.settled
+        if self.state != "early" or not (body and settled and self.peer_updates):
+            raise InvalidState("an offer needs a confirmed session, or one that UPDATE can change")
+        self.offering().send(body, now, by_update=True)
 
     def answer_reoffer(self, body: bytes, now: float) -> None:
-        self._open_invite(initial=False).respond(200, now, self._offer_fields(body), body)
+        """Answer the offer of `Reoffered`, or make one where it has none."""
+        if self._offers is not None and self._offers.asked:
+            self._offers.answer(body, now)
+            self.go_on(now)
+            return
+        invite = self._open_invite(initial=False)
+        self.local_sdp = body
+        invite.respond(200, now, [*self.offer_fields(body), *self.timer.answer(invite.request, now)], body)
 
     def refuse_reoffer(self, status: int, now: float) -> None:
+        """Leave everything as it is."""
         if not 300 <= status < 700:
             raise ValueError("a refusal has a status from 300 to 699")
-        self._open_invite(initial=False).respond(status, now, [])
+        if self._offers is not None and self._offers.asked:
+            self._offers.refuse(status, now)
+            self.go_on(now)
+        else:
+            self._open_invite(initial=False).respond(status, now, [])
+
+    def answer_early(self, body: bytes, now: float) -> None:
+        """Answer the offer of a provisional answer (`Progress.offered`), with its PRACK."""
+        early = self.early
+        if early is None or not early.newest.due:
+            raise InvalidState("no offer in a provisional answer waits for ours")
+        early.newest.settled = True
+        self.local_sdp = body
+        self.prack(early.newest, now, body)
 
     def ack(self, body: bytes, now: float) -> None:
         """Acknowledge a 2xx that carried an offer, with the answer to it."""
-        invite = self._outgoing
+        invite = self.going
         if invite is None or not invite.ack_due or self.state != "confirmed":
             raise InvalidState("no 2xx waits for its ACK")
+        self.local_sdp = body or self.local_sdp
         invite.ack(self.dialog, body, now)
 
     def info(self, content_type: str, body: bytes, now: float) -> None:
@@ -222,7 +271,7 @@ class Session:
             raise InvalidState("REFER needs a confirmed session")
         self._refers().refer(target, replaces, now)
 
-    # ---- what the commands share
+    # ---- what the commands and the parts share
 
     @property
     def layer(self) -> TransactionLayer:
@@ -235,29 +284,52 @@ class Session:
     def emit(self, event: Event) -> None:
         self._owner.emit(event)
 
+    def offering(self) -> Offers:
+        if self._offers is None:
+            self._offers = Offers(self)
+        return self._offers
+
     def _refers(self) -> Referrals:
         if self._referrals is None:
             self._referrals = Referrals(self)
         return self._referrals
 
     def _open_invite(self, *, initial: bool) -> IncomingInvite:
-        invite = self._incoming
+        invite = self.coming
         if invite is None or invite.state != "open" or invite.initial is not initial or self.state == "terminated":
             raise InvalidState("no INVITE waits for an answer")
         return invite
 
-    def _busy(self) -> bool:
-        """Whether an INVITE is under way in either direction (RFC 3261 section 14.1)."""
-        coming, going = self._incoming, self._outgoing
+    def busy(self) -> bool:
+        """Whether an INVITE is under way in either direction (RFC 3261 section 14.1), or an offer by UPDATE."""
+        coming, going = self.coming, self.going
+        if self._offers is not None and self._offers.open:
+            return True
+        if self.state == "early":
+            return False  # the first INVITE is; what may be sent all the same is UPDATE
         return (coming is not None and coming.state != "closed") or (going is not None and (not going.final or going.ack_due))
 
-    def _dialog_fields(self) -> list[Field]:
+    @property
+    def early(self) -> EarlyDialogs | None:
+        """Those of a call of ours that is not answered yet and has reliable provisional answers."""
+        return self.going.early if self.going is not None and self.state == "early" else None
+
+    def dialog_fields(self) -> list[Field]:
         config = self._owner.config
         product = "Server" if self.incoming else "User-Agent"
-        return [self.dialog.contact, ("Allow", ", ".join(config.allow)), (product, config.user_agent)]
+        fields = [self.dialog.contact, ("Allow", ", ".join(config.allow)), (product, config.user_agent)]
+        if config.supported:
+            fields.append(("Supported", ", ".join(config.supported)))
+        return fields
 
-    def _offer_fields(self, body: bytes) -> list[Field]:
-        return [*self._dialog_fields(), _SDP] if body else self._dialog_fields()
+    def offer_fields(self, body: bytes, *, asking: bool = False) -> list[Field]:
+        """`asking`: of a request, which says how long the call may last without another."""
+        fields = self.dialog_fields()
+        if asking and self.state != "early":
+            fields += self.timer.wish()
+        if body:
+            fields.append(_SDP)
+        return fields
 
     def send(self, method: str, now: float, fields: Sequence[Field] = (), body: bytes = b"", user: TransactionUser | None = None) -> None:
         """Send a request within the dialog; its answer goes to `user`, here where None. For the parts of the session."""
@@ -273,28 +345,56 @@ class Session:
             layer.request(again, self.dialog.next_flow(layer.listeners, layer.streams), transaction.user, now)
         return again is not None
 
-    def _send_reinvite(self, body: bytes, now: float) -> None:
+    def reply(
+        self, request: Request, transaction: ServerTransaction, status: int, now: float, fields: Sequence[Field] = (), body: bytes = b""
+    ) -> None:
+        """Answer a request within the dialog. For the parts of the session."""
+        transaction.send(Response(status, REASONS.get(status, ""), [*reply_fields(request, self.local_tag), *fields], body), now)
+
+    def send_reinvite(self, body: bytes, now: float) -> None:
         layer = self._owner.layer
         flow = self.dialog.next_flow(layer.listeners, layer.streams)
-        self._outgoing = OutgoingInvite(layer, self, self.dialog, False, self._offer_fields(body), body, flow, now)
+        self.going = OutgoingInvite(layer, self, self.dialog, False, self.offer_fields(body, asking=True), body, flow, now)
 
-    def _step(self, what: str) -> tuple[str, ...]:
+    def prack(self, branch: Branch, now: float, body: bytes = b"") -> None:
+        """Acknowledge the newest reliable provisional answer of a branch (RFC 3262 section 4)."""
+        branch.due = False
+        self.dialog = branch.dialog
+        fields = [self.dialog.contact, ("RAck", f"{branch.rseq} {branch.seq} INVITE")]
+        self.send("PRACK", now, [*fields, _SDP] if body else fields, body)
+
+    # ---- the session timer
+
+    def refresh(self, now: float) -> bool:
+        """Say that we are there; False where that has to wait."""
+        return self.offering().refresh(now)
+
+    def on_expired(self, now: float) -> None:
+        """For too long the peer has not said that it is there."""
+        self._lose(now, 408, "session expired")
+        self.end(now, "timeout", "local", 408, "timeout", "session expired")
+
+    # ---- how it ends
+
+    def step(self, what: str) -> tuple[str, ...]:
         cell = DIALOG.get((self.state, what))
         if cell is None:
             raise ImpossibleInput(f"session: {what!r} while {self.state}")
         self.state = cell[0]  # type: ignore[assignment]  # the table holds no other states
         return cell[1]
 
-    def _end(
+    def end(
         self, now: float, what: str, by: Side, status: int, cause: Cause, text: str = "", q850: int = 0,
         contacts: tuple[str, ...] = ()
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Enter "terminated" and say so once."""
         waiting = self.incoming and self.state in ("proceeding", "early")
-        if "end" not in self._step(what):
+        if "end" not in self.step(what):
             return
-        self._owner.layer.timers.cancel(self._retry)
-        self._retry = None
+        self._held = None
+        self.timer.stop()
+        if self._offers is not None:
+            self._offers.ended(now)
         if self._referrals is not None:
             self._referrals.ended(now)
         if waiting:
@@ -304,12 +404,18 @@ class Session:
             self._owner.release(self)
 
     def _lose(self, now: float, status: int, text: str) -> None:
-        """Say BYE to a peer that may be gone, and why."""
-        self._leave(now, reason_fields([Reason("sip", status, text)]))
+        """Take leave of a peer that may be gone, and say why."""
+        why = reason_fields([Reason("sip", status, text)])
+        if self.state == "confirmed":
+            self._leave(now, why)
+        elif self.going is not None:
+            self.going.cancel(now, why)
+        elif self.coming is not None and self.coming.state == "open":
+            self.coming.respond(480, now, why)
 
     def _leave(self, now: float, why: Sequence[Field] = ()) -> None:
         """Say BYE, or as soon as RFC 3261 section 15 allows: a UAS waits for the ACK to its first 2xx."""
-        coming, going = self._incoming, self._outgoing
+        coming, going = self.coming, self.going
         if coming is not None and coming.state == "open":
             coming.respond(487, now, [])
         if going is not None:
@@ -327,76 +433,80 @@ class Session:
 
     # ---- requests of the peer within the dialog; the endpoint has checked them
 
+    def dialog_of(self, request: Request) -> Dialog:
+        """The dialog that a request is within: its branch's, while there may be several."""
+        branch = early.get(request.from_.tag) if (early := self.early) is not None else None
+        return branch.dialog if branch is not None else self.dialog
+
     def on_request(self, request: Request, transaction: ServerTransaction, now: float) -> None:
-        if request.method == "BYE":
+        try:
+            self._on_request(request, transaction, now)
+        except MalformedMessage as error:  # each reads what it needs before it answers
+            self.reply(request, transaction, error.status, now)
+
+    def _on_request(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        method = request.method
+        if method == "BYE":
             self._on_bye(request, transaction, now)
-        elif request.method == "INVITE":
-            self._on_reinvite(request, transaction, now)
         elif self.state == "terminated":
             self.reply(request, transaction, 481, now)
-        elif request.method in ("REFER", "NOTIFY"):
-            try:
-                self._on_referral(request, transaction, now)
-            except MalformedMessage as error:
-                self.reply(request, transaction, error.status, now)
-        else:
+        elif method in ("INVITE", "UPDATE") and (least := smallest_interval(request, self.config)):
+            self.reply(request, transaction, 422, now, [("Min-SE", str(least))])
+        elif method == "INVITE":
+            self._on_reinvite(request, transaction, now)
+        elif method == "UPDATE":
+            self.offering().on_update(request, transaction, now)
+        elif method == "PRACK":
+            self.offering().on_prack(request, transaction, now)
+        elif method == "INFO":
             self.reply(request, transaction, 200, now)
             self._owner.emit(InfoReceived(self, request.get("content-type") or "", request.body))
-
-    def reply(self, request: Request, transaction: ServerTransaction, status: int, now: float, fields: Sequence[Field] = ()) -> None:
-        """Answer a request within the dialog. For the parts of the session."""
-        transaction.send(Response(status, REASONS[status], [*reply_fields(request, self.local_tag), *fields]), now)
-
-    def _on_referral(self, request: Request, transaction: ServerTransaction, now: float) -> None:
-        if request.method == "REFER":
-            if self.state == "confirmed":
-                self._refers().on_refer(request, transaction, now)
-            else:
-                self.reply(request, transaction, 491, now)
-        elif (request.get("event") or "").partition(";")[0].strip().lower() == "refer":
-            self._refers().on_notify(request, transaction, now)
+        elif method == "REFER" and self.state != "confirmed":
+            self.reply(request, transaction, 491, now)
         else:
-            self.reply(request, transaction, 489, now, [("Allow-Events", "refer")])
+            self._refers().on_request(request, transaction, now)
 
     def _on_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         self.reply(request, transaction, 200, now)
-        coming = self._incoming
+        coming = self.coming
         if coming is not None:
             if coming.state == "open":
                 coming.respond(487, now, [])
             coming.acknowledged()  # a peer that says BYE has seen the 2xx
-        if self._outgoing is not None:
-            self._outgoing.abandon(now)
+        if self.going is not None:
+            self.going.abandon(now)
         if self.state == "terminated":
             self._bye_wanted = False
             self._owner.release(self)
         else:
-            self._end(now, "bye", "remote", 200, "normal", *_told(request))
+            self.end(now, "bye", "remote", 200, "normal", *told(request))
 
     def _on_reinvite(self, request: Request, transaction: ServerTransaction, now: float) -> None:
-        coming = self._incoming
+        coming = self.coming
         if self.state != "confirmed":
-            self.reply(request, transaction, 481 if self.state == "terminated" else 491, now)
-        elif coming is not None and coming.state == "open":
+            self.reply(request, transaction, 491, now)
+        elif (coming is not None and coming.state == "open") or (self._offers is not None and self._offers.asked):
             # RFC 3261 section 14.2: the earlier one first.
-            self.reply(request, transaction, 500, now, [("Retry-After", str(int(self._owner.layer.fraction() * 10)))])
-        elif self._busy():
+            self.reply(request, transaction, 500, now, retry_after(self.layer.fraction()))
+        elif self.busy():
             self.reply(request, transaction, 491, now)
         else:
             self.dialog.refresh(request)
             body = session_description(request)
-            self._incoming = IncomingInvite(self._owner.layer, self, transaction, request, body is not None, False)
+            self.remote_sdp = body or self.remote_sdp
+            self.coming = IncomingInvite(self._owner.layer, self, transaction, request, body is not None, False)
             self._owner.emit(Reoffered(self, body))
 
     def on_ack(self, request: Request, now: float) -> None:
-        invite = self._incoming
+        invite = self.coming
         if invite is None or request.cseq[0] != invite.seq or not invite.acknowledged():
             return
         if self.state == "terminated":
             if self._bye_wanted and invite.initial:
                 self._say_bye(now, self._why)
             return
-        body = None if invite.offered else session_description(request)
+        body = None if invite.offered or invite.answered else session_description(request)
+        self.remote_sdp = body or self.remote_sdp
         if invite.initial:
             self._owner.emit(Established(self, body))
         elif not invite.offered:
@@ -404,12 +514,12 @@ class Session:
 
     def on_cancel(self, request: Request, now: float) -> None:
         """The peer took back the INVITE that it still waits on. The endpoint has answered the CANCEL itself."""
-        invite = self._incoming
+        invite = self.coming
         if invite is None or invite.state != "open":
             return
         invite.respond(487, now, [])
         if invite.initial:
-            self._end(now, "cancel", "remote", 487, "cancel", *_told(request))
+            self.end(now, "cancel", "remote", 487, "cancel", *told(request))
 
     def on_no_ack(self, invite: IncomingInvite, now: float) -> None:
         """64*T1 without ACK to our 2xx: BYE (RFC 3261 section 13.3.1.4)."""
@@ -418,113 +528,68 @@ class Session:
                 self._say_bye(now, self._why)
             return
         self._lose(now, 408, "no ACK")
-        self._end(now, "timeout", "local", 408, "timeout", "no ACK")
+        self.end(now, "timeout", "local", 408, "timeout", "no ACK")
 
-    # ---- answers to our INVITEs
+    def on_no_prack(self, invite: IncomingInvite, now: float) -> None:
+        """64*T1 without PRACK to a reliable provisional answer of ours: the call fails (RFC 3262 section 3)."""
+        invite.respond(504, now, [])
+        self.end(now, "timeout", "local", 504, "timeout", "no PRACK")
 
-    def on_provisional(self, invite: OutgoingInvite, response: Response, now: float) -> None:
-        if not invite.initial or self.state == "terminated":
-            return
-        tag = response.to.tag
-        if response.status == 100 or not tag:
-            self._step("trying")
-        else:
-            self._step("progress")
-            if len(self.tags) < 16:
-                self._owner.attach(self, tag)
-        if response.status > 100:
-            self._owner.emit(Progress(self, response.status, response.reason, session_description(response), tag))
+    # ---- what came of our INVITEs
 
-    def on_success(self, invite: OutgoingInvite, response: Response, now: float) -> bool:
-        """Whether this 2xx is the one that counts."""
-        if self.state == "terminated" or (invite.initial and self.state == "confirmed"):
-            return False
-        if invite.initial:
-            self.dialog = self.dialog.confirmed_by(response)
-            self.remote_tag = self.dialog.remote_tag
-            self._owner.attach(self, self.remote_tag)
-            self._owner.keep_only(self, self.remote_tag)
-            self._step("success")
-        else:
-            self.dialog.refresh(response)
-        if invite.body:
-            invite.ack(self.dialog, b"", now)
-        body = session_description(response)
-        self._owner.emit(Accepted(self, body, response) if invite.initial else ReofferAccepted(self, body))
-        return True
+    def lose(self, now: float, status: int, shown: str) -> None:
+        """The peer has lost the dialog: 408 and 481 end it, and not their request alone (RFC 5057 section 5.1)."""
+        self._lose(now, status, "the peer has lost the dialog")
+        self.end(now, "failure", "remote", status, "failed", shown)
 
-    def on_refusal(self, invite: OutgoingInvite, response: Response, now: float) -> None:
-        status = response.status
-        if self.state == "terminated":
-            return
-        if invite.initial:
-            contacts = contacts_of(response) if status < 400 else ()
-            self._end(now, "failure", "remote", status, CAUSES.get(status, "failed"), response.reason, _told(response)[1], contacts)
-        elif status in (408, 481):
-            # RFC 5057 section 5.1: these end the dialog, not the re-INVITE alone.
-            self._lose(now, status, "the peer has lost the dialog")
-            self._end(now, "failure", "remote", status, "failed", response.reason)
-        elif status == 491 and self._retries < _MOST_RETRIES:
-            self._retries += 1
-            # RFC 3261 section 14.1: whoever made the Call-ID waits longer.
-            wait = self._owner.layer.fraction() * 2 + (0.0 if self.incoming else 2.1)
-            self._retry = self._owner.layer.timers.start(now + wait, self, "reoffer")
-        else:
-            self._owner.emit(ReofferRefused(self, status))
-
-    def on_no_answer(self, invite: OutgoingInvite, what: str, now: float) -> None:
-        if self.state == "terminated":
-            return
-        if not invite.initial:
-            self._lose(now, 408, "no answer to re-INVITE")
+    def unanswered(self, what: str, now: float) -> None:
+        """Nothing came back for a request without which the call cannot go on."""
+        self._lose(now, 408, "no answer")
         if what == "timeout":
-            self._end(now, "timeout", "local", 408, "timeout", "no answer at all")
+            self.end(now, "timeout", "local", 408, "timeout", "no answer at all")
         elif what == "ringing":
-            self._end(now, "timeout", "local", 408, "noanswer", "nobody answered")
+            self.end(now, "timeout", "local", 408, "noanswer", "nobody answered")
         else:
-            self._end(now, "lost", "local", 503, "unreachable", "the connection failed")
+            self.end(now, "lost", "local", 503, "unreachable", "the connection failed")
 
-    # ---- answers to BYE and INFO
+    def confirmed_by(self, dialog: Dialog) -> None:
+        """The 2xx that counts has made this dialog."""
+        self.dialog = dialog
+        self.remote_tag = dialog.remote_tag
+        self._owner.attach(self, self.remote_tag)
+        self._owner.keep_only(self, self.remote_tag)
+        self.step("success")
+
+    def heard_early(self, tag: str) -> None:
+        """A branch has answered provisionally: requests may come within its early dialog."""
+        if len(self.tags) < _MOST_BRANCHES:
+            self._owner.attach(self, tag)
+
+    # ---- answers to other requests of ours
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
-        if response.status < 200:
+        if response.status < 200 or self.logged_in(transaction, response, now):
             return
         method = transaction.request.method
-        if self.logged_in(transaction, response, now):
-            return
         if method == "BYE":
             self._gone()
-            return
-        if method == "REFER" and self._referrals is not None:
-            self._referrals.on_refer_answered(response)
-        if response.status in (408, 481) and self.state == "confirmed":
-            self._lose(now, response.status, "the peer has lost the dialog")
-            self._end(now, "failure", "remote", response.status, "failed", response.reason)
+        elif method == "UPDATE":
+            self.offering().on_update_answered(response, now)
+        else:
+            if method == "REFER":
+                self._refers().on_refer_answered(response)
+            if response.status in (408, 481) and self.state == "confirmed":
+                self.lose(now, response.status, response.reason)
 
     def on_failure(self, transaction: ClientTransaction, what: str, now: float) -> None:
         method = transaction.request.method
         if method == "BYE":
             self._gone()
-        elif method == "REFER" and self._referrals is not None:
-            self._referrals.on_refer_unanswered(408 if what == "timeout" else 503)
+        elif method == "UPDATE":
+            self.offering().on_update_unanswered(what, now)
+        elif method == "REFER":
+            self._refers().on_refer_unanswered(408 if what == "timeout" else 503)
 
     def _gone(self) -> None:
         self._bye_wanted = False
         self._owner.release(self)
-
-    def on_timer(self, name: str, now: float) -> None:
-        """The re-INVITE that met the peer's, again."""
-        self._retry = None
-        if self._busy():
-            self._owner.emit(ReofferRefused(self, 491))  # the peer's own offer came first; ours is out of date
-        elif self._outgoing is not None:
-            self._send_reinvite(self._outgoing.body, now)
-
-
-def _told(message: Message) -> tuple[str, int]:
-    """What the peer says of why: the text of Reason, and its Q.850 cause."""
-    if message.get("reason") is None:
-        return "", 0
-    reasons = reasons_of(message)
-    text = next((reason.text for reason in reasons if reason.text), "")
-    return text, next((reason.cause for reason in reasons if reason.protocol == "q.850"), 0)

@@ -122,7 +122,7 @@ def test_rule_2_the_accepted_state_absorbs_the_invite_while_the_2xx_is_repeated(
         (request("REFER", to_tag="gone"), 481),
         (request("MESSAGE"), 405),
         (invite(to_tag="gone"), 481),
-        (request("UPDATE", to_tag="gone"), 405),
+        (request("UPDATE", to_tag="gone"), 481),
         (request("OPTIONS"), 200),
         (request("OPTIONS", to_tag="gone"), 481),
         (request("OPTIONS", extra="To: <sip:second@example.com>\r\n"), 400),

@@ -84,9 +84,9 @@ def test_every_cell_of_the_dialog(state: str, what: str) -> None:
     session.state = state  # type: ignore[assignment]  # from the table
     if (state, what) not in DIALOG:
         with pytest.raises(ImpossibleInput):
-            session._step(what)
+            session.step(what)
         return
-    assert session._step(what) == DIALOG[state, what][1]
+    assert session.step(what) == DIALOG[state, what][1]
     assert session.state == DIALOG[state, what][0]
     assert ("end" in DIALOG[state, what][1]) == (session.state == "terminated" and state != "terminated")
 
