@@ -198,6 +198,7 @@ class Server:
             max_pending_per_source=server.max_pending_calls_per_source,
             rate_per_source=server.max_requests_per_second,
             timers=self._timers,
+            session_expires=server.session_timer_seconds,
             trace=server.sip_trace,
         )
         return sip.Endpoint(config, os.urandom, make_registrar(self._settings.users, server, os.urandom))

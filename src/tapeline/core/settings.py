@@ -60,6 +60,7 @@ class ServerSettings(Section):
     media_timeout_seconds: float = Field(60.0, ge=0)  # a call whose peer sends nothing ends; 0 = never
     music_on_hold: str = ""  # an audio file; "" = a pattern of tones
     sip_trace: bool = False  # keep the messages of every call, for GET /calls/{id}/trace
+    session_timer_seconds: int = Field(1800, ge=0)  # a call whose peer is silent in signalling ends; 0 = never, else from 90 on
     max_pending_calls: int = Field(1000, ge=1)  # unanswered INVITEs before 503
     max_pending_calls_per_source: int = Field(0, ge=0)  # of one address; 0 = no limit of its own
     max_requests_per_second: float = Field(0, ge=0)  # outside of calls, from one address; 0 = any number
@@ -74,6 +75,13 @@ class ServerSettings(Section):
         low, dash, high = value.partition("-")
         if not (dash and low.isdigit() and high.isdigit() and 1024 <= int(low) < int(high) <= 65535):
             raise ValueError("must be LOW-HIGH, both within 1024-65535, such as 10000-20000")
+        return value
+
+    @field_validator("session_timer_seconds")
+    @classmethod
+    def _session_timer(cls, value: int) -> int:
+        if 0 < value < 90:
+            raise ValueError("must be 0 (off) or at least 90")
         return value
 
     @field_validator("sip")
