@@ -137,6 +137,7 @@ def stream_spec(agreed: offer_answer.Agreed, timeout_s: float) -> rtp.StreamSpec
         rate=agreed.rate,
         channels=agreed.channels,
         fmtp=agreed.fmtp,
+        srtp=rtp.SrtpKeys(agreed.srtp.suite, agreed.srtp.local, agreed.srtp.remote) if agreed.srtp else None,
         ptime=agreed.ptime,
         remote=remote,
         remote_rtcp=agreed.remote_rtcp,

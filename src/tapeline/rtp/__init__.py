@@ -17,7 +17,7 @@ from tapeline.rtp.events import (
     TapProgress,
     Voice,
 )
-from tapeline.rtp.spec import Address, Direction, EngineConfig, MaskMode, StreamSpec
+from tapeline.rtp.spec import Address, Direction, EngineConfig, MaskMode, SrtpKeys, StreamSpec
 
 __all__ = [
     "COMPILED",
@@ -43,6 +43,7 @@ __all__ = [
     "PlayerEnded",
     "Source",
     "SourceChanged",
+    "SrtpKeys",
     "StreamSpec",
     "Tap",
     "TapEnded",

@@ -5,10 +5,10 @@ Values only: no sockets, no engine. `calls` makes them of what offer and answer 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Address", "Direction", "EngineConfig", "MaskMode", "StreamSpec"]
+__all__ = ["Address", "Direction", "EngineConfig", "MaskMode", "SrtpKeys", "StreamSpec"]
 
 Address = tuple[str, int]
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
@@ -26,6 +26,16 @@ class EngineConfig:
     cooldown_s: float = 2.0
     max_legs: int = 8192
     read_ms: int = 100  # how often legs are read that nobody hears live
+
+
+@dataclass(frozen=True)
+class SrtpKeys:
+    """SRTP's keys, each master key and salt, 30 bytes: `local` seals what we send, `remote` opens what comes. `suite` as RFC 4568 section
+    6.2 names it: AES_CM_128_HMAC_SHA1_80 or AES_CM_128_HMAC_SHA1_32."""
+
+    suite: str
+    local: bytes = field(repr=False)
+    remote: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -50,3 +60,4 @@ class StreamSpec:
     timeout_s: float = 0.0
     channels: int = 1  # as named in the description; audio is mono here
     fmtp: str = ""  # what the peer asks of the encoder
+    srtp: SrtpKeys | None = None  # None: in the clear

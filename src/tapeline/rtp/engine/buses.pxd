@@ -19,6 +19,7 @@ cdef int crowded(Leg* leg, Bus* bus) noexcept nogil
 @cython.locals(i=cython.int, k=cython.int, bus="Bus*", leg="Leg*")
 cdef void forget_past(Shard* shard, long long oldest) noexcept nogil
 cdef void close_bus(Bus* bus, long long at) noexcept nogil
+cdef void watch_voice(Leg* leg, int threshold, long long hangover_ms) noexcept nogil
 cdef void set_live(Leg* leg) noexcept nogil
 @cython.locals(pos=cython.longlong, heard=cython.int, i=cython.int, begin=cython.longlong, end=cython.longlong)
 cdef int hear_live(Shard* shard, Leg* leg, long long when, int n) noexcept nogil

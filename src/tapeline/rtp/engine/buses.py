@@ -164,6 +164,15 @@ def set_live(leg: state.Leg) -> None:
     leg.live = leg.echo or leg.joined or leg.watched
 
 
+def watch_voice(leg: state.Leg, threshold: int, hangover_ms: int) -> None:
+    """Tell of the leg's voice from now on, or, with a threshold below zero, no longer."""
+    leg.watched = threshold >= 0
+    leg.threshold = threshold
+    leg.hangover_ns = ms(hangover_ms)
+    leg.voiced = 0
+    set_live(leg)
+
+
 def hear_live(shard: state.Shard, leg: state.Leg, when: int, n: int) -> int:
     """Add what the leg hears of its bus, from the sending time `when` on, to the shard's mix; 0 when it hears none."""
     pos = position(when, leg.rate)

@@ -124,7 +124,7 @@ class Engine:
         leg = Leg(next(self._numbers), shard, self._clock, self._numbers.__next__, host, port, self._coders)
         ssrc, sequence, stamp, name = (
             secrets.randbits(32),
-            secrets.randbits(16),
+            secrets.randbits(15),  # RFC 3711 section 3.3.1: a first sequence number far from its wrap
             secrets.randbits(32),
             secrets.randbits(63),
         )

@@ -31,6 +31,7 @@ if not cython.compiled:
     )
     from tapeline.rtp.engine.relay import forward
     from tapeline.rtp.engine.samples import clear
+    from tapeline.rtp.engine.sealing import open_sealed
     from tapeline.rtp.engine.state import ms, ntp_seconds, position, push, ring_mask, signed32
     from tapeline.rtp.engine.taps import hears, write_until
     from tapeline.rtp.engine.timing import place
@@ -48,7 +49,16 @@ def receive(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high:
         leg.counts.reports += 1
         receive_reports(shard, leg, buf, n, high, low, 0, at)
         return
-    if n > PACKET or not parse(header, buf, n):
+    if n < 12 or n > PACKET:
+        leg.counts.malformed += 1
+        return
+    if leg.opens:
+        n = open_sealed(shard, leg, buf, n, 0)
+        if n < 0:
+            note_refused(leg, -n)
+            return
+        buf = shard.opened
+    if not parse(header, buf, n):
         leg.counts.malformed += 1
         return
     if not leg.configured:
@@ -92,6 +102,14 @@ def receive(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high:
     else:
         leg.counts.comfort_noise += 1  # RFC 3389: the sender is silent; so is the recording
         forward(shard, leg, buf, sequence, stamp, at)
+
+
+def note_refused(leg: state.Leg, error: int) -> None:
+    """Count a packet that libsrtp refuses: it came before, or is too old to tell (9, 10), or is not the peer's."""
+    if error == 9 or error == 10:
+        leg.counts.replayed += 1
+    else:
+        leg.counts.unauthentic += 1
 
 
 def take_payload(shard: state.Shard, leg: state.Leg, buf: state.Buffer, size: int, stamp: int, in_order: int, at: int) -> int:
@@ -248,7 +266,16 @@ def receive_reports(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: in
     if leg.locked and (leg.source_low != low or leg.source_high != high) and leg.expected_low != low:
         leg.counts.rtcp_foreign += 1
         return
-    if n > PACKET or not parse_reports(report, buf, n):
+    if n > PACKET:
+        leg.counts.rtcp_malformed += 1
+        return
+    if leg.opens:
+        n = open_sealed(shard, leg, buf, n, 1)
+        if n < 0:
+            leg.counts.rtcp_unauthentic += 1
+            return
+        buf = shard.opened
+    if not parse_reports(report, buf, n):
         leg.counts.rtcp_malformed += 1
         return
     if port and leg.locked and leg.source_low == low and leg.source_high == high:
@@ -314,6 +341,17 @@ def configure(shard: state.Shard, leg: state.Leg, i: int) -> None:
         leg.mark = 1
         leg.next_report = shard.now + 1000000000 + (leg.out_ssrc & 0x7FFFFFFF)
     leg.configured = 1
+
+
+def set_keys(shard: state.Shard, leg: state.Leg, i: int) -> None:
+    """Open and seal with these sessions from now on; with a new key our stream is a new one."""
+    leg.opens = shard.commands[i].args[0]
+    leg.seals = shard.commands[i].args[1]
+    if shard.commands[i].args[2] >= 0:
+        leg.out_ssrc = shard.commands[i].args[2]
+        leg.out_sequence = shard.commands[i].args[3]
+        leg.relay_stream = -1
+        leg.mark = 1
 
 
 def set_coder(shard: state.Shard, leg: state.Leg, i: int) -> None:

@@ -1,7 +1,7 @@
 cimport cython
-from tapeline.rtp.engine.buses cimport close_bus, crowded, forget_past, join, leave, set_live
+from tapeline.rtp.engine.buses cimport close_bus, crowded, forget_past, join, leave, set_live, watch_voice
 from tapeline.rtp.engine.coding cimport finish_coding, take_coded
-from tapeline.rtp.engine.inbound cimport close_digit, configure, receive, receive_reports
+from tapeline.rtp.engine.inbound cimport close_digit, configure, receive, receive_reports, set_keys
 from tapeline.rtp.engine.moves cimport depart, name, tell_departures
 from tapeline.rtp.engine.outbound cimport (
     dial, release_players, send_due, send_report, speak_on_bus, start_player, stop_player,
@@ -11,7 +11,7 @@ from tapeline.rtp.engine.samples cimport loudness
 from tapeline.rtp.engine.structs cimport (
     ADD_BUS, ADD_LEG, ADD_PLAYER, ADD_TAP, ARRIVE_TAP, BATCH, BUS_CLOSED, CLOSE_BUS, CLOSE_LEG, COMMANDS, CONFIGURE, DEPART, DEPARTED, HEAR,
     IDLE, JOIN, KEPT, LEAVE,
-    LEG_CLOSED, MEDIA_TIMEOUT, MIX, PLAY_BUS, QUIT, SEND_DIGITS, SET_ECHO, SET_MASK, STOP_BUS, STOP_PLAYER, STOP_TAP, VOICE, WATCH_VOICE,
+    LEG_CLOSED, MEDIA_TIMEOUT, MIX, PLAY_BUS, QUIT, SEND_DIGITS, SET_ECHO, SET_KEYS, SET_MASK, STOP_BUS, STOP_PLAYER, STOP_TAP, VOICE, WATCH_VOICE,
     Bus, Leg, Shard, Tap, bus_of, leg_of, ms, position, push, tap_of,
 )
 from tapeline.rtp.engine.system cimport call_coder, clock, close_sockets, read_commands, receive_batch, unwatch, wait, wall_offset, watch, write_events
@@ -45,6 +45,5 @@ cdef void close_leg(Shard* shard, Leg* leg, long long at) noexcept nogil
 cdef void end_players(Shard* shard, Leg* leg, long long at) noexcept nogil
 @cython.locals(i=cython.int)
 cdef void make_room(Shard* shard, Leg* leg, Bus* bus) noexcept nogil
-cdef void watch_voice(Leg* leg, int threshold, long long hangover_ms) noexcept nogil
 @cython.locals(i=cython.int, _=cython.int)
 cdef void close_all(Shard* shard) noexcept nogil

@@ -15,7 +15,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.buses import close_bus, crowded, forget_past, join, leave, set_live
+    from tapeline.rtp.engine.buses import close_bus, crowded, forget_past, join, leave, set_live, watch_voice
     from tapeline.rtp.engine.coding import finish_coding, take_coded
     from tapeline.rtp.engine.constants import (
         ADD_BUS,
@@ -43,6 +43,7 @@ if not cython.compiled:
         QUIT,
         SEND_DIGITS,
         SET_ECHO,
+        SET_KEYS,
         SET_MASK,
         STOP_BUS,
         STOP_PLAYER,
@@ -50,7 +51,7 @@ if not cython.compiled:
         VOICE,
         WATCH_VOICE,
     )
-    from tapeline.rtp.engine.inbound import close_digit, configure, receive, receive_reports
+    from tapeline.rtp.engine.inbound import close_digit, configure, receive, receive_reports, set_keys
     from tapeline.rtp.engine.moves import depart, name, tell_departures
     from tapeline.rtp.engine.outbound import (
         dial,
@@ -299,6 +300,8 @@ def execute(shard: state.Shard, i: int) -> None:
         leg.next_calm = shard.now
     elif op == CONFIGURE:
         configure(shard, leg_of(target), i)
+    elif op == SET_KEYS:
+        set_keys(shard, leg_of(target), i)
     elif op == CLOSE_LEG:
         close_leg(shard, leg_of(target), first)
     elif op == ADD_PLAYER:
@@ -371,14 +374,6 @@ def make_room(shard: state.Shard, leg: state.Leg, bus: state.Bus) -> None:
         for i in range(shard.n_taps):
             hurry(shard, shard.taps[i], shard.now, 2 * shard.tick_ns)
         forget_past(shard, oldest_needed(shard, shard.now - 100000000))
-
-
-def watch_voice(leg: state.Leg, threshold: int, hangover_ms: int) -> None:
-    leg.watched = threshold >= 0
-    leg.threshold = threshold
-    leg.hangover_ns = ms(hangover_ms)
-    leg.voiced = 0
-    set_live(leg)
 
 
 def close_all(shard: state.Shard) -> None:

@@ -73,8 +73,8 @@ def address(long long high, long long low, int family):
     return str(ipaddress.IPv6Address(struct.pack("!qq", high, low)))
 
 
-def new_shard(int commands_fd, int events_fd, int coder_fd, long long tick_ns, long long read_ns, int capacity, tables):
-    """One thread's world; `tables` are (expand int16[256], compress uint8[16384]), which must outlive it."""
+def new_shard(int commands_fd, int events_fd, int coder_fd, long long tick_ns, long long read_ns, int capacity, tables, srtp):
+    """One thread's world; `tables` are (expand int16[256], compress uint8[16384]), which must outlive it; `srtp` are libsrtp's functions."""
     cdef Shard* shard = <Shard*>allocate(sizeof(Shard))
     cdef Net* net = <Net*>allocate(sizeof(Net))
     cdef unsigned char* packets = <unsigned char*>allocate(BATCH * (PACKET + 8))
@@ -110,6 +110,9 @@ def new_shard(int commands_fd, int events_fd, int coder_fd, long long tick_ns, l
     shard.header = <Header*>allocate(sizeof(Header))
     shard.report = <Report*>allocate(sizeof(Report))
     shard.packet = <unsigned char*>allocate(4 * PACKET)
+    shard.opened = <unsigned char*>allocate(PACKET + 8)
+    for i, function in enumerate(srtp):
+        shard.srtp[i] = function
     shard.acc = <int*>allocate(BLOCK * sizeof(int))
     shard.heard = <int*>allocate(BLOCK * sizeof(int))
     shard.part = <int*>allocate(BLOCK * sizeof(int))
@@ -273,6 +276,7 @@ cdef void free_shard(Shard* shard):
     release(shard.header)
     release(shard.report)
     release(shard.packet)
+    release(shard.opened)
     release(shard.acc)
     release(shard.heard)
     release(shard.part)

@@ -2,6 +2,7 @@ cimport cython
 from tapeline.rtp.engine.buses cimport ahead, hear_live
 from tapeline.rtp.engine.lines cimport put_task
 from tapeline.rtp.engine.samples cimport add, clear, compress, fill, gather, pack, saturate, store, zero
+from tapeline.rtp.engine.seals cimport seal
 from tapeline.rtp.engine.structs cimport DIGITS, ENCODE, FRAME, L16, PACKET, PLAYER_ENDED, QUIETEN, Bus, Leg, Player, Report, Shard, ms, ntp_seconds, player_of, position, push, signed32, whole
 from tapeline.rtp.engine.system cimport send_packet
 from tapeline.rtp.engine.wire cimport build, build_reports

@@ -20,6 +20,7 @@ if not cython.compiled:
     from tapeline.rtp.engine.portable import send_packet
     from tapeline.rtp.engine.queues import put_task
     from tapeline.rtp.engine.samples import add, clear, compress, fill, gather, pack, saturate, store, zero
+    from tapeline.rtp.engine.sealing import seal
     from tapeline.rtp.engine.state import ms, ntp_seconds, player_of, position, push, signed32, whole
     from tapeline.rtp.engine.wire import build, build_reports
 
@@ -61,7 +62,9 @@ def send_frame(shard: state.Shard, leg: state.Leg, when: int) -> None:
 
 def transmit(shard: state.Shard, leg: state.Leg, n: int, when: int) -> None:
     """Send the packet that stands in the shard's buffer and count it."""
-    if send_packet(shard, leg, 0, n, when):
+    if leg.seals:
+        n = seal(shard, leg, n, 0)
+    if n and send_packet(shard, leg, 0, n, when):
         leg.counts.sent += 1
     else:
         leg.counts.unsent += 1
@@ -242,7 +245,9 @@ def send_report(shard: state.Shard, leg: state.Leg, now: int) -> None:
     if heard:
         fill_block(shard, leg, now)
     size = build_reports(shard.packet, report, leg.out_ssrc, heard, leg.name)
-    if send_packet(shard, leg, 1, size, now):
+    if leg.seals:
+        size = seal(shard, leg, size, 1)
+    if size and send_packet(shard, leg, 1, size, now):
         leg.counts.rtcp_sent += 1
 
 

@@ -22,6 +22,7 @@ from tapeline.rtp.engine import constants as c
 from tapeline.rtp.engine.build import native
 from tapeline.rtp.engine.coder import Coders
 from tapeline.rtp.engine.shard import Shard
+from tapeline.rtp.engine.srtp import Keyring
 from tapeline.rtp.engine.transit import Transit, home, move, settled
 from tapeline.rtp.errors import BusFull, Closed, TooManyLegs, TooManyPlayers
 from tapeline.rtp.spec import Address, MaskMode, StreamSpec
@@ -52,6 +53,8 @@ class LegCounters:
     comfort_noise: int = 0
     dtmf: int = 0
     overloaded: int = 0  # the codec thread has too much to do
+    unauthentic: int = 0  # not sealed with the key that was agreed
+    replayed: int = 0  # sealed, but it came before
     reports: int = 0  # RTCP on the RTP port
     jumps: int = 0  # how often the timestamps left the clock
     changes: int = 0  # of source or SSRC
@@ -64,6 +67,7 @@ class LegCounters:
     rtcp_packets: int = 0
     rtcp_foreign: int = 0
     rtcp_malformed: int = 0
+    rtcp_unauthentic: int = 0
     rtcp_sent: int = 0
     jitter: int = 0  # RFC 3550, in samples
     fraction_lost: int = 0  # of 256, in our last report
@@ -140,6 +144,7 @@ class Leg(Part):
         self.port = port
         self._coders = coders
         self._coder: tuple[int, object] = (0, None)
+        self._keyring = Keyring()
         self.spec: StreamSpec | None = None
         self.bus: Bus | None = None
         self._numbers = numbers
@@ -159,6 +164,7 @@ class Leg(Part):
         reports = spec.remote_rtcp
         if reports is None and spec.remote:
             reports = (spec.remote[0], spec.remote[1] + (0 if spec.rtcp_mux else 1))
+        self._keyring.turn(spec.srtp, lambda *args: self._command(c.SET_KEYS, *args))
         noise = 13 if spec.comfort_noise_payload_type is None else spec.comfort_noise_payload_type
         self._command(
             c.CONFIGURE,

@@ -53,7 +53,9 @@ def _blank(length: int) -> list[Any]:
 Tables = Sequence[tuple[NDArray[np.int16], NDArray[np.uint8]]]
 
 
-def new_shard(commands_fd: int, events_fd: int, coder_fd: int, tick_ns: int, read_ns: int, capacity: int, tables: Tables) -> int:
+def new_shard(
+    commands_fd: int, events_fd: int, coder_fd: int, tick_ns: int, read_ns: int, capacity: int, tables: Tables, srtp: Sequence[int]
+) -> int:
     shard = state.Shard()
     shard.running = 1
     shard.commands_fd = commands_fd
@@ -73,6 +75,7 @@ def new_shard(commands_fd: int, events_fd: int, coder_fd: int, tick_ns: int, rea
     shard.ready, shard.ready_kind = _blank(c.READY), _blank(c.READY)
     shard.header, shard.report = state.Header(), state.Report()
     shard.packet = bytearray(c.PACKET * 4)
+    shard.srtp = srtp
     shard.acc, shard.heard, shard.part, shard.ear = (np.zeros(c.BLOCK, np.int32) for _ in range(4))
     shard.own = np.zeros(c.FRAME, np.int32)
     shard.frame = np.zeros(c.FRAME, np.int16)

@@ -20,6 +20,7 @@ from tapeline.rtp.codecs import CODECS
 from tapeline.rtp.engine import constants as c
 from tapeline.rtp.engine.build import native
 from tapeline.rtp.engine.coder import CodecThread, Coders
+from tapeline.rtp.engine.srtp import FUNCTIONS
 from tapeline.rtp.spec import EngineConfig
 
 __all__ = ["EventRecord", "Shard"]
@@ -50,7 +51,7 @@ class Shard:
         tables = [(codec.expand, codec.compress) for codec in CODECS if codec.expand is not None and codec.compress is not None]
         self.coder = CodecThread(f"codec-{name}", coders)
         ends = self._commands_read, self._events_write, self.coder.fd
-        self.handle = native.new_shard(*ends, config.tick_ms * 1000000, config.read_ms * 1000000, config.max_legs * 2, tables)
+        self.handle = native.new_shard(*ends, config.tick_ms * 1000000, config.read_ms * 1000000, config.max_legs * 2, tables, FUNCTIONS)
         self._tables = tables
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._waiting: deque[bytes] = deque()

@@ -7,6 +7,7 @@ mean. All times are ns of CLOCK_MONOTONIC, all positions samples since its begin
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,8 @@ class Counters(Struct):
     comfort_noise: int
     dtmf: int
     overloaded: int
+    unauthentic: int
+    replayed: int
     reports: int
     jumps: int
     changes: int
@@ -117,6 +120,7 @@ class Counters(Struct):
     rtcp_packets: int
     rtcp_foreign: int
     rtcp_malformed: int
+    rtcp_unauthentic: int
     rtcp_sent: int
     jitter: float
     fraction_lost: int
@@ -177,6 +181,8 @@ class Leg(Struct):
     moved: int
     reached: int
     wanted: int
+    opens: int
+    seals: int
     # addresses
     locked: int
     as_expected: int
@@ -460,6 +466,8 @@ class Shard(Struct):
     header: Header
     report: Report
     packet: bytearray
+    opened: bytes
+    srtp: Sequence[int]
     acc: Mix
     heard: Mix
     part: Mix

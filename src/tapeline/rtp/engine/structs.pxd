@@ -72,6 +72,7 @@ cdef enum:
     DEPART = 20
     DEPARTED = 21
     ARRIVE_TAP = 22
+    SET_KEYS = 23
     DIGIT = 1
     MEDIA_STARTED = 2
     MEDIA_TIMEOUT = 3
@@ -144,6 +145,8 @@ cdef struct Counters:
     long long comfort_noise
     long long dtmf
     long long overloaded
+    long long unauthentic
+    long long replayed
     long long reports
     long long jumps
     long long changes
@@ -156,6 +159,7 @@ cdef struct Counters:
     long long rtcp_packets
     long long rtcp_foreign
     long long rtcp_malformed
+    long long rtcp_unauthentic
     long long rtcp_sent
     double jitter
     long long fraction_lost
@@ -208,6 +212,8 @@ cdef struct Leg:
     long long moved
     long long reached
     int wanted
+    long long opens
+    long long seals
     # addresses
     int locked
     int as_expected
@@ -476,6 +482,8 @@ cdef struct Shard:
     Header* header
     Report* report
     unsigned char* packet
+    unsigned char* opened
+    long long srtp[4]
     int* acc
     int* heard
     int* part
