@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rtp_sender import CLICK, Network, Sender, clicks, deliver, onsets
+from rtp_sender import CLICK, SILENT, Network, Sender, clicks, deliver, onsets
 
-from tapeline.rtp import COMPILED, Leg, Source, SourceChanged, StreamSpec, TapEnded
+from tapeline.rtp import COMPILED, Leg, Source, SourceChanged, StreamSpec, TapEnded, codecs
 from tapeline.rtp.engine.parts import DROPS
 from tapeline.rtp.engine.virtual import PEER, VirtualEngine
 
@@ -243,3 +243,36 @@ def test_both_sides_of_a_bridge_stay_together(tmp_path: Path, codec: int) -> Non
             assert len(found) >= seconds - 12
             assert np.abs(wrong).max() < 4, "half a millisecond from real time, each"
     engine.stop()
+
+
+@pytest.mark.parametrize("jitter", [0.0002, 0.003, 0.01])
+def test_a_right_clock_is_not_corrected(tmp_path: Path, jitter: float) -> None:
+    """Loud all the time, so that no step would go unheard: of a sender without drift not one sample is doubled or left out."""
+    for seed in range(20 if COMPILED else 3):
+        recorder = Recorder(tmp_path / f"{seed}.raw")
+        audio = np.random.default_rng(seed).integers(0x80, 0x90, 8000 * 7).astype(np.uint8)
+        recorder.hear(deliver(Sender(audio, START + 0.1 + seed * 0.0137).packets(), Network(seed=seed, jitter=jitter)))
+        heard = recorder.finish(START + 8)
+        begin = int(np.flatnonzero(heard)[0])
+        said = codecs.find("PCMU", 8000).expand
+        assert said is not None and np.array_equal(heard[begin : begin + len(audio)], said[audio]), f"call {seed}"
+        recorder.stop()
+
+
+def test_a_wrong_clock_is_followed_where_it_is_never_silent(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "audio.raw")
+    seconds = 120
+    audio = np.random.default_rng(7).integers(0x88, 0x90, 8000 * seconds).astype(np.uint8)
+    for at in range(0, len(audio), 8000):
+        audio[at : at + 400] = SILENT
+        audio[at + 400 : at + 400 + CLICK] = 0x80
+    sender = Sender(audio, START + 0.1, ppm=100)
+    recorder.hear(deliver(sender.packets(), Network(jitter=0.004)))
+    heard = recorder.finish(sender.real(len(audio)) + 0.5)
+    found = np.flatnonzero(heard > 32000)
+    found = found[np.concatenate(([True], np.diff(found) > 4000))]
+    expected = np.array([(sender.real(at + 400) + 0.02 - START) * 8000 for at in range(0, len(audio), 8000)])
+    assert len(found) == seconds
+    assert np.abs(found - expected).max() < 8, "1 ms"
+    assert np.abs(found - expected)[20:].max() < 4
+    recorder.stop()

@@ -42,9 +42,8 @@ class Tolerance:
     start_s: float = 0.0  # how far the whole plan may be shifted to fit; 0: not at all
 
 
-# For a voice that came over a call: it begins when its party has the answer, which is about when the recording does; and the engine
-# corrects what it takes for drift by single samples of 8 kHz.
-LIVE = Tolerance(start_s=0.3, edge_s=0.008, slip_s=0.00013)
+# For a voice that came over a call: it begins when its party has the answer, which is about when the recording does.
+LIVE = Tolerance(start_s=0.3, edge_s=0.008)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A test compares the two lists. Durations are milliseconds unless the name says o
 """
 
 # Sizes
+HUSH = 64  # mean magnitude below which nobody hears a step
 BATCH = 16  # datagrams taken from one socket at a time
 PACKET = 2048  # bytes kept of a datagram; a longer one is malformed
 SEEN = 256  # sequence numbers remembered to tell duplicates
@@ -35,7 +36,7 @@ AHEAD = 200  # audio from further in the future fits nothing
 EARLY = 30  # a packet earlier than this moves the stream's clock at once
 SUSPECT = 100  # a packet later than this may be a jump of its timestamps
 CONFIRM = 200  # and is one when it has gone on for so long
-SETTLE = 1000  # a new stream finds its clock in this time
+SETTLE = 800  # a new stream finds its clock in this time; by then no recorder has come so far
 PAUSE = 3000  # a stream silent for so long finds its clock anew where it does not fit any more
 
 # Codecs, in the order of their tables

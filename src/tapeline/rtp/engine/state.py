@@ -235,6 +235,8 @@ class Leg(Struct):
     point_offset: list[float]
     line_offset: float
     line_slope: float
+    slack: float
+    drifting: int
     # what was heard and sent
     ring: Samples
     out_ring: Samples

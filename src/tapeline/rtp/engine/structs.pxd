@@ -5,6 +5,7 @@ from libc.math cimport floor
 
 cdef enum:
     BATCH = 16
+    HUSH = 64
     PACKET = 2048
     SEEN = 256
     POINTS = 48
@@ -33,7 +34,7 @@ cdef enum:
     EARLY = 30
     SUSPECT = 100
     CONFIRM = 200
-    SETTLE = 1000
+    SETTLE = 800
     PAUSE = 3000
     PCMU = 0
     PCMA = 1
@@ -266,6 +267,8 @@ cdef struct Leg:
     double point_offset[POINTS]
     double line_offset
     double line_slope
+    double slack
+    int drifting
     # what was heard and sent
     short* ring
     short* out_ring

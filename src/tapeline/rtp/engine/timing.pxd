@@ -1,7 +1,7 @@
 cimport cython
 from tapeline.rtp.engine.lines cimport put_task
-from tapeline.rtp.engine.samples cimport clear, expand, move, pick, unpack
-from tapeline.rtp.engine.structs cimport AHEAD, CONFIRM, DECODE, EARLY, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT, Leg, Shard, exact, ms, position, whole
+from tapeline.rtp.engine.samples cimport clear, expand, loudness, move, pick, unpack
+from tapeline.rtp.engine.structs cimport AHEAD, CONFIRM, DECODE, EARLY, HUSH, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT, Leg, Shard, exact, ms, position, whole
 
 @cython.locals(when=cython.double, behind=cython.double, pos=cython.longlong, limit=cython.longlong, gap=cython.longlong)
 cdef void place(Shard* shard, Leg* leg, const unsigned char* buf, int offset, int n, long long stamp, int in_order, long long at) noexcept nogil
@@ -19,9 +19,10 @@ cdef void suspect(Leg* leg, long long stamp, double behind, long long at) noexce
 cdef void back_from_detour(Leg* leg) noexcept nogil
 @cython.locals(least=cython.longlong)
 cdef void shift_placed(Leg* leg, long long pos, long long delta) noexcept nogil
-@cython.locals(offset=cython.double, i=cython.int, ahead=cython.double)
+@cython.locals(offset=cython.double, i=cython.int)
 cdef void track(Shard* shard, Leg* leg, long long stamp, double when, long long at) noexcept nogil
-@cython.locals(n=cython.int, k=cython.int, i=cython.int, j=cython.int, a=cython.int, b=cython.int, middle=cython.double, slope=cython.double, steepest=cython.double)
+cdef void follow(Leg* leg, long long stamp, double ahead) noexcept nogil
+@cython.locals(n=cython.int, k=cython.int, i=cython.int, j=cython.int, a=cython.int, b=cython.int, middle=cython.double, slope=cython.double, steepest=cython.double, scatter=cython.double, rise=cython.double, least=cython.double)
 cdef void draw_line(Shard* shard, Leg* leg) noexcept nogil
 @cython.locals(rise=cython.double)
 cdef int above(Leg* leg, int a, int b, int c) noexcept nogil

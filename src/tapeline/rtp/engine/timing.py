@@ -2,9 +2,10 @@
 
 Place in the chain: between the lock on a stream and the ring. One verb, `place`; memory: the leg's own. A sample's position is its
 unwrapped timestamp plus `leg.base`. Delay only ever adds, so the least of (arrival - timestamp) over a second is nearly free of
-jitter; a line drawn under the minima of the last 48 seconds gives offset and skew of the sender's clock, and `base` follows it one
-sample at a time. A new stream settles for a second, in which what was placed still moves with its clock; jumps of timestamps are
-told from packets held up on the way by going on. Knows nothing of packets, addresses or the recorder but how far it has read.
+jitter; a line drawn under the minima of the last 48 seconds gives offset and skew of the sender's clock, and `base` follows it: at once
+in silence, else one sample at a time, and then only once it is certain that the clock drifts or is far off. A new stream settles for
+almost a second, in which what was placed still moves with its clock; jumps of timestamps are told from packets held up on the way by
+going on. Knows nothing of packets, addresses or the recorder but how far it has read.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.constants import AHEAD, CONFIRM, DECODE, EARLY, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT
+    from tapeline.rtp.engine.constants import AHEAD, CONFIRM, DECODE, EARLY, HUSH, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT
     from tapeline.rtp.engine.queues import put_task
-    from tapeline.rtp.engine.samples import clear, expand, move, pick, unpack
+    from tapeline.rtp.engine.samples import clear, expand, loudness, move, pick, unpack
     from tapeline.rtp.engine.state import exact, ms, position, whole
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def settle(leg: state.Leg, pos: int, at: int) -> None:
     leg.points = 0
     leg.line_offset = 0.0
     leg.line_slope = 0.0
+    leg.drifting = 0
+    leg.slack = 0.75 * leg.rate_ms
     leg.window_at = at
     leg.window_least = 1e18
 
@@ -221,18 +224,33 @@ def track(shard: state.Shard, leg: state.Leg, stamp: int, when: float, at: int) 
         leg.window_least = 1e18
         draw_line(shard, leg)
     if leg.points:
-        ahead = float(leg.origin - leg.base) + leg.line_offset + leg.line_slope * float(at - leg.anchored_at) / 1e9
-        if stamp + leg.base - (leg.reached if leg.coded else leg.horizon) > 20 * leg.rate_ms:
-            leg.base += whole(ahead + 0.5)  # after a silence nobody hears a step
-        elif ahead >= 1.0:
-            leg.base += 1
-        elif ahead <= -1.0:
-            leg.base -= 1
+        follow(leg, stamp, float(leg.origin - leg.base) + leg.line_offset + leg.line_slope * float(at - leg.anchored_at) / 1e9)
+
+
+def follow(leg: state.Leg, stamp: int, ahead: float) -> None:
+    """Let `base` follow the line, which is `ahead` of it: at once where nobody hears it, else by single samples, and only when it is off
+    by more than the line may be wrong."""
+    if ahead < 1.0 and ahead > -1.0:
+        return
+    if stamp + leg.base - (leg.reached if leg.coded else leg.horizon) > 20 * leg.rate_ms:
+        leg.base += whole(ahead + 0.5)  # after a silence nobody hears a step
+    elif ahead >= leg.slack:
+        leg.base += 1
+    elif ahead <= -leg.slack:
+        leg.base -= 1
+    elif loudness(leg.ring, leg.mask, leg.horizon, leg.horizon - 8 * leg.rate_ms, 8 * leg.rate_ms) < HUSH:
+        leg.base += whole(ahead + 0.5)
 
 
 def draw_line(shard: state.Shard, leg: state.Leg) -> None:
-    """The line below all minima that lies closest to them: the edge of their lower hull above the middle of the time."""
+    """The line below all minima that lies closest to them: the edge of their lower hull above the middle of the time.
+
+    As long as it rises or falls by no more than the minima scatter, the clock may be a right one, and what looks like drift chance: what
+    is heard moves only when it is far off.
+    """
     n = leg.points
+    if not leg.drifting:
+        leg.slack = 0.75 * leg.rate_ms + leg.counts.jitter
     if n < 6:
         leg.line_slope = 0.0
         leg.line_offset = leg.point_offset[n - 1]
@@ -257,6 +275,16 @@ def draw_line(shard: state.Shard, leg: state.Leg) -> None:
     slope = steepest if slope > steepest else (-steepest if slope < -steepest else slope)
     leg.line_slope = slope
     leg.line_offset = leg.point_offset[b] - slope * leg.point_time[b]
+    scatter = 0.0
+    for i in range(n):
+        scatter += leg.point_offset[i] - leg.line_offset - slope * leg.point_time[i]
+    scatter /= n
+    rise = slope * (leg.point_time[n - 1] - leg.point_time[0])
+    least = 4 * scatter + 0.25 * leg.rate_ms
+    if (rise > least or rise < -least) and slope < leg.rate * 0.0004 and slope > -leg.rate * 0.0004:
+        leg.drifting = 1
+    if leg.drifting:
+        leg.slack = 1.0 + scatter / 2
 
 
 def above(leg: state.Leg, a: int, b: int, c: int) -> int:
