@@ -23,7 +23,7 @@ from tapeline.testing.sipp import SippCallers, sipp_missing
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())]
 
-ROOM, TALK, MODERATED, FIRST = (new_id() for _ in range(4))
+ROOM, TALK, MODERATED, CROWD, NOWHERE = (new_id() for _ in range(5))
 TONES = (417.0, 617.0, 917.0)
 AFTERWARDS_HZ = 2117.0  # what a flow plays when its caller has left the conference
 MUSIC_HZ = 2517.0
@@ -46,14 +46,15 @@ FLOWS = {
     "talk": joining(TALK),
     "attendee": joining(MODERATED),
     "moderator": joining(MODERATED, moderator=True, end_on_exit=True),
-    "nowhere": joining(FIRST),
+    "crowd": joining(CROWD),
+    "nowhere": joining(NOWHERE),
 }
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("server"), FLOWS) as running:
-        for conference_id in (ROOM, TALK):
+        for conference_id in (ROOM, TALK, CROWD):
             running.api.post("/v1.0/conferences", {"type": "conference", "id": conference_id, "name": "daily"}).ok()
         options = {"moderated": True, "music": f"tone:{MUSIC_HZ:.0f}/1000"}
         running.api.post("/v1.0/conferences", {"id": MODERATED, "tapeline": options}).ok()
@@ -89,7 +90,7 @@ def curl(server: Server, path: str, *more: str) -> None:
 
 def test_three_callers_are_recorded_into_one_file(server: Server, tmp_path: Path) -> None:
     plans = [Plan.of([tone(hertz, 6, level_db=LEVEL_DB)]) for hertz in TONES]
-    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="room", seconds=5, ends="caller")
+    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="room", seconds=4, ends="caller")
     with callers.child:
         until(lambda: len(members(server, ROOM)) == 3, "three members")
         time.sleep(0.5)
@@ -113,7 +114,7 @@ def test_three_callers_are_recorded_into_one_file(server: Server, tmp_path: Path
 def test_a_channel_for_each_member_by_order_of_joining(server: Server, tmp_path: Path) -> None:
     tones = (*TONES, 1217.0)
     plans = [Plan.of([tone(hertz, 7, level_db=LEVEL_DB)]) for hertz in tones]
-    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="room", rate=2.0, seconds=5, ends="caller")
+    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="room", rate=2.5, seconds=4, ends="caller")
     with callers.child:
         until(lambda: members(server, ROOM), "the first member")
         body = {"format": "wav", "split": True, "channels": 3}
@@ -143,12 +144,12 @@ async def phones(*codecs: str) -> AsyncIterator[list[Phone]]:
         await asyncio.gather(*(phone.stop() for phone in made))
 
 
-async def speak(server: Server, phone: Phone, number: str, hertz: float, saved: Path) -> PhoneCall:
+async def speak(server: Server, phone: Phone, number: str, hertz: float, saved: Path, level_db: float = LEVEL_DB) -> PhoneCall:
     """Call, say a steady tone, and keep what is heard."""
     call = phone.call(await resolve(server.uri(number)))
     await call.answered()
     call.save(saved)
-    voice = Plan.of([tone(hertz, 10, level_db=LEVEL_DB)]).voice(rate=call.rate)
+    voice = Plan.of([tone(hertz, 10, level_db=level_db)]).voice(rate=call.rate)
     call.leg.play(voice, loop=True)
     return call
 
@@ -190,6 +191,37 @@ async def test_each_hears_the_others_and_rest_moderates(server: Server, tmp_path
     assert server.api.get(f"/v1.0/conferences/{TALK}").status == 404
     past = [stay for stay in server.api.everything("conferencecalls") if stay["conference_id"] == TALK]
     assert sorted(stay["tapeline"]["reason"] for stay in past) == ["ended", "kicked", "left"]
+
+
+async def test_eight_of_four_codecs_hear_the_seven_others_and_are_recorded_at_one_level(server: Server, tmp_path: Path) -> None:
+    quiet_db, tones = -26.0, [417.0 + 200 * number for number in range(8)]
+    async with phones("PCMU", "PCMA", "G722", "opus") as four:
+        calls = [
+            await speak(server, four[number % 4], "crowd", hertz, tmp_path / f"{number}.wav", quiet_db)
+            for number, hertz in enumerate(tones)
+        ]
+        assert sorted({call.rate for call in calls}) == [8000, 16000, 48000]
+        await in_it(server, CROWD, 8)
+        await asyncio.sleep(1.0)
+        body = {"format": "wav", "rate": 16000}
+        recording_id = server.api.post(f"/v1.0/conferences/{CROWD}/recording_start", body).ok().json()["recording_id"]
+        await asyncio.sleep(1.5)
+        server.api.post(f"/v1.0/conferences/{CROWD}/recording_stop").ok()
+        for call in calls:
+            call.hang_up()
+        await asyncio.gather(*(call.over() for call in calls))
+    for number, own in enumerate(tones):
+        heard = decode(tmp_path / f"{number}.wav")
+        stretch = heard.samples[round((heard.seconds - 1.2) * heard.rate) : round((heard.seconds - 0.2) * heard.rate), 0]
+        for hertz in tones:
+            found = level(stretch, heard.rate, hertz)
+            # Opus codes a chord of seven steady tones less exactly than a voice.
+            tolerance_db = 6.0 if heard.rate == 48000 else 2.0
+            assert (found < -45) if hertz == own else (found == pytest.approx(quiet_db, abs=tolerance_db)), (number, hertz)
+    await asyncio.to_thread(until, lambda: server.api.recording(recording_id)["status"] == "available", "the recording", 30)
+    file = decode(server.api.file(recording_id))
+    assert file.rate == 16000
+    assert [level(file.samples[1600:-1600, 0], file.rate, hertz) for hertz in tones] == pytest.approx([quiet_db] * 8, abs=2.0)
 
 
 async def test_music_until_the_moderator_comes_and_the_end_with_it(server: Server, tmp_path: Path) -> None:

@@ -348,7 +348,7 @@ async def test_who_is_held_hears_music_and_the_holder_is_not_heard(server: Serve
         await asyncio.to_thread(until, lambda: server.api.recording(recording)["status"] == "available", "the recording")
         file = decode(await asyncio.to_thread(server.api.file, recording))
         timeline = (await asyncio.to_thread(server.api.get, f"/v1.0/recordings/{recording}/timeline")).ok().json()["result"]
-    assert [event["event"] for event in timeline if "hold" in event["event"] or "held" in event["event"]] == ["held", "resumed_from_hold"]
+    assert [event["event"] for event in timeline if "hold" in event["event"] or "held" in event["event"]] == ["held", "unheld"]
     right = Heard(file.samples[:, 1:2], file.rate)
     for heard in (decode(tmp_path / "heard.wav"), right):
         kinds = [kind for kind, _ in groupby(sounds(heard))]

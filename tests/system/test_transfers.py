@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,8 +14,9 @@ from tapeline.testing import Heard, Plan, decode, tone
 from tapeline.testing.api import Json
 from tapeline.testing.baresip import Baresip, baresip_missing
 from tapeline.testing.frames import Frames
-from tapeline.testing.process import free_port, until
+from tapeline.testing.process import until
 from tapeline.testing.server import Server
+from tapeline.testing.sippcarrier import Behaviour, SippCarrier, carrier_missing
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(baresip_missing()), reason=baresip_missing())]
 
@@ -24,32 +25,35 @@ STEP_S = 0.1
 
 
 class Talk:
-    """Telephones A, B and C around one server, whose number 1000 connects with B. Time is counted in what is said."""
+    """Telephones A, B and C around one server, whose number 1000 connects with B and 2000 with C, both recorded. A talks with B."""
 
-    def __init__(self, folder: Path, recording: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, recording: dict[str, Any], answer: dict[str, Literal["auto", "manual"]] | None = None) -> None:
         self._folder = folder
         self._stack = ExitStack()
         self.phones: dict[str, Baresip] = {}
         self._recording = recording
+        self._answer = {"B": "auto", "C": "auto"} | (answer or {})
 
     def __enter__(self) -> Talk:
         for name, frequency in VOICES.items():
             plan = Plan.of([tone(frequency, 60.0)])
-            answer = "manual" if name == "A" else "auto"
-            self.phones[name] = self._stack.enter_context(Baresip(self._folder / name, plan, name=name, answer=answer))
-        flow = {
-            "actions": [
-                {"type": "answer"},
-                {"type": "recording_start", "option": {"split": True, **self._recording}},
-                {"type": "connect", "option": {"destinations": [{"type": "sip", "target": self.phones["B"].uri}]}},
-                {"type": "hangup"},
-            ]
-        }
-        self.server = self._stack.enter_context(Server(self._folder / "server", {"1000": flow}))
+            phone = Baresip(self._folder / name, plan, name=name, answer=self._answer.get(name, "manual"))
+            self.phones[name] = self._stack.enter_context(phone)
+        flows = {"1000": self._flow("B"), "2000": self._flow("C")}
+        self.server = self._stack.enter_context(Server(self._folder / "server", flows))
         self.phones["A"].dial(self.server.uri("1000"))
         self.phones["B"].wait_for("CALL_ESTABLISHED")
         self.listen(1.5)
         return self
+
+    def _flow(self, callee: str) -> dict[str, Any]:
+        actions = [
+            {"type": "answer"},
+            {"type": "recording_start", "option": {"split": True, **self._recording}},
+            {"type": "connect", "option": {"destinations": [{"type": "sip", "target": self.phones[callee].uri}]}},
+            {"type": "hangup"},
+        ]
+        return {"actions": actions}
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
@@ -71,15 +75,23 @@ class Talk:
                     found[name] = call
         return found
 
+    def recordings(self) -> list[Json]:
+        """All recordings, once each is available or has failed."""
+
+        def made() -> list[Json] | None:
+            rows = self.server.api.recordings()
+            return rows if all(row["status"] in ("available", "failed") for row in rows) else None
+
+        return until(made, "the recordings") or []
+
+    def heard(self, recording: Json) -> Heard:
+        assert recording["status"] == "available", recording
+        return decode(self.server.api.file(recording["id"]))
+
     def recording(self, call: Json) -> tuple[Json, Heard]:
         """The first recording of a call, and its sound."""
-        def made() -> Json | None:
-            row = self.server.api.recording(call["recording_ids"][0])
-            return row if row["status"] in ("available", "failed") else None
-
-        found = until(made, "the recording")
-        assert found["status"] == "available", found
-        return found, decode(self.server.api.file(found["id"]))
+        found = next(row for row in self.recordings() if row["id"] == call["recording_ids"][0])
+        return found, self.heard(found)
 
     def events(self, recording: Json) -> list[tuple[str, str]]:
         """What the timeline names: (event, whose)."""
@@ -142,14 +154,88 @@ def test_the_recorded_party_transfers_itself_away(tmp_path: Path, follow: bool) 
         assert talk.events(recording) == [("joined", "B"), ("transfer", "A"), ("left", "A"), ("joined", "C"), ("left", "B")]
 
 
+@pytest.mark.skipif(bool(carrier_missing()), reason=carrier_missing())
 def test_a_failed_transfer_changes_nothing(tmp_path: Path) -> None:
+    busy = SippCarrier(tmp_path / "busy", behaviour=Behaviour("refuse", status=486))
+    with busy, Talk(tmp_path, {}) as talk:
+        carrier = SippCarrier(tmp_path / "refers", [Plan.of([tone(VOICES["C"], 9.0)])], Behaviour(refer_s=(1.0, busy.uri()), hang_up_s=4.0))
+        talk.phones["A"].hang_up()
+        talk.over()
+        with carrier:
+            talk.server.api.post("/v1.0/calls", order(talk.phones["B"].uri, carrier.uri())).ok()
+            talk.phones["B"].wait_for("CALL_ESTABLISHED")
+            until(lambda: busy.received("INVITE"), "the target to be asked")
+            until(lambda: "SIP/2.0 486" in carrier.messages(), "the word that it is busy")
+            until(lambda: carrier.received("BYE") or "BYE sip" in carrier.messages(), "the end")
+        talk.over()
+        recording = talk.recordings()[0]
+        assert re.fullmatch("-?C-?", voices(talk.heard(recording), 1)), "they talked on"
+        assert [event for event, _ in talk.events(recording)] == ["joined", "left"]
+
+
+def order(caller: str, callee: str) -> Json:
+    """A call to one, which is connected with the other and recorded."""
+    actions = [
+        {"type": "recording_start", "option": {"split": True}},
+        {"type": "connect", "option": {"destinations": [{"type": "sip", "target": callee}]}},
+    ]
+    return {"destinations": [{"type": "sip", "target": caller}], "actions": actions}
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_an_attended_transfer_joins_the_two_that_are_left(tmp_path: Path, follow: bool) -> None:
+    with Talk(tmp_path, {"should_follow_transfer": follow}) as talk:
+        transferor = talk.phones["B"]
+        transferor.hold()
+        transferor.dial(talk.server.uri("2000"))
+        talk.phones["C"].wait_for("CALL_ESTABLISHED")
+        talk.listen(2.0)
+        transferor.transfer_to_call(1)
+        transferor.wait_for("CALL_CLOSED")
+        talk.listen(2.0)
+        talk.phones["C"].hang_up()
+        talk.over()
+        (first, second) = sorted(talk.recordings(), key=lambda made: made["tm_create"])
+        callers, consulting = talk.heard(first), talk.heard(second)
+        # B held A while it asked C: music is on A's right channel only.
+        assert voices(callers, 0) == "A" and re.fullmatch(r"-?B-?\?-?C", voices(callers, 1))
+        named = [event for event, _ in talk.events(first)]
+        assert named == ["joined", "held", "transfer", "unheld", "left", "joined", "left"]
+        if follow:
+            assert re.fullmatch("B-?A", voices(consulting, 0)) and re.fullmatch("-?C", voices(consulting, 1))
+            assert [event for event, _ in talk.events(second)] == ["joined", "transfer", "left", "joined", "left"]
+        else:
+            assert voices(consulting, 0) == "B" and second["tapeline"]["reason"] == "transfer"
+
+
+def test_a_transferor_that_does_not_wait_leaves_the_other_ringing(tmp_path: Path) -> None:
+    with Talk(tmp_path, {}, answer={"C": "manual"}) as talk:
+        talk.phones["A"].transfer(talk.phones["C"].uri)
+        talk.phones["C"].wait_for("CALL_INCOMING")
+        talk.phones["A"].hang_up()
+        talk.listen(1.0)
+        talk.phones["C"].command("accept")
+        talk.phones["C"].wait_for("CALL_ESTABLISHED")
+        talk.listen(1.5)
+        talk.phones["B"].hang_up()
+        talk.over()
+        (recording,) = talk.recordings()
+        sound = talk.heard(recording)
+        assert voices(sound, 0) == "A-C" and re.fullmatch("-?B", voices(sound, 1))
+        assert [event for event, _ in talk.events(recording)] == ["joined", "left", "transfer", "joined", "left"]
+
+
+def test_over_the_api(tmp_path: Path) -> None:
     with Talk(tmp_path, {}) as talk:
-        talk.phones["B"].transfer(f"sip:nobody@127.0.0.1:{free_port()};transport=tcp")
-        talk.phones["B"].wait_for("TRANSFER_FAILED", "CALL_TRANSFER_FAILED", timeout_s=40)
+        call = next(call for call in talk.server.api.calls() if call["direction"] == "incoming")
+        path = f"/v1.0/calls/{call['id']}/transfer"
+        talk.server.api.post(path, {"destination": {"type": "sip", "target": talk.phones["C"].uri}}).ok()
+        talk.phones["C"].wait_for("CALL_ESTABLISHED")
+        talk.phones["B"].wait_for("CALL_CLOSED")
         talk.listen(1.5)
         talk.phones["A"].hang_up()
         talk.over()
-        recording, sound = talk.recording(talk.calls()["A"])
-        assert re.sub("-", "", voices(sound, 1)) == "B" and voices(sound, 1).endswith("B")
-        assert [event for event, _ in talk.events(recording)].count("joined") == 1
-
+        (recording,) = talk.recordings()
+        sound = talk.heard(recording)
+        assert voices(sound, 0) == "A" and re.fullmatch("-?B-?C", voices(sound, 1))
+        assert talk.server.api.post(path, {"destination": "1001"}).status == 409

@@ -225,12 +225,11 @@ class _Blind:
         if staying.place is not bridge or staying.over or coming.over:
             coming.hang_up("cancel", "nobody waits any more")
             return 487
+        take_place(bridge, self._leaving, coming, kind)
         for recorder in self._orphans:
             if recorder.active:
                 ears = OfCall(coming.leg, _is_caller(recorder, self._leaving))
                 staying.recordings.hand_on(recorder, coming.recordings, ears, heard=coming.heard)
-                recorder.note("joined", **company.who(coming))
-        take_place(bridge, self._leaving, coming, kind)
         return 200
 
     def give_up(self) -> None:

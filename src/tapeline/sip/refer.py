@@ -46,8 +46,11 @@ class ReferTo:
 
 
 def parse_refer_to(text: str) -> ReferTo:
-    """Read a Refer-To value. Raises MalformedMessage."""
-    uri = parse_name_addr(text).uri
+    """Read a Refer-To value. Raises MalformedMessage.
+
+    Telephones leave the angle brackets away (RFC 3261 section 20 wants them where there are parameters or headers): all is the URI then.
+    """
+    uri = parse_name_addr(text if "<" in text else f"<{text.strip()}>").uri
     if not uri.is_sip:
         return ReferTo(uri.text, None, "INVITE")
     replaces = None

@@ -84,11 +84,11 @@ class Account:
 
     @property
     def uri(self) -> str:
-        return self.address(self.username)
+        return f"{self.address(self.username)};transport={self.transport}"
 
     def address(self, number: str) -> str:
-        """`number` at the server."""
-        return f"sip:{number}@{self.server[0]}:{self.server[1]};transport={self.transport}"
+        """`number` at the server; baresip itself adds the transport of its account."""
+        return f"sip:{number}@{self.server[0]}:{self.server[1]}"
 
 
 def baresip_missing() -> str:

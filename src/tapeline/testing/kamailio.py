@@ -33,6 +33,7 @@ loadmodule "pv.so"
 loadmodule "maxfwd.so"
 loadmodule "siputils.so"
 loadmodule "textops.so"
+loadmodule "corex.so"
 modparam("tm", "fr_inv_timer", 60000)
 
 request_route {{
@@ -71,9 +72,11 @@ def kamailio_missing() -> str:
 class Kamailio:
     """A proxy at `address`, in front of the server at `target`. `forks` names, for a user, the URIs at which it is sought at once."""
 
-    def __init__(self, folder: Path, target: tuple[str, int], forks: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self, folder: Path, target: tuple[str, int], forks: Mapping[str, Sequence[str]] | None = None, *, port: int = 0
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.address = ("127.0.0.1", free_port())
+        self.address = ("127.0.0.1", port or free_port())
         branches = ""
         for user, uris in (forks or {}).items():
             first, *others = uris

@@ -442,6 +442,8 @@ def test_we_replace_a_call_elsewhere() -> None:
 def test_what_a_refer_to_may_look_like() -> None:
     assert parse_refer_to('"Bob" <sips:bob@h:5061;transport=tcp;method=invite>').target == "sips:bob@h:5061;transport=tcp"
     assert parse_refer_to("sip:bob@h").target == "sip:bob@h"
+    bare = parse_refer_to("sip:bob@h;transport=tcp?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2")
+    assert bare.target == "sip:bob@h;transport=tcp" and bare.replaces is not None and bare.replaces.to_tag == "1"
     assert parse_refer_to("<tel:+1555;phone-context=x>").target == "tel:+1555;phone-context=x"
     assert parse_refer_to("<sip:bob@h?Subject=x>").replaces is None
 
