@@ -17,7 +17,7 @@ from tapeline.calls.equipment import Equipment
 from tapeline.calls.media import Media, usable
 from tapeline.calls.outgoing import Outgoing
 from tapeline.calls.parties import Binding, Parties
-from tapeline.calls.registration import tell_registration
+from tapeline.calls.registration import Registrations
 from tapeline.calls.routing import Routes
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call, Facts
@@ -58,6 +58,7 @@ class Switch:
         self._accounts = accounts  # name -> id
         self._advertise = advertise
         trunks = Trunks(equipment.settings.trunks)
+        self.registrations = Registrations(endpoint, shell, equipment.clock, trunks)
         self._parties = Parties(shell, equipment.clock, equipment.settings.users, trunks, self._registered, advertise)
         outgoing = Outgoing(equipment, endpoint, shell, advertise, self._add, self._released)
         equipment.reason_of = self._reason_of
@@ -116,8 +117,8 @@ class Switch:
         if isinstance(event, sip.Incoming):
             self._take(event)
             return
-        if isinstance(event, sip.Registered | sip.Unregistered):
-            tell_registration(event)
+        if not isinstance(event, sip.SessionEvent):
+            self.registrations.on_signal(event)
             return
         call = self._by_session.get(event.session.id)
         if call is None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tapeline.core.errors import InvalidInput
@@ -183,6 +183,12 @@ class Trunk(Section):
     domain: str = ""  # what follows the @ in From; "" = our own address
     headers: dict[str, str] = {}
     max_calls: int = Field(0, ge=0)  # at a time; 0 = any number
+
+    @model_validator(mode="after")
+    def _login(self) -> Trunk:
+        if self.registration and not self.username:
+            raise ValueError("registration needs a username")
+        return self
 
 
 class Application(Section):
