@@ -109,7 +109,7 @@ class Parties:
 
     def _phone(self, user: User, binding: Binding) -> Hop:
         own = host_port(self._advertise or binding.flow.local[0])
-        return Hop(binding.uri, binding.flow, to_uri=f"sip:{user.name}@{own}")
+        return Hop(binding.uri, binding.flow, to_uri=f"sip:{user.name}@{own}", srtp=user.srtp)
 
     # -- URIs ----------------------------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class Parties:
             except (NoWay, sip.MalformedUri) as error:
                 failure = error if isinstance(error, NoWay) else NoWay(f"{number!r} is no number", "NOT_FOUND", 404)
                 continue
-            hops += [Hop(uri, flow, trunk=trunk) for flow in flows]
+            hops += [Hop(uri, flow, trunk=trunk, srtp=trunk.srtp) for flow in flows]
         if not hops:
             raise failure
         return Branch(Address(party.kind or "tel", party.target, party.name), tuple(hops))
