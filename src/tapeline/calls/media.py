@@ -6,17 +6,15 @@ recordings or of who else is on the line.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
 from tapeline import rtp
 from tapeline.calls.equipment import Equipment
-from tapeline.core.settings import Srtp
-from tapeline.sip import offer_answer, sdes, sdp
+from tapeline.sip import offer_answer
 
-__all__ = ["Media", "own_media", "stream_spec", "usable"]
+__all__ = ["Media", "stream_spec"]
 
 
 class Media:
@@ -101,8 +99,6 @@ class Media:
 
     def _agree(self, agreed: offer_answer.Agreed) -> None:
         self.agreed = agreed
-        if agreed.srtp is not None and not self._local.keyed:
-            self._local = replace(self._local, keyed=_protocol(agreed.sdp))
         # Who is not answered yet, or holds a call, may say nothing for as long as it likes.
         timeout = self._kit.settings.server.media_timeout_seconds if self._up and not self.held else 0.0
         self.leg.configure(stream_spec(agreed, timeout))
@@ -122,17 +118,6 @@ class Media:
         if self.on_play is not None:
             self.on_play()
         return player
-
-
-def own_media(srtp: Srtp, codecs: Sequence[str], address: str, port: int, session_id: int) -> offer_answer.LocalMedia:
-    """Our side of a call's media."""
-    key = b"" if srtp == "off" else os.urandom(sdes.KEY_OCTETS)
-    return offer_answer.LocalMedia(address=address, port=port, codecs=codecs, session_id=session_id, srtp=srtp, srtp_key=key)
-
-
-def _protocol(description: bytes) -> str:
-    """That of the audio line in use."""
-    return next((media.protocol for media in sdp.parse(description).media if media.kind == "audio" and media.port), "")
 
 
 def usable(names: Iterable[str]) -> list[str]:

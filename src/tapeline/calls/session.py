@@ -298,8 +298,10 @@ class Call:
         agreed = self.media.agreed
         assert agreed is not None
         self.recordings.note("media", direction=agreed.direction, codec=agreed.codec)
-        if self.media.held != was_held and self.place is not None:
-            self.place.held(self, self.media.held)
+        if self.media.held != was_held:
+            company.holds(self)
+            if self.place is not None:
+                self.place.held(self, self.media.held)
 
     def _answered_late(self, answer: bytes | None) -> None:
         """The answer to an offer we made within the call. One that is of no use leaves the media as they were."""
@@ -434,8 +436,8 @@ class Call:
             raise not_progressing(self.status)
         reached: tuple[Moment, ...] = ("answer",) if up else ()
         recorder = self.recordings.start(spec, self._subject(), OfCall(self.leg, caller=self.incoming), reached)
+        company.present(recorder, self)
         for other in company.others(self):
-            recorder.note("joined", **company.who(other))
             self.recordings.meet(other.leg, other.heard)
         company.met(self)
         if self.heard:
