@@ -273,7 +273,7 @@ class Conference:
         alone = len(self.talking) == 1
         for member in self._members:
             address = member.spec.music if member.spec.music is not None else self.charter.spec.music
-            wanted = address if (member.status == "joining" or alone) and member.gains["hear"] else ""
+            wanted = (address or "") if (member.status == "joining" or alone) and member.gains["hear"] else ""
             if not wanted:
                 self._hush(member)
             elif member.music is None and not member.fetching:
@@ -294,7 +294,7 @@ class Conference:
             member.music.stop()
             member.music = None
 
-    def _sound(self, address: str) -> None:
+    def _sound(self, address: str | None) -> None:
         if address and self.talking:
             self._kit.spawn(self._announce(address))
 
