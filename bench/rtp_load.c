@@ -72,3 +72,29 @@ long long bare_loop(const int *fds, int n, int ticks)
     }
     return received;
 }
+
+/* As send_streams, but each stream from a socket of its own, under its own payload type, and what comes back is taken from the sockets. */
+long long talk_streams(const int *fds, const int *ports, const int *types, int n, int ticks)
+{
+    unsigned char packet[172], back[2048];
+    long long sent = 0, start = now_ns();
+    memset(packet, 0x55, sizeof packet);
+    for (int k = 0; k < ticks; k++) {
+        for (int i = 0; i < n; i++) {
+            unsigned int stamp = htonl(k * 160u), ssrc = htonl(i + 1);
+            unsigned short sequence = htons((unsigned short)k);
+            struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(ports[i]), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+            if (i % 20 == 0)
+                sleep_until(start + k * 20000000LL + i * 20000000LL / n);
+            packet[0] = 0x80;
+            packet[1] = types[i];
+            memcpy(packet + 2, &sequence, 2);
+            memcpy(packet + 4, &stamp, 4);
+            memcpy(packet + 8, &ssrc, 4);
+            sent += sendto(fds[i], packet, sizeof packet, 0, (struct sockaddr *)&to, sizeof to) == sizeof packet;
+            while (recv(fds[i], back, sizeof back, MSG_DONTWAIT) > 0)
+                ;
+        }
+    }
+    return sent;
+}

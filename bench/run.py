@@ -81,6 +81,14 @@ def finish(quick: bool) -> list[str]:
     return table("Finishing", text, rows, "encoder alone")
 
 
+def bridge(quick: bool) -> list[str]:
+    arguments = ["--seconds", "3", "--repeat", "1"] if quick else ["--seconds", "12"]
+    found = json.loads(run("bench_bridge.py", "--json", *arguments))
+    text = f"CPU for each recorded second: {found['calls']} calls of two parties at once, or as many parties in conferences of ten. 20 ms,"
+    text += " loopback, both ways; a call is recorded into two channels, a conference into one mix. `bench/bench_bridge.py`."
+    return table("Calls between people", text, found["rows"])
+
+
 def machine() -> str:
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -96,7 +104,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--dry", action="store_true")
     options = parser.parse_args()
-    parts = [[f"Machine: {machine()}"], rtp(options.quick), sip(options.quick), finish(options.quick)]
+    parts = [[f"Machine: {machine()}"], rtp(options.quick), bridge(options.quick), sip(options.quick), finish(options.quick)]
     text = "\n\n".join("\n".join(part) for part in parts)
     print(text)
     if not options.dry:

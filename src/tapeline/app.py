@@ -151,6 +151,8 @@ class Server:
         if "media" in server.roles:
             self._stack.push_async_callback(shell.close)
             listeners = [await self._listen(shell, address) for address in server.sip]
+            self._switch.registrations.start()
+            self._stack.push_async_callback(self._switch.registrations.close)
         address = await self._serve_http(database) if "api" in server.roles else ""
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from tapeline.testing import Plan, quiet
 from tapeline.testing.sipp import SippCallers, sipp_missing
 
 KINDS = ("answers", "busy", "early", "late", "never", "circle", "crossing", "refers_away", "both")
+NUMBERS = (*KINDS, "by_info")
 ROUNDS = 12
 AT_ONCE = 30
 MOST_KB = 3_000
@@ -37,6 +39,7 @@ class Callee:
         self.clock = SystemClock()
         self.endpoint = sip.Endpoint(sip.EndpointConfig(timers=QUICK), os.urandom)
         self.shell = Shell(self.endpoint, self.clock, self.on_event)
+        self.on_info: Callable[[sip.InfoReceived], None] = lambda event: None
         self.ports = itertools.cycle(range(30_000, 39_000, 2))
 
     def on_event(self, event: sip.Event) -> None:
@@ -44,14 +47,22 @@ class Callee:
             self.take(event)
         elif isinstance(event, sip.Reoffered) and event.body:
             event.session.answer_reoffer(self.answer(event.body), self.clock.now())
+        elif isinstance(event, sip.InfoReceived):
+            self.on_info(event)
+        elif isinstance(event, sip.Established) and self.wants_info(event.session):
+            # Who sends a key by INFO shows that it takes them so.
+            event.session.info("application/dtmf-relay", b"Signal=0\r\nDuration=100\r\n", self.clock.now())
 
-    def answer(self, offer: bytes) -> bytes:
-        return offer_answer.answer_offer(offer, offer_answer.LocalMedia("127.0.0.1", next(self.ports))).sdp
+    def wants_info(self, session: sip.Session) -> bool:
+        return sip.parse_uri(session.request_uri).plain_user == "by_info"
+
+    def answer(self, offer: bytes, dtmf: bool = True) -> bytes:
+        return offer_answer.answer_offer(offer, offer_answer.LocalMedia("127.0.0.1", next(self.ports), dtmf=dtmf)).sdp
 
     def take(self, event: sip.Incoming) -> None:
         session, now = event.session, self.clock.now()
         kind = sip.parse_uri(session.request_uri).plain_user
-        body = self.answer(event.body or b"")
+        body = self.answer(event.body or b"", dtmf=not self.wants_info(session))
         if kind == "busy":
             session.reject(486, now)
         elif kind == "circle":
@@ -82,7 +93,7 @@ class Callee:
 
 def settings(folder: Path, callee: tuple[str, int]) -> Settings:
     flows = ""
-    for kind in KINDS:
+    for kind in NUMBERS:
         users = ("answers", "late") if kind == "both" else (kind,)
         targets = ", ".join(f'{{"type": "sip", "target": "sip:{user}@{callee[0]}:{callee[1]}"}}' for user in users)
         early = "true" if kind == "early" else "false"
@@ -104,7 +115,9 @@ def settings(folder: Path, callee: tuple[str, int]) -> Settings:
     return load(config)
 
 
-async def place(caller: Caller, target: tuple[str, int], gate: asyncio.Semaphore, kind: str, number: int) -> str:
+async def place(
+    caller: Caller, target: tuple[str, int], gate: asyncio.Semaphore, kind: str, number: int, *, patience: float = 0.0
+) -> str:
     """Call, and hang up after a while that is another one for each call, if it has not ended by then."""
     async with gate:
         offer = offer_answer.make_offer(offer_answer.LocalMedia("127.0.0.1", 40_000 + 2 * (number % 5000)))
@@ -117,8 +130,7 @@ async def place(caller: Caller, target: tuple[str, int], gate: asyncio.Semaphore
         )
         future = caller.waiting[session.id] = asyncio.get_running_loop().create_future()
         caller.shell.pump()
-        patience = 0.2 if kind == "crossing" else 0.05 + 0.03 * (number % 10)
-        await asyncio.wait([future], timeout=patience)
+        await asyncio.wait([future], timeout=patience or (0.2 if kind == "crossing" else 0.05 + 0.03 * (number % 10)))
         session.hangup(caller.clock.now())
         caller.shell.pump()
         return await asyncio.wait_for(future, 20)
@@ -179,3 +191,58 @@ async def test_a_caller_who_never_acknowledges_ends_with_the_callee(tmp_path: Pa
     finally:
         await callee.shell.close()
         await server.stop(0.0)
+
+
+@pytest.mark.timeout(60)
+async def test_a_server_that_stops_ends_both_legs(tmp_path: Path) -> None:
+    callee, caller = Callee(), Caller()
+    await callee.shell.listen("udp:127.0.0.1:0")
+    await caller.shell.listen("udp:127.0.0.1:0")
+    server = Server(settings(tmp_path, callee.shell.listeners[0][1]), tmp_path, QUICK)
+    started = await server.start()
+    host, _, port = started.sip[0].partition(":")[2].rpartition(":")
+    target = (host, int(port))
+    waiting = [asyncio.create_task(place(caller, target, asyncio.Semaphore(1), kind, 0, patience=20)) for kind in ("answers", "never")]
+    try:
+        async with asyncio.timeout(5):
+            while [session.state for session in caller.endpoint.sessions.values()] != ["confirmed", "early"]:
+                await asyncio.sleep(0.02)
+    finally:
+        await server.stop(0.0)
+    assert await asyncio.gather(*waiting) == ["normal", "noanswer"]
+    async with asyncio.timeout(10):
+        while not callee.endpoint.idle:
+            await asyncio.sleep(0.05)
+    await caller.shell.close()
+    await callee.shell.close()
+
+
+@pytest.mark.timeout(60)
+async def test_keys_that_come_by_info_are_passed_on(tmp_path: Path) -> None:
+    callee, caller = Callee(), Caller()
+    await callee.shell.listen("udp:127.0.0.1:0")
+    await caller.shell.listen("udp:127.0.0.1:0")
+    server = Server(settings(tmp_path, callee.shell.listeners[0][1]), tmp_path, QUICK)
+    started = await server.start()
+    host, _, port = started.sip[0].partition(":")[2].rpartition(":")
+    keys: list[str] = []
+    callee.on_info = lambda event: keys.append(sip.info_digit(event.content_type, event.body))
+    task = asyncio.create_task(place(caller, (host, int(port)), asyncio.Semaphore(1), "by_info", 0, patience=20))
+    try:
+        async with asyncio.timeout(5):
+            while not any(session.state == "confirmed" for session in caller.endpoint.sessions.values()):
+                await asyncio.sleep(0.02)
+            (session,) = caller.endpoint.sessions.values()
+            await asyncio.sleep(0.2)
+            for key in "12#":
+                session.info("application/dtmf-relay", f"Signal={key}\r\nDuration=100\r\n".encode(), caller.clock.now())
+                caller.shell.pump()
+            while keys != ["1", "2", "#"]:
+                await asyncio.sleep(0.02)
+        session.hangup(caller.clock.now())
+        caller.shell.pump()
+        assert await task == "normal"
+    finally:
+        await server.stop(0.0)
+        await caller.shell.close()
+        await callee.shell.close()

@@ -40,6 +40,8 @@ async def connect(call: Call, command: flow.Dial, kit: Equipment) -> flow.DialEn
         result = await kit.dialer.dial(wish, waiting.progressed)
         if result.call is None:
             return flow.DialEnded(command.token, False, result.causes, result.reason)
+        if result.call.over:  # it answered, and hung up in the same moment
+            return flow.DialEnded(command.token, True, (), "normal")
         waiting.bridged(result.call)
     finally:
         waiting.end()

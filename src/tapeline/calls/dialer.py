@@ -218,22 +218,21 @@ class _Dialling:
                 return
             if call is not None and 300 <= status < 400:
                 redirections += 1
-                if redirections > MOST_REDIRECTIONS:
+                fresh = [uri for uri in (call.final.contacts if call.final is not None else ()) if uri not in seen]
+                if redirections > MOST_REDIRECTIONS or not fresh:
+                    log.info("redirected in a circle, or to nowhere", call_id=call.facts.id)
                     word, status = "LOOP", 482
                     break
-                hops = deque(await self._redirections(call, seen))
+                seen |= set(fresh)
+                hops = deque(await self._redirections(call, fresh))
             elif word != "UNREACHABLE" and status not in UNREACHED:
                 break
         self._failures.append((word, status))
 
-    async def _redirections(self, call: Call, seen: set[str]) -> list[Hop]:
-        """Where a 3xx points, without what was tried before (RFC 3261 section 8.1.3.4)."""
+    async def _redirections(self, call: Call, contacts: Sequence[str]) -> list[Hop]:
+        """The ways to where a 3xx points (RFC 3261 section 8.1.3.4)."""
         hops: list[Hop] = []
-        for uri in call.final.contacts if call.final is not None else ():
-            if uri in seen:
-                log.info("redirected in a circle", call_id=call.facts.id)
-                continue
-            seen.add(uri)
+        for uri in contacts:
             try:
                 hops += await self._dialer.parties.redirected(uri)
             except NoWay as error:

@@ -6,15 +6,17 @@ recordings or of who else is on the line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from tapeline import rtp
 from tapeline.calls.equipment import Equipment
-from tapeline.sip import offer_answer
+from tapeline.core.settings import Srtp
+from tapeline.sip import offer_answer, sdes, sdp
 
-__all__ = ["Media", "stream_spec"]
+__all__ = ["Media", "own_media", "stream_spec", "usable"]
 
 
 class Media:
@@ -98,6 +100,8 @@ class Media:
 
     def _agree(self, agreed: offer_answer.Agreed) -> None:
         self.agreed = agreed
+        if agreed.srtp is not None and not self._local.keyed:
+            self._local = replace(self._local, keyed=_protocol(agreed.sdp))
         # Who is not answered yet, or holds a call, may say nothing for as long as it likes.
         timeout = self._kit.settings.server.media_timeout_seconds if self._up and not self.held else 0.0
         self.leg.configure(stream_spec(agreed, timeout))
@@ -117,6 +121,17 @@ class Media:
         if self.on_play is not None:
             self.on_play()
         return player
+
+
+def own_media(srtp: Srtp, codecs: Sequence[str], address: str, port: int, session_id: int) -> offer_answer.LocalMedia:
+    """Our side of a call's media."""
+    key = b"" if srtp == "off" else os.urandom(sdes.KEY_OCTETS)
+    return offer_answer.LocalMedia(address=address, port=port, codecs=codecs, session_id=session_id, srtp=srtp, srtp_key=key)
+
+
+def _protocol(description: bytes) -> str:
+    """That of the audio line in use."""
+    return next((media.protocol for media in sdp.parse(description).media if media.kind == "audio" and media.port), "")
 
 
 def usable(names: Iterable[str]) -> list[str]:

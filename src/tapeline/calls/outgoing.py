@@ -13,12 +13,11 @@ import structlog
 from tapeline import rtp, sip
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.identity import Identity
-from tapeline.calls.media import Media, usable
+from tapeline.calls.media import Media, own_media, usable
 from tapeline.calls.session import Call, Facts, Listener
 from tapeline.calls.views import Address
 from tapeline.core.ids import new_id
-from tapeline.core.settings import Trunk
-from tapeline.sip import offer_answer
+from tapeline.core.settings import Srtp, Trunk
 from tapeline.sip.transports.shell import Shell
 
 __all__ = ["Hop", "Order", "Outgoing"]
@@ -34,6 +33,7 @@ class Hop:
     flow: sip.Flow
     to_uri: str = ""  # what the To header says; "" the same as `uri`
     trunk: Trunk | None = None
+    srtp: Srtp | None = None  # None: as the server does
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Outgoing:
         leg = kit.engine.open_leg("::" if ":" in local else None, beside=order.beside)
         created = round(kit.clock.wall(), 6)
         codecs = preferring(kit.settings.server.codecs, order.prefer)
-        own = offer_answer.LocalMedia(address=local, port=leg.port, codecs=codecs, session_id=round(created * 1000))
+        own = own_media(order.hop.srtp or kit.settings.server.srtp, codecs, local, leg.port, round(created * 1000))
         media = Media(leg, own, kit)
         headers = [*order.identity.headers, *(order.hop.trunk.headers.items() if order.hop.trunk is not None else ())]
         try:

@@ -10,10 +10,7 @@ one after the other until one can be reached. Who is asked first, and for how lo
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
 import re
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,10 +20,9 @@ from tapeline.calls.outgoing import Hop
 from tapeline.calls.trunks import Trunks
 from tapeline.calls.views import Address
 from tapeline.core.clock import Clock
-from tapeline.core.errors import TapelineError
+from tapeline.core.errors import TapelineError, Unavailable
 from tapeline.core.settings import User
 from tapeline.flow import Party
-from tapeline.sip.config import Transport
 from tapeline.sip.transports.shell import Shell
 from tapeline.sip.uri import host_port
 
@@ -113,7 +109,7 @@ class Parties:
 
     def _phone(self, user: User, binding: Binding) -> Hop:
         own = host_port(self._advertise or binding.flow.local[0])
-        return Hop(binding.uri, binding.flow, to_uri=f"sip:{user.name}@{own}")
+        return Hop(binding.uri, binding.flow, to_uri=f"sip:{user.name}@{own}", srtp=user.srtp)
 
     # -- URIs ----------------------------------------------------------------------------------------------------------
 
@@ -153,13 +149,10 @@ class Parties:
         """Flows to each address of the URI's host, best first."""
         if not uri.is_sip or not uri.host:
             raise NoWay(f"a {uri.scheme} address cannot be dialled", "NOT_FOUND", 404)
-        transport: Transport = "tls" if uri.scheme == "sips" or uri.transport == "tls" else "tcp" if uri.transport == "tcp" else "udp"
-        port = uri.port or (5061 if transport == "tls" else 5060)
         try:
-            addresses = await _addresses(uri.host)
-            return [self._shell.flow_to(transport, (address, port), uri.host) for address in addresses]
-        except (OSError, UnicodeError, LookupError) as error:
-            raise NoWay(f"no way leads to {uri.host!r}: {error}", "UNREACHABLE", 503) from error
+            return await self._shell.flows_to(uri)
+        except Unavailable as error:
+            raise NoWay(f"no way leads to {uri.host!r}: {error.message}", "UNREACHABLE", 503) from error
 
     # -- numbers -------------------------------------------------------------------------------------------------------
 
@@ -173,15 +166,8 @@ class Parties:
             except (NoWay, sip.MalformedUri) as error:
                 failure = error if isinstance(error, NoWay) else NoWay(f"{number!r} is no number", "NOT_FOUND", 404)
                 continue
-            hops += [Hop(uri, flow, trunk=trunk) for flow in flows]
+            hops += [Hop(uri, flow, trunk=trunk, srtp=trunk.srtp) for flow in flows]
         if not hops:
             raise failure
         return Branch(Address(party.kind or "tel", party.target, party.name), tuple(hops))
 
-
-async def _addresses(host: str) -> list[str]:
-    try:
-        return [str(ipaddress.ip_address(host))]
-    except ValueError:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-        return list(dict.fromkeys(str(item[4][0]) for item in found))

@@ -1,22 +1,34 @@
-"""Who may register here, from the settings, and what is told of those who do.
+"""Who may register here, and where we register: both from the settings, and told in the log.
 
-The endpoint's registrar does the work; here is who has which password, and by which names a user is known. A user without a password can
-be called nowhere and calls as nobody.
+The endpoint's registrar and registrations do the work. Here is who has which password, and by which names a user is known; a user
+without a password can be called nowhere and calls as nobody. And here a trunk's name is looked up, again after each failure, so that a
+registration moves on to the next of its addresses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+from urllib.parse import quote
 
 import structlog
 
 from tapeline import sip
-from tapeline.core.errors import InvalidInput
-from tapeline.core.settings import ServerSettings, User
+from tapeline.calls.trunks import Trunks, trunk_uri
+from tapeline.core.clock import Clock
+from tapeline.core.errors import InvalidInput, Unavailable
+from tapeline.core.settings import ServerSettings, Trunk, User
+from tapeline.sip.transports.shell import Shell
+from tapeline.sip.uri import host_port
 
-__all__ = ["make_registrar", "tell_registration"]
+__all__ = ["Registrations", "make_registrar"]
 
 log = structlog.get_logger(__name__)
+
+LOOK_AGAIN_S = 30.0  # after a name that could not be looked up
+FAREWELL_S = 2.0  # how long a stopping server waits for its registrations to be taken back
 
 
 def make_registrar(users: Sequence[User], server: ServerSettings, entropy: Callable[[int], bytes]) -> sip.Registrar | None:
@@ -45,10 +57,99 @@ def make_registrar(users: Sequence[User], server: ServerSettings, entropy: Calla
     return sip.Registrar(server.realm, secret, entropy, name_of=name_of, config=config) if known else None
 
 
-def tell_registration(event: sip.Registered | sip.Unregistered) -> None:
-    """Write into the log who came and who went; refreshes are not told."""
-    if isinstance(event, sip.Unregistered):
-        log.info("phone gone", user=event.username, contact=event.uri, reason=event.reason)
-    elif event.fresh:
-        binding = event.binding
-        log.info("phone registered", user=event.username, contact=binding.uri, transport=binding.flow.transport, agent=binding.user_agent)
+class Registrations:
+    """Ours with the trunks that want one, and the log of all."""
+
+    def __init__(self, endpoint: sip.Endpoint, shell: Shell, clock: Clock, trunks: Trunks) -> None:
+        self._endpoint = endpoint
+        self._shell = shell
+        self._clock = clock
+        self._trunks = trunks
+        self._kept: dict[sip.Registration, Trunk] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    def start(self) -> None:
+        """Register with every trunk that wants it. The listeners are there."""
+        for trunk in self._trunks:
+            if trunk.registration:
+                self._trunks.registered(trunk.name, False)
+                self._run(self._begin(trunk))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _begin(self, trunk: Trunk) -> None:
+        target = trunk_uri(trunk)
+        user = quote(trunk.username, safe="-_.!~*'()&=+$,;?/")
+        aor = f"sip:{user}@{trunk.domain or host_port(target.host)}"
+        credentials = sip.Credentials(trunk.username, trunk.password)
+        while not self._closing:
+            try:
+                flow = (await self._shell.flows_to(target))[0]
+                uri = f"{target.scheme}:{host_port(target.host, target.port)}"
+                now = self._clock.now()
+                kept = self._endpoint.register(aor, uri, local=flow, credentials=credentials, contact_user=user, now=now)
+            except Unavailable as error:
+                log.warning("a trunk cannot be found", trunk=trunk.name, error=error.message)
+                await asyncio.sleep(LOOK_AGAIN_S)
+                continue
+            except sip.MalformedUri as error:
+                log.error("a trunk cannot be registered with", trunk=trunk.name, error=error.message)
+                return
+            self._kept[kept] = trunk
+            self._shell.pump()
+            return
+
+    async def _elsewhere(self, registration: sip.Registration, trunk: Trunk) -> None:
+        """Where another address stands for the trunk, register there."""
+        with contextlib.suppress(Unavailable):
+            flows = await self._shell.flows_to(trunk_uri(trunk))
+            places = [flow.remote for flow in flows]
+            here = registration.flow.remote
+            following = flows[(places.index(here) + 1) % len(flows)] if here in places else flows[0]
+            if following.remote != here and not self._closing:
+                registration.move(following, self._clock.now())
+                self._shell.pump()
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def on_signal(self, event: sip.Event) -> None:
+        match event:
+            case sip.Registered(username=user, binding=binding, fresh=True):
+                agent, transport = binding.user_agent, binding.flow.transport
+                log.info("phone registered", user=user, contact=binding.uri, transport=transport, agent=agent)
+            case sip.Unregistered(username=user, uri=uri, reason=reason):
+                log.info("phone gone", user=user, contact=uri, reason=reason)
+            case sip.RegistrationChanged(registration=registration):
+                self._changed(registration, event)
+
+    def _changed(self, registration: sip.Registration, event: sip.RegistrationChanged) -> None:
+        trunk = self._kept.get(registration)
+        if trunk is None:
+            return
+        self._trunks.registered(trunk.name, event.state == "registered")
+        if event.state == "failed":
+            log.warning("not registered with a trunk", trunk=trunk.name, status=event.status, text=event.text)
+            if event.status in (408, 503):
+                self._run(self._elsewhere(registration, trunk))
+        else:
+            log.info("registration with a trunk", trunk=trunk.name, state=event.state)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Take all registrations back, and wait a moment for the answers."""
+        self._closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for registration in self._kept:
+            registration.stop(self._clock.now())
+        self._shell.pump()
+        for _ in range(round(FAREWELL_S / 0.02)):
+            if not self._endpoint.registrations:
+                break
+            await asyncio.sleep(0.02)

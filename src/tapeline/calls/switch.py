@@ -14,10 +14,10 @@ import structlog
 from tapeline import rtp, sip
 from tapeline.calls.dialer import Dialer
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.media import Media, usable
+from tapeline.calls.media import Media, own_media, usable
 from tapeline.calls.outgoing import Outgoing
 from tapeline.calls.parties import Binding, Parties
-from tapeline.calls.registration import tell_registration
+from tapeline.calls.registration import Registrations
 from tapeline.calls.routing import Routes
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call, Facts
@@ -27,7 +27,6 @@ from tapeline.calls.variables import variables_of
 from tapeline.calls.views import Address, CallView
 from tapeline.core.errors import Exhausted
 from tapeline.core.ids import new_id
-from tapeline.sip import offer_answer
 from tapeline.sip.transports.shell import Shell
 
 __all__ = ["Switch"]
@@ -58,6 +57,7 @@ class Switch:
         self._accounts = accounts  # name -> id
         self._advertise = advertise
         trunks = Trunks(equipment.settings.trunks)
+        self.registrations = Registrations(endpoint, shell, equipment.clock, trunks)
         self._parties = Parties(shell, equipment.clock, equipment.settings.users, trunks, self._registered, advertise)
         outgoing = Outgoing(equipment, endpoint, shell, advertise, self._add, self._released)
         equipment.reason_of = self._reason_of
@@ -116,8 +116,8 @@ class Switch:
         if isinstance(event, sip.Incoming):
             self._take(event)
             return
-        if isinstance(event, sip.Registered | sip.Unregistered):
-            tell_registration(event)
+        if not isinstance(event, sip.SessionEvent):
+            self.registrations.on_signal(event)
             return
         call = self._by_session.get(event.session.id)
         if call is None:
@@ -190,7 +190,7 @@ class Switch:
             destination=_party(session.request_uri, ""),
             created=round(self._kit.clock.wall(), 6),
         )
-        media = offer_answer.LocalMedia(address=local, port=leg.port, codecs=self._codecs(), session_id=round(facts.created * 1000))
+        media = own_media(self._kit.settings.server.srtp, self._codecs(), local, leg.port, round(facts.created * 1000))
         call = Call(facts, session, Media(leg, media, self._kit), self._kit, self._shell.pump, self._released)
         self._add(call)
         return call

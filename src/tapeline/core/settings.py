@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tapeline.core.errors import InvalidInput
@@ -34,6 +34,9 @@ __all__ = [
 Role = Literal["media", "api", "worker"]
 
 
+Srtp = Literal["off", "optional", "required"]  # RFC 4568: not at all, where the peer offers keys, nothing else
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,6 +51,7 @@ class ServerSettings(Section):
     tls_ca: str = ""  # whose certificates are believed when we connect; "" = the system's
     http_tls: bool = True  # whether HTTP, too, is served with the certificate
     vonage_files_base: str = ""
+    srtp: Srtp = "optional"  # media under keys: of every call
     codecs: list[str] = ["PCMU", "PCMA", "G722", "opus", "L16"]
     advertise: str = "auto"
     rtp_ports: str = "10000-20000"
@@ -168,6 +172,7 @@ class User(Section):
     id: str = ""
     account: str = "default"  # of calls that go straight to this user
     voicemail: bool = False
+    srtp: Srtp | None = None  # of calls to this user; None = as `server.srtp`
 
 
 class Trunk(Section):
@@ -183,6 +188,13 @@ class Trunk(Section):
     domain: str = ""  # what follows the @ in From; "" = our own address
     headers: dict[str, str] = {}
     max_calls: int = Field(0, ge=0)  # at a time; 0 = any number
+    srtp: Srtp | None = None  # as with users
+
+    @model_validator(mode="after")
+    def _login(self) -> Trunk:
+        if self.registration and not self.username:
+            raise ValueError("registration needs a username")
+        return self
 
 
 class Application(Section):

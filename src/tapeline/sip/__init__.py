@@ -27,16 +27,19 @@ from tapeline.sip.events import (
     ReferProgress,
     Referred,
     Registered,
+    RegistrationChanged,
     ReofferAccepted,
     ReofferAcknowledged,
     Reoffered,
     ReofferRefused,
+    Replied,
     SessionEvent,
     Unregistered,
 )
 from tapeline.sip.message import Request, Response, parse_message
 from tapeline.sip.refer import Refer
 from tapeline.sip.registrar import Binding, Registrar, RegistrarConfig
+from tapeline.sip.registration import Registration
 from tapeline.sip.session import Session
 from tapeline.sip.trace import Trace
 from tapeline.sip.uri import Uri, parse_uri
@@ -68,10 +71,13 @@ __all__ = [
     "Registered",
     "Registrar",
     "RegistrarConfig",
+    "Registration",
+    "RegistrationChanged",
     "ReofferAccepted",
     "ReofferAcknowledged",
     "ReofferRefused",
     "Reoffered",
+    "Replied",
     "Request",
     "Response",
     "Session",

@@ -17,13 +17,15 @@ from tapeline.sip.checks import Refusal, check_request
 from tapeline.sip.config import Address, EndpointConfig, Flow, Outgoing
 from tapeline.sip.dialog import Dialog, contact_field, flow_towards
 from tapeline.sip.errors import MalformedMessage, NotDrained
-from tapeline.sip.events import Event, Incoming
+from tapeline.sip.events import Event, Incoming, Replied
 from tapeline.sip.headers import quote
 from tapeline.sip.layer import Counters, TransactionLayer, stateless_tag, transaction_key
 from tapeline.sip.limits import RateLimit, Refused
 from tapeline.sip.message import REASONS, Field, Request, Response, parse_message, reply_fields, whole_lines
 from tapeline.sip.registrar import Admission, Registrar
+from tapeline.sip.registration import Registration
 from tapeline.sip.replaces import Replaces, parse_replaces
+from tapeline.sip.requests import Line, Outcome
 from tapeline.sip.session import Session
 from tapeline.sip.session_timer import smallest_interval
 from tapeline.sip.timers import Timers
@@ -47,6 +49,7 @@ class Endpoint:
             registrar.owner = self
         self.config = config
         self.registrar = registrar
+        self.registrations: list[Registration] = []  # ours with others
         self.standing = Timers()  # of what goes on without any call: bindings, registrations
         self.layer = TransactionLayer(config, entropy)
         self.accepting = True  # False: no new calls (503), and OPTIONS says so too
@@ -85,6 +88,8 @@ class Endpoint:
         self.layer.lost(flow, now)
         if self.registrar is not None:
             self.registrar.lost(flow)
+        for registration in list(self.registrations):
+            registration.lost(flow, now)
 
     def tick(self, now: float) -> None:
         """Let the timers fire that are due."""
@@ -161,6 +166,49 @@ class Endpoint:
         self.layer.counters.sessions += 1
         session.begin(rest, body or b"", now)
         return session
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        local: Flow,
+        from_uri: str,
+        to_uri: str | None = None,
+        headers: Sequence[Field] = (),
+        body: bytes = b"",
+        credentials: Credentials | None = None,
+        now: float,
+    ) -> str:
+        """Send a request outside of any call over the flow `local`: OPTIONS, MESSAGE and the like, not INVITE. `Replied` with the id that
+        is returned follows once. Raises MalformedUri, ValueError."""
+        line = Line(self.layer, from_uri, to_uri or target, local, credentials)
+
+        def ended(outcome: Outcome, now: float) -> None:
+            self.emit(Replied(line.call_id, outcome.status, outcome.text, outcome.response, outcome.took_s))
+
+        line.send(method, target, local, ended, now, headers, body)
+        return line.call_id
+
+    def register(
+        self,
+        aor: str,
+        target: str,
+        *,
+        local: Flow,
+        credentials: Credentials | None = None,
+        contact_user: str = "",
+        expires: int = 600,
+        now: float,
+    ) -> Registration:
+        """Register `aor` with the server `target`, reached over the flow `local`, and keep it registered until `Registration.stop`.
+
+        `contact_user` is the user that the server calls us by. `RegistrationChanged` tells how it stands. Raises MalformedUri.
+        """
+        registration = Registration(self, aor, target, local, credentials, contact_user, expires, now)
+        registration.on_ended = self.registrations.remove
+        self.registrations.append(registration)
+        return registration
 
     def flow_to(self, uri: str, like: Flow) -> Flow:
         """A flow to the address literal in `uri`, over the transport that it names, from a listener of ours that fits, else `like`'s."""

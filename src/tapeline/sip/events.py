@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from tapeline.sip.message import Response
     from tapeline.sip.refer import Refer
     from tapeline.sip.registrar import Binding
+    from tapeline.sip.registration import Registration
     from tapeline.sip.session import Session
 
 __all__ = [
-    "Accepted", "Cause", "Ended", "Established", "Event", "Incoming", "InfoReceived", "Progress", "ReferProgress", "Referred", "Registered",
-    "ReofferAccepted", "ReofferAcknowledged", "ReofferRefused", "Reoffered", "SessionEvent",
-    "Unregistered",
+    "Accepted", "Cause", "Ended", "Established", "Event", "Incoming", "InfoReceived", "Progress", "ReferProgress", "Referred",
+    "Registered", "RegistrationChanged", "ReofferAccepted", "ReofferAcknowledged", "ReofferRefused", "Reoffered", "Replied",
+    "SessionEvent", "Unregistered",
 ]  # fmt: skip
 
 Cause = Literal["normal", "cancel", "busy", "noanswer", "rejected", "timeout", "failed", "unreachable"]
@@ -178,8 +179,29 @@ class Unregistered:
     reason: Literal["removed", "expired", "lost", "replaced"]
 
 
+@dataclass(frozen=True, slots=True)
+class RegistrationChanged:
+    """How our registration with another server stands now. `status` is the last answer's, 0 where there was none; `text` its words."""
+
+    registration: Registration
+    state: Literal["registered", "failed", "ended"]
+    status: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """The end of a request of ours outside of any call: its final answer, or 408 or 503 and no `response` where none came."""
+
+    id: str
+    status: int
+    text: str
+    response: Response | None
+    took_s: float
+
+
 SessionEvent = (
     Incoming | Progress | Accepted | Established | Reoffered | ReofferAcknowledged | ReofferAccepted | ReofferRefused | InfoReceived
     | Referred | ReferProgress | Ended
 )  # fmt: skip
-Event = SessionEvent | Registered | Unregistered
+Event = SessionEvent | Registered | Unregistered | RegistrationChanged | Replied

@@ -15,6 +15,7 @@
     sippcarrier    SippCarrier: SIPp as the one who is called, well-behaved or not
     kamailio       Kamailio: a proxy in front, in the path of each call
     authority      Authority: certificates of a test's own making
+    nameserver     NameServer: a zone of a few records, for who looks names up
     ear            Ears: what is said to a peer that does not listen itself
     server, api    Server: a real `tapeline serve`; Api: a client of it
     receiver       Receiver: an HTTP server that takes webhooks, and misbehaves when asked

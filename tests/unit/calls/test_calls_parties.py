@@ -11,6 +11,8 @@ from tapeline.calls.parties import Branch, NoWay, Parties
 from tapeline.calls.trunks import Trunks
 from tapeline.core.settings import Trunk, User
 from tapeline.flow import Party
+from tapeline.sip.transports.resolver import Answer, Resolver
+from tapeline.sip.transports.shell import Shell
 from tapeline.testing import FakeClock
 
 HERE = ("192.0.2.1", 5060)
@@ -18,15 +20,17 @@ USERS = [User(name="ann", extension="100", id="u-1"), User(name="bob", extension
 TRUNKS = [Trunk(name="a", target="192.0.2.8"), Trunk(name="b", target="192.0.2.9:5070;transport=tcp", match="+49", strip=1, prefix="00")]
 
 
-class Shell:
-    """Listens on UDP and TCP."""
+async def nobody(name: str, kind: str) -> Answer:
+    """A network without names."""
+    return Answer()
 
-    listeners = (("udp", HERE), ("tcp", HERE))
 
-    def flow_to(self, transport: str, remote: tuple[str, int], name: str = "") -> sip.Flow:
-        if transport == "tls":
-            raise LookupError("no tls listener")
-        return sip.Flow(transport, HERE, remote)  # type: ignore[arg-type]
+def listening() -> Shell:
+    """Listens on UDP and TCP, as far as anybody can tell."""
+    endpoint = sip.Endpoint(sip.EndpointConfig(), lambda count: bytes(count))
+    shell = Shell(endpoint, FakeClock(), lambda event: None, resolver=Resolver(nobody, hosts={}))
+    shell.listeners += [("udp", HERE), ("tcp", HERE)]
+    return shell
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,7 @@ PHONES = [Phone(f"sip:ann@192.0.2.{n}:40000", sip.Flow("udp", HERE, (f"192.0.2.{
 
 @pytest.fixture
 def parties() -> Parties:
-    shell: object = Shell()
-    return Parties(shell, FakeClock(), USERS, Trunks(TRUNKS), lambda name, now: PHONES if name == "ann" else (), "")  # type: ignore[arg-type]
+    return Parties(listening(), FakeClock(), USERS, Trunks(TRUNKS), lambda name, now: PHONES if name == "ann" else (), "")
 
 
 def hops(branches: list[Branch]) -> list[list[str]]:
@@ -88,7 +91,7 @@ async def test_a_number_goes_over_the_trunks_that_take_it(parties: Parties) -> N
         ("user", "nobody", "NOT_FOUND", 404),
         ("user", "bob", "NOT_REGISTERED", 480),
         ("sip", "sip:", "NOT_FOUND", 404),
-        ("sip", "sips:a@192.0.2.7", "UNREACHABLE", 503),
+        ("sip", "sip:a@[2001:db8::1]", "UNREACHABLE", 503),
         ("sip", "a@no.such.name.invalid", "UNREACHABLE", 503),
         ("email", "a@b", "NOT_FOUND", 404),
         ("tel", "+1 555", "NOT_FOUND", 404),

@@ -16,13 +16,15 @@ from typing import Literal, cast
 import structlog
 
 from tapeline.core.clock import Clock
-from tapeline.core.errors import InvalidInput
+from tapeline.core.errors import InvalidInput, Unavailable
 from tapeline.sip.config import Address, Flow, Transport
 from tapeline.sip.endpoint import Endpoint
 from tapeline.sip.events import Event
+from tapeline.sip.transports.resolver import Resolver
 from tapeline.sip.transports.tcp import Connection
 from tapeline.sip.transports.tls import Tls
 from tapeline.sip.transports.udp import UdpSocket
+from tapeline.sip.uri import Uri
 
 __all__ = ["Shell"]
 
@@ -50,7 +52,14 @@ def _local_towards(remote: str) -> str:
 class Shell:
     """`await listen(...)`, then events come; after commands call `pump`; at the end `await close()`."""
 
-    def __init__(self, endpoint: Endpoint, clock: Clock, on_event: Callable[[Event], None], tls: Tls | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        clock: Clock,
+        on_event: Callable[[Event], None],
+        tls: Tls | None = None,
+        resolver: Resolver | None = None,
+    ) -> None:
         self.listeners: list[tuple[Transport, Address]] = []
         self.slow = 0  # inputs that took longer than a millisecond, events and all
         self.slowest_s = 0.0
@@ -58,6 +67,7 @@ class Shell:
         self._clock = clock
         self._on_event = on_event
         self.tls = tls or Tls()
+        self.resolver = resolver or Resolver()
         self._datagrams: dict[Address, UdpSocket] = {}  # by bound address
         self._servers: list[asyncio.Server] = []
         self._connections: dict[Flow, Connection] = {}
@@ -129,6 +139,19 @@ class Shell:
                 if kind == wanted and (":" in host) == (":" in remote[0]):
                     return Flow(transport, (_local_towards(remote[0]) if host in _WILDCARDS else host, port), remote)
         raise LookupError(f"no {transport} listener that could reach {remote[0]}")
+
+    async def flows_to(self, uri: Uri) -> list[Flow]:
+        """Flows to all places that `uri` stands for, best first, as far as a listener of ours fits. Raises Unavailable, which says why."""
+        flows: list[Flow] = []
+        problem = "nothing"
+        for target in await self.resolver.resolve(uri):
+            try:
+                flows.append(self.flow_to(target.transport, (target.host, target.port), uri.host))
+            except LookupError as error:
+                problem = str(error)
+        if not flows:
+            raise Unavailable(f"{uri.host!r} cannot be reached: {problem}", hint="add a listener to server.sip")
+        return flows
 
     # ---- in
 
