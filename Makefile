@@ -3,6 +3,7 @@
 # make serve   run the server with its defaults (data in ./tapeline-data)
 # make check   types, style and import rules only
 # make bench   measure, and write the table in docs/performance.md
+# make crowd   a hundred bridged calls for a minute, each recording held against what was said
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -14,7 +15,7 @@ WORKERS ?= 4
 # Tests with real peers hold recordings against what was said in real time: they run beside few others, and none that only computes
 PEER_WORKERS ?= 3
 
-.PHONY: demo serve test check test-compiled test-fuzz test-uncompiled peers bench build clean
+.PHONY: demo serve test check test-compiled test-fuzz test-uncompiled peers bench crowd build clean
 .DEFAULT_GOAL := demo
 
 demo: build
@@ -49,6 +50,10 @@ peers:
 
 bench: build
 	$(BIN)/python bench/run.py
+
+# `make test` has the same for fifteen seconds
+crowd: build peers
+	TAPELINE_CROWD_SECONDS=60 $(BIN)/pytest -q tests/system/test_bridged_crowd.py
 
 build: $(STAMPS)/build
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
-from tapeline.calls import company
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.layout import OfConference
 from tapeline.calls.recorder import Recorder, Subject
@@ -21,9 +20,6 @@ from tapeline.calls.recordings import Recordings
 from tapeline.core.errors import TapelineError
 from tapeline.core.recordspec import RecordSpec
 from tapeline.rtp import Bus, Leg
-
-if TYPE_CHECKING:
-    from tapeline.calls.session import Call
 
 __all__ = ["ConferenceRecordings"]
 
@@ -52,20 +48,20 @@ class ConferenceRecordings:
         """Whether one is being made, or still being written."""
         return bool(self._seats)
 
-    def start(self, spec: RecordSpec, subject: Subject, bus: Bus, legs: Mapping[Call, Leg | None], rate: int) -> Recorder:
-        """`legs` are those of the members on the bus, None for one that is not to be heard; `rate` is the highest of
+    def start(self, spec: RecordSpec, subject: Subject, bus: Bus, legs: Mapping[str, Leg | None], rate: int) -> Recorder:
+        """`legs` are those of the members on the bus, by the id of the call, None for one that is not to be heard; `rate` is the highest of
         theirs. Raises InvalidState, Exhausted.
         """
         spec = replace(spec, rate=spec.rate or rate)
         recorder = self._recordings.start(spec, subject, OfConference(bus, list(legs.values())))
         self.ids += (recorder.id,)
-        self._seats[recorder.id] = [call.facts.id for call in legs]
+        self._seats[recorder.id] = list(legs)
         task = self._kit.spawn(self._forget(recorder))
         self._forgetting.add(task)
         task.add_done_callback(self._forgetting.discard)
         recorder.media(self._kit.clock.now())
-        for call in legs:
-            self._arrived(recorder, call)
+        for call_id in legs:
+            self._note(recorder, "joined", call_id)
         return recorder
 
     def stop(self) -> Recorder:
@@ -87,25 +83,23 @@ class ConferenceRecordings:
         del self._seats[recorder.id]
         self._on_change()
 
-    def joined(self, call: Call, bus: Bus, legs: Mapping[Call, Leg | None]) -> None:
+    def joined(self, call_id: str, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
         """A member is on the bus; `legs` as they are now."""
         for recorder in self._recordings:
             if recorder.active:
                 seats = self._seats[recorder.id]
-                if call.facts.id not in seats:
-                    seats.append(call.facts.id)
+                if call_id not in seats:
+                    seats.append(call_id)
                 self._hear(recorder, bus, legs)
-                self._arrived(recorder, call)
+                self._note(recorder, "joined", call_id)
 
-    def left(self, call: Call, bus: Bus, legs: Mapping[Call, Leg | None]) -> None:
+    def left(self, call_id: str, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
         for recorder in self._recordings:
             if recorder.active:
                 self._hear(recorder, bus, legs)
-                if call.media.held:
-                    recorder.note("unheld", **company.who(call))
-                recorder.note("left", **company.who(call), channel=self._channel(recorder, call))
+                self._note(recorder, "left", call_id)
 
-    def changed(self, bus: Bus, legs: Mapping[Call, Leg | None]) -> None:
+    def changed(self, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
         """Somebody was muted, or is heard again."""
         for recorder in self._recordings:
             if recorder.active:
@@ -114,19 +108,13 @@ class ConferenceRecordings:
     def note(self, event: str, **facts: Any) -> None:
         self._recordings.note(event, **facts)
 
-    def _hear(self, recorder: Recorder, bus: Bus, legs: Mapping[Call, Leg | None]) -> None:
-        by_id = {call.facts.id: leg for call, leg in legs.items()}
+    def _hear(self, recorder: Recorder, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
         try:
-            recorder.hear(OfConference(bus, [by_id.get(call_id) for call_id in self._seats[recorder.id]]))
+            recorder.hear(OfConference(bus, [legs.get(call_id) for call_id in self._seats[recorder.id]]))
         except TapelineError as error:
             log.error("a recording cannot hear a member of the conference", recording_id=recorder.id, error=str(error))
 
-    def _arrived(self, recorder: Recorder, call: Call) -> None:
-        recorder.note("joined", **company.who(call), channel=self._channel(recorder, call))
-        if call.media.held:
-            recorder.note("held", **company.who(call))
-
-    def _channel(self, recorder: Recorder, call: Call) -> int:
-        """Where the call is heard, counted from 0."""
+    def _note(self, recorder: Recorder, event: str, call_id: str) -> None:
+        seat = self._seats[recorder.id].index(call_id)
         last = recorder.spec.channels - 1 if recorder.spec.heard == "participants" else 0
-        return min(self._seats[recorder.id].index(call.facts.id), last)
+        recorder.note(event, call_id=call_id, channel=min(seat, last))

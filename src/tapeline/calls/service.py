@@ -274,4 +274,5 @@ class Service:
             **self.conferences.stats(),
             **{key: float(value) for key, value in (self._switch.totals | self._switch.transfers.totals).items()},
             **{f"rtp_{key}": float(value) for key, value in asdict(engine).items()},
+            **{f"rtp_packets_{name}_total": float(count) for name, count in self._kit.engine.traffic().items()},
         }

@@ -110,6 +110,12 @@ class Server:
         except (OSError, HTTPException):
             return False
 
+    def metrics(self) -> dict[str, float]:
+        """The numbers of /metrics that have no labels, by name."""
+        lines = Api(*self.http, timeout_s=10).get("/metrics").ok().body.decode().splitlines()
+        pairs = (line.split(" ") for line in lines if not line.startswith("#") and "{" not in line)
+        return {name: float(value) for name, value in pairs}
+
     def stop(self, timeout_s: float = 60.0) -> int:
         """SIGTERM and wait; its exit status."""
         return self.child.stop(timeout_s)

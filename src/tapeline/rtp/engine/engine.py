@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,12 @@ from tapeline.rtp.spec import EngineConfig
 __all__ = ["Engine", "EngineCounters"]
 
 Deliver = Callable[[events.Event], None]
+
+
+TRAFFIC = (
+    *("packets", "placed", "late", "duplicate", "foreign", "malformed", "early", "wrong_payload", "unwanted", "unsettled", "implausible"),
+    *("empty", "comfort_noise", "dtmf", "overloaded", "reports", "jumps", "relayed", "sent", "unsent", "skipped"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Engine:
         self._parts: dict[int, Any] = {}
         self._shards: list[Shard] = []
         self._coders = Coders()
+        self._traffic: Counter[str] = Counter()  # of legs that are gone
         self._deliver: Deliver = lambda event: None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -228,7 +236,7 @@ class Engine:
         del self._parts[part.id]
         part.closed = True
         if isinstance(part, Leg):
-            part.counters()
+            self._traffic += _traffic(part)
             part.forget_coder()
             home(part).legs -= 1
             self._release_port(part.port)
@@ -253,6 +261,19 @@ class Engine:
             counts[type(part)] += 1
         players = sum(len(part.players) for part in self._parts.values() if isinstance(part, Leg | Bus))
         return EngineCounters(legs=counts[Leg], buses=counts[Bus], taps=counts[Tap], players=players, **sums)
+
+    def traffic(self) -> dict[str, int]:
+        """Packets of all legs so far, by the names in `TRAFFIC`, which `LegCounters` explains."""
+        total = self._traffic.copy()
+        for part in self._parts.values():
+            if isinstance(part, Leg):
+                total += _traffic(part)
+        return {name: total[name] for name in TRAFFIC}
+
+
+def _traffic(leg: Leg) -> Counter[str]:
+    counters = leg.counters()
+    return Counter({name: getattr(counters, name) for name in TRAFFIC})
 
 
 def _leg_event(kind: int, leg: Leg, a: int, b: int, at: float) -> events.Event | None:

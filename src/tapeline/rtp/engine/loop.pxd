@@ -22,7 +22,7 @@ cdef void run(Shard* shard) noexcept nogil
 cdef void serve_ready(Shard* shard, int i) noexcept nogil
 @cython.locals(count=cython.int, total=cython.int, i=cython.int)
 cdef void obey(Shard* shard) noexcept nogil
-@cython.locals(limit=cython.int, count=cython.int, i=cython.int, at=cython.longlong)
+@cython.locals(limit=cython.int, count=cython.int, i=cython.int, at=cython.longlong, present=cython.longlong)
 cdef void read_leg(Shard* shard, Leg* leg) noexcept nogil
 @cython.locals(count=cython.int, i=cython.int)
 cdef void read_reports(Shard* shard, Leg* leg) noexcept nogil

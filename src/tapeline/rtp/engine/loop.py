@@ -141,7 +141,10 @@ def read_leg(shard: state.Shard, leg: state.Leg) -> None:
         for i in range(count):
             at = shard.at[i]
             if at > shard.now:
-                at = shard.now
+                # It came while this tick was at work, or while others had the processor; later than this moment it cannot have come.
+                present = clock()
+                if at > present:
+                    at = present
             elif at < leg.read_at:
                 at = leg.read_at
             receive(shard, leg, shard.data[i], shard.size[i], shard.high[i], shard.low[i], shard.port[i], at)
