@@ -65,7 +65,7 @@ async def do(deed: Deed, hall: Hall, callers: list[Caller], model: Model) -> Non
     elif name in ("mute", "unmute") and member is not None:
         (model.muted.add if name == "mute" else model.muted.discard)(number)
         conference.moderate(member, muted=name == "mute")
-    elif name in ("hold", "resume"):
+    elif name in ("hold", "resume") and (number in model.holding) == (name == "resume"):
         (model.holding.add if name == "hold" else model.holding.discard)(number)
         caller.hold(name == "hold")
     elif name in ("silence", "cut"):
