@@ -91,6 +91,7 @@ class Caller:
         self.status, self.incoming = "progressing", True
         self.place: Any = None
         self.hears = self.speaks = True
+        self.media = SimpleNamespace(held=False)
         self.notes: list[tuple[str, dict[str, Any]]] = []
         self.recordings = SimpleNamespace(
             note=lambda event, **facts: self.notes.append((event, facts)),
@@ -111,6 +112,7 @@ class Caller:
 
     def hold(self, on: bool) -> None:
         self.hears = self.speaks = not on
+        self.media.held = on
         if self.place is not None:
             self.place.held(self, on)
 

@@ -115,6 +115,18 @@ def judge_timeline(timeline: object, callers: list[Caller], model: Model) -> Non
     assert told == model.told
     channels = {(event["call_id"], event["channel"]) for event in events if event["event"] in ("joined", "left")}
     assert {(call_id, model.seats.index(number[call_id])) for call_id, _ in channels} == channels
+    allowed = {
+        ("", "joined"),
+        ("joined", "held"),
+        ("joined", "left"),
+        ("held", "unheld"),
+        ("unheld", "held"),
+        ("unheld", "left"),
+        ("left", "joined"),
+    }
+    for call_id in number:
+        own = [event["event"] for event in events if event.get("call_id") == call_id and event["event"] != "moderated"]
+        assert set(zip(["", *own], own, strict=False)) <= allowed, own
     names = [event["event"] for event in events]
     assert names.count("started") == names.count("stopped") == 1 and names[-1] == "stopped"
 

@@ -107,15 +107,15 @@ async def test_a_refused_call_says_why(pair: tuple[Phone, Phone]) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 407])
-async def test_a_challenge_is_told_as_what_this_release_cannot_do(pair: tuple[Phone, Phone], status: int) -> None:
+async def test_a_challenge_without_a_password_says_what_to_give(pair: tuple[Phone, Phone], status: int) -> None:
     alice, bob = pair
     async with asyncio.timeout(PATIENCE_S):
         outgoing = alice.call(await resolve(bob.uri))
         (await bob.take()).session.reject(status, bob.clock.now(), headers=[("WWW-Authenticate", 'Digest realm="x", nonce="y"')])
         bob.pump()
-        with pytest.raises(Unavailable, match="cannot log in") as caught:
+        with pytest.raises(Unavailable, match="password") as caught:
             await outgoing.answered()
-    assert "later release" in caught.value.message
+    assert "--user" in caught.value.hint
 
 
 async def test_a_call_without_media_in_common_is_refused_and_nobody_is_rung() -> None:

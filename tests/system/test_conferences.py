@@ -290,16 +290,22 @@ async def test_a_conference_that_is_not_there_keeps_no_flow(server: Server, tmp_
     assert speaker.hears((AFTERWARDS_HZ,), begin, end) == [True]
 
 
-def test_a_restart_ends_no_conference(server: Server, tmp_path: Path) -> None:
+def test_a_crash_ends_no_conference_and_loses_no_recording(server: Server, tmp_path: Path) -> None:
+    before = room(server).get("recording_ids", [])
     server.api.request("PUT", f"/v1.0/conferences/{ROOM}", {"detail": "after lunch", "timeout": 30}).ok()
     callers = SippCallers(tmp_path / "sipp", server.sip, [Plan.of([tone(TONES[0], 9)])], number="room", seconds=9, ends="callee")
     with callers.child:
         (stay,) = until(lambda: members(server, ROOM), "a member")
-        time.sleep(0.5)  # rows are written behind
+        recording_id = server.api.post(f"/v1.0/conferences/{ROOM}/recording_start", {"format": "wav"}).ok().json()["recording_id"]
+        time.sleep(2.5)
         server.kill()
         server.start()
     after = room(server)
     assert (after["name"], after["detail"], after["timeout"]) == ("daily", "after lunch", 86400)
-    assert after["status"] == "progressing" and "conferencecall_ids" not in after and len(after["recording_ids"]) == 2
+    assert after["status"] == "progressing" and "conferencecall_ids" not in after
+    assert (after["recording_id"], after["recording_ids"]) == (ZERO_ID, [*before, recording_id])
     gone = until(lambda: (found := server.api.get(f"/v1.0/conferencecalls/{stay}").json())["status"] == "leaved" and found, "the stay")
     assert gone["tapeline"]["reason"] == "restart"
+    recording = until(lambda: (found := server.api.recording(recording_id))["status"] == "available" and found, "the recording", 30)
+    assert recording["tapeline"]["recovered"] and (recording["reference_type"], recording["reference_id"]) == ("confbridge", ROOM)
+    assert level(decode(server.api.file(recording_id)).samples[:4000, 0], 8000, TONES[0]) > -13

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +72,13 @@ def test_a_telephone_is_reached_where_it_registered(server: Server, tmp_path: Pa
         bob.wait_for("CALL_ESTABLISHED")
         alice.hang_up()
         bob.wait_for("CALL_CLOSED")
+
+
+@pytest.mark.parametrize(("password", "expected"), [("wonderland", 0), ("wrong", 1)])
+def test_the_command_logs_in_over_tls(server: Server, authority: Authority, password: str, expected: int) -> None:
+    target = f"sips:5000@127.0.0.1:{server.sips[1]}"
+    options = ["--user", "1001", "--tls-ca", str(authority.certificate), "--seconds", "0.2"]
+    command = [sys.executable, "-m", "tapeline", "call", target, *options]
+    done = subprocess.run(command, env={**os.environ, "TAPELINE_CALL_PASSWORD": password}, capture_output=True, text=True, timeout=30)
+    assert done.returncode == expected, done.stderr
+    assert expected == 0 or "403" in done.stderr

@@ -130,13 +130,13 @@ def test_files_that_cannot_be_used_are_named(certificate: Certificate, authority
     rubbish.write_text("nothing")
     good, key = str(certificate.certificate), str(certificate.key)
     for files, said in [
-        ((good, ""), "server.tls_key"),
-        ((str(tmp_path / "absent"), key), "server.tls_cert: .* cannot be read"),
-        ((good, str(tmp_path / "absent")), "server.tls_key: .* cannot be read"),
+        ((good, ""), "tls_key"),
+        ((str(tmp_path / "absent"), key), "tls_cert: .* cannot be read"),
+        ((good, str(tmp_path / "absent")), "tls_key: .* cannot be read"),
         ((good, str(other.key)), "not that of the certificate"),
         ((str(rubbish), key), "cannot be used"),
-        (("", "", str(rubbish)), "server.tls_ca"),
-        (("", "", str(tmp_path / "absent")), "server.tls_ca"),
+        (("", "", str(rubbish)), "tls_ca"),
+        (("", "", str(tmp_path / "absent")), "tls_ca"),
     ]:
         with pytest.raises(InvalidInput, match=said):
             Tls(*files)

@@ -98,11 +98,13 @@ class Bridge:
             if not each.led and each.status == "progressing":
                 each.hang_up("normal")
 
-    def dissolve(self) -> None:
-        """Let both go at once; where they go on is decided elsewhere."""
+    def dissolve(self, leaving: Call) -> None:
+        """Let both go at once, `leaving` for good; where the other goes on is decided elsewhere."""
         self.changing = None
+        behind = self.others(leaving)
         for each in self.calls:
             self._part(each, ())
+        company.left(leaving, behind)
         self._bus.close()
 
     async def until_left(self, call: Call) -> tuple[Call, ...]:
@@ -133,7 +135,6 @@ class Bridge:
             return
         (self._held.add if on else self._held.discard)(call.facts.id)
         self.changed(call)
-        self.note("held" if on else "unheld", **company.who(call))
         other = self.other(call)
         if other is None:
             return

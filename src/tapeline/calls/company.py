@@ -6,12 +6,18 @@ does. Where they are together (a bridge, a conference) and what they hear of eac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from tapeline.calls.session import Call
 
-__all__ = ["came", "heard", "left", "met", "others", "spoke", "who"]
+__all__ = ["arrived", "came", "departed", "heard", "holds", "left", "met", "others", "present", "spoke", "who"]
+
+
+class Notes(Protocol):
+    """A recording, or all of a call."""
+
+    def note(self, event: str, **facts: Any) -> None: ...
 
 
 def who(call: Call) -> dict[str, str]:
@@ -25,11 +31,33 @@ def others(call: Call) -> tuple[Call, ...]:
     return call.place.others(call) if call.place is not None else ()
 
 
+def arrived(notes: Notes, call: Call) -> None:
+    """`call` is there from now on, perhaps holding."""
+    notes.note("joined", **who(call))
+    if call.media.held:
+        notes.note("held", **who(call))
+
+
+def departed(notes: Notes, call: Call) -> None:
+    """`call` is there no longer; if it held, that is over too."""
+    if call.media.held:
+        notes.note("unheld", **who(call))
+    notes.note("left", **who(call))
+
+
+def present(notes: Notes, call: Call) -> None:
+    """A recording of `call` begins: who is there, and who holds."""
+    for other in others(call):
+        arrived(notes, other)
+    if call.media.held:
+        notes.note("held", **who(call))
+
+
 def came(call: Call) -> None:
     """`call` is with others from now on."""
     for other in others(call):
-        other.recordings.note("joined", **who(call))
-        call.recordings.note("joined", **who(other))
+        arrived(other.recordings, call)
+        arrived(call.recordings, other)
         other.recordings.meet(call.leg, call.heard)
         call.recordings.meet(other.leg, other.heard)
     met(call)
@@ -38,8 +66,14 @@ def came(call: Call) -> None:
 def left(call: Call, behind: tuple[Call, ...]) -> None:
     """`call` has left those `behind`."""
     for other in behind:
-        other.recordings.note("left", **who(call))
+        departed(other.recordings, call)
         other.recordings.part(call.leg)
+
+
+def holds(call: Call) -> None:
+    """The party of `call` holds, or came back."""
+    for each in (call, *others(call)):
+        each.recordings.note("held" if call.media.held else "unheld", **who(call))
 
 
 def met(call: Call) -> None:

@@ -127,9 +127,9 @@ class Conference:
         return tuple(member for member in self._members if member.status == "joined")
 
     @property
-    def _legs(self) -> dict[str, rtp.Leg | None]:
-        """Of those on the bus, by the id of the call, in the order of joining; None for one that is not to be heard."""
-        return {member.call.facts.id: member.call.leg if member.gains["speak"] else None for member in self.talking}
+    def _legs(self) -> dict[Call, rtp.Leg | None]:
+        """Of those on the bus, in the order of joining; None for one that is not to be heard."""
+        return {member.call: member.call.leg if member.gains["speak"] else None for member in self.talking}
 
     def amend(self, charter: Charter) -> None:
         """Take on what the API changed."""
@@ -189,7 +189,7 @@ class Conference:
             return
         member.status = "joined"
         member.joined = self._kit.clock.wall()
-        self._recordings.joined(member.call.facts.id, self.bus, self._legs)
+        self._recordings.joined(member.call, self.bus, self._legs)
         member.call.recordings.note("conference_joined", conference_id=self.id)
         company.came(member.call)
         self._crowded = self._crowded or len(self.talking) > 1
@@ -242,7 +242,7 @@ class Conference:
         if talked:
             company.left(member.call, tuple(each.call for each in self.talking))
             self.bus.remove(member.call.leg)
-            self._recordings.left(member.call.facts.id, self.bus, self._legs)
+            self._recordings.left(member.call, self.bus, self._legs)
             member.call.recordings.note("conference_left", conference_id=self.id)
         member.reason = reason
         member.ended = self._kit.clock.wall()
@@ -256,7 +256,7 @@ class Conference:
         """Change whether a member is heard, and hears. None: as it is."""
         member.muted = member.muted if muted is None else muted
         member.deaf = member.deaf if deaf is None else deaf
-        self._recordings.note("moderated", call_id=member.call.facts.id, mute=member.muted, deaf=member.deaf)
+        self._recordings.note("moderated", **company.who(member.call), mute=member.muted, deaf=member.deaf)
         self._regain(member)
         self._tend()
         self._changed(member)
@@ -273,7 +273,7 @@ class Conference:
         alone = len(self.talking) == 1
         for member in self._members:
             address = member.spec.music if member.spec.music is not None else self.charter.spec.music
-            wanted = address if (member.status == "joining" or alone) and member.gains["hear"] else ""
+            wanted = (address or "") if (member.status == "joining" or alone) and member.gains["hear"] else ""
             if not wanted:
                 self._hush(member)
             elif member.music is None and not member.fetching:
@@ -294,7 +294,7 @@ class Conference:
             member.music.stop()
             member.music = None
 
-    def _sound(self, address: str) -> None:
+    def _sound(self, address: str | None) -> None:
         if address and self.talking:
             self._kit.spawn(self._announce(address))
 
@@ -401,8 +401,9 @@ class Conference:
 
     def held(self, call: Call, on: bool) -> None:
         """A party that holds does not hear, and its music is not heard by the others."""
-        self._recordings.note("held" if on else "resumed_from_hold", by=call.facts.id)
-        call.recordings.note("held" if on else "resumed_from_hold", by=call.facts.id)
+        member = self._of(call)
+        if member is not None and member.status == "joined":
+            self._recordings.note("held" if on else "unheld", **company.who(call))
         self.changed(call)
 
     def changed(self, call: Call) -> None:

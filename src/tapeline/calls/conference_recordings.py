@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from tapeline.calls import company
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.layout import OfConference
 from tapeline.calls.recorder import Recorder, Subject
@@ -20,6 +21,9 @@ from tapeline.calls.recordings import Recordings
 from tapeline.core.errors import TapelineError
 from tapeline.core.recordspec import RecordSpec
 from tapeline.rtp import Bus, Leg
+
+if TYPE_CHECKING:
+    from tapeline.calls.session import Call
 
 __all__ = ["ConferenceRecordings"]
 
@@ -48,20 +52,20 @@ class ConferenceRecordings:
         """Whether one is being made, or still being written."""
         return bool(self._seats)
 
-    def start(self, spec: RecordSpec, subject: Subject, bus: Bus, legs: Mapping[str, Leg | None], rate: int) -> Recorder:
-        """`legs` are those of the members on the bus, by the id of the call, None for one that is not to be heard; `rate` is the highest of
+    def start(self, spec: RecordSpec, subject: Subject, bus: Bus, legs: Mapping[Call, Leg | None], rate: int) -> Recorder:
+        """`legs` are those of the members on the bus, None for one that is not to be heard; `rate` is the highest of
         theirs. Raises InvalidState, Exhausted.
         """
         spec = replace(spec, rate=spec.rate or rate)
         recorder = self._recordings.start(spec, subject, OfConference(bus, list(legs.values())))
         self.ids += (recorder.id,)
-        self._seats[recorder.id] = list(legs)
+        self._seats[recorder.id] = [call.facts.id for call in legs]
         task = self._kit.spawn(self._forget(recorder))
         self._forgetting.add(task)
         task.add_done_callback(self._forgetting.discard)
         recorder.media(self._kit.clock.now())
-        for call_id in legs:
-            self._note(recorder, "joined", call_id)
+        for call in legs:
+            self._arrived(recorder, call)
         return recorder
 
     def stop(self) -> Recorder:
@@ -83,23 +87,25 @@ class ConferenceRecordings:
         del self._seats[recorder.id]
         self._on_change()
 
-    def joined(self, call_id: str, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
+    def joined(self, call: Call, bus: Bus, legs: Mapping[Call, Leg | None]) -> None:
         """A member is on the bus; `legs` as they are now."""
         for recorder in self._recordings:
             if recorder.active:
                 seats = self._seats[recorder.id]
-                if call_id not in seats:
-                    seats.append(call_id)
+                if call.facts.id not in seats:
+                    seats.append(call.facts.id)
                 self._hear(recorder, bus, legs)
-                self._note(recorder, "joined", call_id)
+                self._arrived(recorder, call)
 
-    def left(self, call_id: str, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
+    def left(self, call: Call, bus: Bus, legs: Mapping[Call, Leg | None]) -> None:
         for recorder in self._recordings:
             if recorder.active:
                 self._hear(recorder, bus, legs)
-                self._note(recorder, "left", call_id)
+                if call.media.held:
+                    recorder.note("unheld", **company.who(call))
+                recorder.note("left", **company.who(call), channel=self._channel(recorder, call))
 
-    def changed(self, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
+    def changed(self, bus: Bus, legs: Mapping[Call, Leg | None]) -> None:
         """Somebody was muted, or is heard again."""
         for recorder in self._recordings:
             if recorder.active:
@@ -108,13 +114,19 @@ class ConferenceRecordings:
     def note(self, event: str, **facts: Any) -> None:
         self._recordings.note(event, **facts)
 
-    def _hear(self, recorder: Recorder, bus: Bus, legs: Mapping[str, Leg | None]) -> None:
+    def _hear(self, recorder: Recorder, bus: Bus, legs: Mapping[Call, Leg | None]) -> None:
+        by_id = {call.facts.id: leg for call, leg in legs.items()}
         try:
-            recorder.hear(OfConference(bus, [legs.get(call_id) for call_id in self._seats[recorder.id]]))
+            recorder.hear(OfConference(bus, [by_id.get(call_id) for call_id in self._seats[recorder.id]]))
         except TapelineError as error:
             log.error("a recording cannot hear a member of the conference", recording_id=recorder.id, error=str(error))
 
-    def _note(self, recorder: Recorder, event: str, call_id: str) -> None:
-        seat = self._seats[recorder.id].index(call_id)
+    def _arrived(self, recorder: Recorder, call: Call) -> None:
+        recorder.note("joined", **company.who(call), channel=self._channel(recorder, call))
+        if call.media.held:
+            recorder.note("held", **company.who(call))
+
+    def _channel(self, recorder: Recorder, call: Call) -> int:
+        """Where the call is heard, counted from 0."""
         last = recorder.spec.channels - 1 if recorder.spec.heard == "participants" else 0
-        recorder.note(event, call_id=call_id, channel=min(seat, last))
+        return min(self._seats[recorder.id].index(call.facts.id), last)

@@ -16,7 +16,6 @@ from tapeline.core.errors import InvalidState, NotFound, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import RecordSpec
-from tapeline.core.roomspec import RoomSpec
 from tapeline.store import Database
 
 __all__ = ["ConferenceService"]
@@ -46,9 +45,7 @@ class ConferenceService:
         made = draft.id or new_id()
         if self._conferences.get(made) is not None or await self._database.conferences.get(made) is not None:
             raise conference_exists(made)
-        own = self._kit.settings.conference
-        usual = RoomSpec(join_tone=own.join_tone, leave_tone=own.leave_tone, music=own.music)
-        charter = Charter(made, principal.account, round(self._kit.clock.wall(), 6), kind=draft.kind or "conference", spec=usual)
+        charter = Charter(made, principal.account, round(self._kit.clock.wall(), 6), kind=draft.kind or "conference")
         conference = self._conferences.create(self._amended(charter, draft))
         await self._database.conferences.upsert(conference_row(conference.view(), self._kit.node))
         return conference.view()

@@ -52,8 +52,11 @@ class Conferences:
         return self._stays.get(stay_id)
 
     def create(self, charter: Charter) -> Conference:
-        """A conference to be found by its id. The caller has made sure that the id is free."""
-        return self._open(charter)
+        """A new conference. The caller has made sure that its id, or its name, is free."""
+        own, spec = self._kit.settings.conference, charter.spec
+        sounds = ("join_tone", "leave_tone", "music")
+        usual = {name: getattr(own, name) for name in sounds if getattr(spec, name) is None}
+        return self._open(replace(charter, spec=replace(spec, **usual)))
 
     def _open(self, charter: Charter, history: tuple[str, ...] = ()) -> Conference:
         conference = Conference(charter, self._kit, self._changed, history)
@@ -78,7 +81,7 @@ class Conferences:
         found = self.find(call.facts.account, room, named=named)
         if found is None and named and spec.create is not None:
             now = round(self._kit.clock.wall(), 6)
-            found = self._open(Charter(new_id(), call.facts.account, now, kind="conversation", room=room, spec=spec.create))
+            found = self.create(Charter(new_id(), call.facts.account, now, kind="conversation", room=room, spec=spec.create))
         if found is None:
             return "not_found"
         try:

@@ -53,11 +53,10 @@ class Media:
         """Whether an offer of ours waits for its answer."""
         return self._offered is not None
 
-    def answered(self, answer: bytes, *, final: bool = True) -> None:
-        """The answer to our offer; another may follow unless `final` (early media of a fork)."""
-        assert self._offered is not None
-        agreed = offer_answer.read_answer(self._offered, answer, self._local)
-        if self._reoffering:
+    def answered(self, answer: bytes, *, offer: bytes = b"", final: bool = True) -> None:
+        """The answer to our offer, or to an earlier `offer` repeated; another may follow unless `final` (early media of a fork)."""
+        agreed = offer_answer.read_answer(offer or self._offered or b"", answer, self._local)
+        if self._reoffering or offer:
             self._hold(agreed, self._local)
         self._agree(agreed)
         if final:

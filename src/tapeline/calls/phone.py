@@ -1,8 +1,8 @@
 """A softphone: one end of calls, on the same signalling and media that the server uses.
 
 A `Phone` listens on one SIP address, places calls and takes those that come. A `PhoneCall` speaks (plays samples), hears (a tap
-writes what arrives to a WAV file), presses keys, and hangs up. `tapeline call`, `tapeline demo` and tests drive it. It cannot register
-or answer a challenge for credentials. It knows no flows, no recordings and no database.
+writes what arrives to a WAV file), presses keys, and hangs up. `tapeline call`, `tapeline demo` and tests drive it. It logs in where
+it is asked to; it does not register. It knows no flows, no recordings and no database.
 
     target -> resolve -> Phone.call -> INVITE / SDP -> Leg -> PhoneCall.play, .save, .press, .hang_up -> over
 """
@@ -27,7 +27,9 @@ from tapeline.calls.media import stream_spec, usable
 from tapeline.core.clock import Clock, SystemClock
 from tapeline.core.errors import Exhausted, InvalidInput, InvalidState, ProtocolError, Unavailable
 from tapeline.sip import offer_answer
+from tapeline.sip.transports.resolver import Resolver
 from tapeline.sip.transports.shell import Shell
+from tapeline.sip.transports.tls import Tls
 from tapeline.sip.uri import host_port
 
 __all__ = ["Happening", "Phone", "PhoneCall", "PhoneConfig", "Target", "resolve", "route_to"]
@@ -62,8 +64,9 @@ class Target:
     """Whom to call, and the address that its host stands for."""
 
     uri: str
-    transport: Literal["udp", "tcp"]
+    transport: Literal["udp", "tcp", "tls"]
     address: tuple[str, int]
+    host: str = ""  # as it was named, which is what a certificate is for
 
 
 async def resolve(text: str) -> Target:
@@ -73,16 +76,11 @@ async def resolve(text: str) -> Target:
         parsed = sip.parse_uri(uri)
     except ProtocolError as error:
         raise InvalidInput(f"{text!r} is no SIP address: {error.message}", hint="write it as sip:1000@127.0.0.1:5060") from error
-    if parsed.scheme == "sips" or parsed.transport not in ("", "udp", "tcp"):
-        raise InvalidInput(f"{text!r}: this phone speaks UDP and TCP only", hint="leave out ;transport=, or write ;transport=tcp")
-    transport: Literal["udp", "tcp"] = "tcp" if parsed.transport == "tcp" else "udp"
-    kind = socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(parsed.host, parsed.port or PORT, type=kind)
-    except (OSError, UnicodeError) as error:
-        raise Unavailable(f"no address is known for the host {parsed.host!r}", hint="check its name, or give its IP address") from error
-    host, port = found[0][4][:2]
-    return Target(uri, transport, (str(host), int(port)))
+    found = await Resolver().resolve(parsed)
+    first = found[0]
+    if first.transport == "ws":
+        raise Unavailable(f"{text!r}: this phone does not speak WebSocket")
+    return Target(uri, first.transport, (first.host, first.port), parsed.host)
 
 
 def route_to(address: tuple[str, int]) -> str:
@@ -101,8 +99,9 @@ class PhoneConfig:
 
     host: str = "127.0.0.1"
     port: int = 0
-    transport: Literal["udp", "tcp"] = "udp"
+    transport: Literal["udp", "tcp", "tls"] = "udp"  # over TLS it calls only; nobody can connect to it
     user: str = "phone"
+    authority: str = ""  # a PEM file of the certificates that are believed; "" those of the system
     name: str = ""
     codecs: tuple[str, ...] = ("PCMU", "PCMA", "G722", "opus", "L16")
     rtp_ports: tuple[int, int] = (30000, 39999)
@@ -117,7 +116,7 @@ class Phone:
         self.clock = clock or SystemClock()
         self.engine = rtp.Engine(rtp.EngineConfig(bind=self.config.host, ports=self.config.rtp_ports, cooldown_s=0.0, max_legs=64))
         self._endpoint = sip.Endpoint(sip.EndpointConfig(user_agent=self.config.user_agent, contact_user=self.config.user), os.urandom)
-        self._shell = Shell(self._endpoint, self.clock, self._on_signal)
+        self._shell = Shell(self._endpoint, self.clock, self._on_signal, Tls(authority=self.config.authority))
         self._calls: dict[str, PhoneCall] = {}
         self._waiting: asyncio.Queue[PhoneCall] = asyncio.Queue()
         self.address = (self.config.host, 0)
@@ -125,8 +124,9 @@ class Phone:
     async def start(self) -> None:
         """Raises Unavailable where the address cannot be bound."""
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        kind = "udp" if self.config.transport == "udp" else "tcp"
         try:
-            self.address = await self._shell.listen(f"{self.config.transport}:{host}:{self.config.port}")
+            self.address = await self._shell.listen(f"{kind}:{host}:{self.config.port}")
         except OSError as error:
             raise Unavailable(f"the phone cannot listen on {host}:{self.config.port}: {error.strerror or error}") from error
         self.engine.start(self._on_media, asyncio.get_running_loop())
@@ -153,20 +153,23 @@ class Phone:
     def uri(self) -> str:
         """Where this phone is called."""
         host, port = self.address
-        tail = ";transport=tcp" if self.config.transport == "tcp" else ""
+        tail = "" if self.config.transport == "udp" else f";transport={self.config.transport}"
         return f"sip:{self.config.user}@{host_port(host, port)}{tail}"
 
-    def call(self, target: Target, *, from_uri: str = "", watch: Watcher | None = None) -> PhoneCall:
-        """Place a call; it goes on at once, `PhoneCall.answered` waits for it."""
+    def call(
+        self, target: Target, *, from_uri: str = "", credentials: sip.Credentials | None = None, watch: Watcher | None = None
+    ) -> PhoneCall:
+        """Place a call; it goes on at once, `PhoneCall.answered` waits for it. Raises LookupError for a host that no certificate is for."""
         leg = self.engine.open_leg()
         media = self._media(leg)
         offer = offer_answer.make_offer(media)
         session = self._endpoint.invite(
             target.uri,
-            local=self._shell.flow_to(target.transport, target.address),
+            local=self._shell.flow_to(target.transport, target.address, target.host),
             from_uri=from_uri or f"sip:{self.config.user}@{host_port(*self.address)}",
             from_name=self.config.name,
             body=offer,
+            credentials=credentials,
             now=self.clock.now(),
         )
         call = self._calls[session.id] = PhoneCall(self, session, leg, media, watch, offer=offer)
@@ -440,16 +443,16 @@ def refusal(ended: sip.Ended) -> Unavailable:
     """Why a call did not come about, and what to do."""
     if ended.status in (401, 407):
         return Unavailable(
-            f"the peer asks for a password ({ended.status}): this phone cannot log in, that comes with a later release of tapeline",
-            hint="call a number that takes calls without a password",
+            f"the peer asks for a password ({ended.status}), and none or a wrong one was given", hint="give --user and --password"
         )
     hints: dict[Any, str] = {
+        403: "are user and password right?",
         404: "is a flow set for that number ([[numbers]] in tapeline.toml)?",
         408: "does anything listen at that address and port?",
         480: "try again later",
         486: "try again later",
         488: "the peer offers none of PCMU, PCMA and L16",
-        503: "does anything listen there, and is it not overloaded?",
+        503: "does anything listen there, is it not overloaded, and over TLS: is its certificate believed (--tls-ca)?",
     }
     text = f"{ended.status} {ended.text}".strip() if ended.status else ended.text
     return Unavailable(f"the call was not answered: {text or ended.cause}", hint=hints.get(ended.status, ""))

@@ -104,6 +104,7 @@ class Call:
         self._on_end = on_end
         self._listener: Listener | None = None
         self._answer: bytes | None = None  # what our 200 to the INVITE carries
+        self._answering = False  # our 200 has gone, or waits for a PRACK
         self.heard = False  # the peer's first packet came
         self.led = False  # a flow decides what becomes of it
         self.transfers = 0  # that its party has asked for
@@ -180,13 +181,13 @@ class Call:
 
     def ring(self) -> None:
         """Tell the caller that it rings."""
-        if self.incoming and self.status == "ringing":
+        if self.incoming and self.status == "ringing" and not self._answering:
             self.session.ring(self._now())
             self._pump()
 
     def early_media(self) -> bool:
         """Let the caller hear something before it is answered (183). False where it cannot: it is up, or waits for our offer."""
-        if not self.incoming or self.status != "ringing" or self._answer is None or self.media.unanswered:
+        if not self.incoming or self.status != "ringing" or self._answering or self._answer is None or self.media.unanswered:
             return False
         self.session.ring(self._now(), 183, self._answer)
         self._pump()
@@ -194,7 +195,8 @@ class Call:
 
     def answer(self) -> None:
         """Send the 200; `established` follows with the caller's ACK."""
-        if self.status == "ringing" and self.session.state in ("proceeding", "early") and self._answer is not None:
+        if self.incoming and self.status == "ringing" and not self._answering and self._answer is not None:
+            self._answering = True
             self.session.accept(self._answer, self._now())
             self._pump()
 
@@ -212,8 +214,8 @@ class Call:
                 self._reoffered(body)
             case sip.ReofferAcknowledged(body=body):
                 self._answered_late(body)
-            case sip.ReofferAccepted(body=body):
-                self._answered_late(body)
+            case sip.ReofferAccepted(body=body, offer=offer):
+                self._answered_late(body, offer)
             case sip.ReofferRefused(status=status):
                 log.info("the peer refused a new offer", call_id=self.facts.id, status=status)
                 self.media.reoffer_refused()
@@ -298,16 +300,19 @@ class Call:
         agreed = self.media.agreed
         assert agreed is not None
         self.recordings.note("media", direction=agreed.direction, codec=agreed.codec)
-        if self.media.held != was_held and self.place is not None:
-            self.place.held(self, self.media.held)
+        if self.media.held != was_held:
+            company.holds(self)
+            if self.place is not None:
+                self.place.held(self, self.media.held)
 
-    def _answered_late(self, answer: bytes | None) -> None:
-        """The answer to an offer we made within the call. One that is of no use leaves the media as they were."""
-        if not self.media.unanswered or answer is None:
+    def _answered_late(self, answer: bytes | None, offer: bytes = b"") -> None:
+        """The answer to an offer we made within the call, or to the repetition of an earlier `offer` (a refresh). One that is of no use
+        leaves the media as they were."""
+        if answer is None or not (self.media.unanswered or offer):
             return
         was_held = self.media.held
         try:
-            self.media.answered(answer)
+            self.media.answered(answer, offer=offer)
         except ProtocolError as error:
             log.info("an answer to our offer is of no use; media stay as they were", call_id=self.facts.id, error=str(error))
         else:
@@ -434,8 +439,8 @@ class Call:
             raise not_progressing(self.status)
         reached: tuple[Moment, ...] = ("answer",) if up else ()
         recorder = self.recordings.start(spec, self._subject(), OfCall(self.leg, caller=self.incoming), reached)
+        company.present(recorder, self)
         for other in company.others(self):
-            recorder.note("joined", **company.who(other))
             self.recordings.meet(other.leg, other.heard)
         company.met(self)
         if self.heard:

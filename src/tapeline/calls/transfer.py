@@ -165,7 +165,7 @@ class Transfers:
         log.info("transfer", call_id=leaving.facts.id, kind="attended", staying=staying.facts.id, coming=coming.facts.id)
         release(consulted, coming)
         other.note("transfer", kind="attended", **company.who(consulted))
-        other.dissolve()
+        other.dissolve(consulted)
         take_place(bridge, leaving, coming, "attended")
         hand_on(consulted, staying, bridge)
         self._tell(refer, 200)
@@ -213,7 +213,7 @@ class _Blind:
         for recorder in followers(self._leaving):
             ears = OfAbsent(self._staying.leg, _is_caller(recorder, self._leaving))
             self._leaving.recordings.hand_on(recorder, self._staying.recordings, ears, heard=self._staying.heard)
-            recorder.note("left", **company.who(self._leaving))
+            company.departed(recorder, self._leaving)
             self._orphans.append(recorder)
         samples = self._kit.prompts.ringback(self._staying.leg.rate)
         self._tone = self._staying.play(samples, lambda stopped: None, loop=True)
@@ -291,8 +291,8 @@ def hand_on(leaving: Call, coming: Call, bridge: Bridge) -> None:
         ears = OfCall(coming.leg, _is_caller(recorder, leaving))
         heard = any(each.heard for each in bridge.calls)
         leaving.recordings.hand_on(recorder, coming.recordings, ears, heard=heard)
-        recorder.note("left", **company.who(leaving))
-        recorder.note("joined", **company.who(coming))
+        company.departed(recorder, leaving)
+        company.arrived(recorder, coming)
 
 
 def followers(leaving: Call) -> list[Recorder]:

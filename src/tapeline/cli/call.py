@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -33,6 +34,9 @@ class Errand:
     save: Path | None = None
     keys: str = ""
     seconds: float = 0.0
+    user: str = ""
+    password: str = field(default="", repr=False)
+    authority: str = ""
 
     def check(self) -> None:
         """Raises InvalidInput for what can be told before anything rings."""
@@ -42,6 +46,8 @@ class Errand:
             raise InvalidInput(f"there is no file {self.file}", hint="give --play an audio file")
         if self.save is not None and not self.save.absolute().parent.is_dir():
             raise InvalidInput(f"there is no folder {self.save.absolute().parent}", hint="give --save a place that can be written")
+        if self.password and not self.user:
+            raise InvalidInput("--password is given without --user", hint="give both")
         wrong = sorted(set(self.keys.upper()) - set("0123456789*#ABCD,"))
         if wrong:
             raise InvalidInput(f"a telephone has no key {' '.join(wrong)}", hint="--dtmf takes 0-9 * # A-D, and a comma for a pause")
@@ -93,15 +99,20 @@ def _teller() -> Callable[[Happening], None]:
 
 async def perform(errand: Errand) -> float:
     """Make the call; its length in seconds from answer to end. Raises Unavailable where nobody answers."""
+    from tapeline import sip
     from tapeline.calls.phone import Phone, PhoneConfig, resolve, route_to
+    from tapeline.sip.uri import host_port
 
     errand.check()
     target = await resolve(errand.target)
-    phone = Phone(PhoneConfig(host=route_to(target.address), transport=target.transport))
+    config = PhoneConfig(host=route_to(target.address), transport=target.transport, authority=errand.authority)
+    phone = Phone(replace(config, user=quote(errand.user, safe="-_.!~*'()&=+$,")) if errand.user else config)
+    caller = errand.caller or (f"sip:{phone.config.user}@{host_port(target.host)}" if errand.user else "")
+    login = sip.Credentials(errand.user, errand.password) if errand.user else None
     await phone.start()
     try:
         terminal.notice(f"calling {target.uri}")
-        call = phone.call(target, from_uri=errand.caller, watch=_teller())
+        call = phone.call(target, from_uri=caller, credentials=login, watch=_teller())
         await call.answered()
         began = phone.clock.now()
         terminal.notice(f"answered: {call.agreed.codec if call.agreed else ''} at {call.rate} Hz")
@@ -136,11 +147,14 @@ def call(
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write what is heard to this WAV file.")] = None,
     dtmf: Annotated[str, typer.Option("--dtmf", metavar="DIGITS", help="Press these keys afterwards; a comma waits a second.")] = "",
     seconds: Annotated[float, typer.Option("--seconds", metavar="N", min=0, help="Hang up N seconds after the answer.")] = 0.0,
-    user: Annotated[str, typer.Option("--user", metavar="U", help="User name, should the peer ask (not yet of use).")] = "",
-    password: Annotated[str, typer.Option("--password", metavar="P", help="Password, should the peer ask (not yet of use).")] = "",
+    user: Annotated[str, typer.Option("--user", metavar="U", help="Log in as U where the peer asks, and call as U.")] = "",
+    password: Annotated[
+        str, typer.Option("--password", metavar="P", envvar="TAPELINE_CALL_PASSWORD", help="The password for it.", show_envvar=True)
+    ] = "",
+    tls_ca: Annotated[str, typer.Option("--tls-ca", metavar="FILE", help="Believe these certificates over TLS, not the system's.")] = "",
 ) -> None:
     """Call TARGET. Hangs up when all is said, or after --seconds; with nothing to say it listens until the peer hangs up."""
-    errand = Errand(target, caller, say, play, save, dtmf, seconds)
+    errand = Errand(target, caller, say, play, save, dtmf, seconds, user, password, tls_ca)
     if caller and not caller.lower().startswith(("sip:", "sips:")):
         raise InvalidInput(f"--from {caller!r} is no SIP address", hint="write it as sip:name@host")
     length = asyncio.run(perform(errand))

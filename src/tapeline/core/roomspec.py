@@ -15,13 +15,13 @@ __all__ = ["JoinSpec", "RoomSpec"]
 
 @dataclass(frozen=True, slots=True)
 class RoomSpec:
-    """A conference. With `moderated` nobody hears anybody until a member who is a moderator has come."""
+    """A conference. With `moderated` nobody hears anybody until a member who is a moderator has come. Sounds: None is what is set."""
 
     moderated: bool = False
     max_members: int = 0  # 0: as many as the server allows
-    join_tone: str = ""  # what all hear when somebody has come
-    leave_tone: str = ""
-    music: str = ""  # what a member hears who waits for the moderator, or is alone
+    join_tone: str | None = None  # what all hear when somebody has come
+    leave_tone: str | None = None
+    music: str | None = None  # what a member hears who waits for the moderator, or is alone
 
 
 @dataclass(frozen=True, slots=True)

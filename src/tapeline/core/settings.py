@@ -145,7 +145,7 @@ class RecordingSettings(Section):
 
 class ConferenceSettings(Section):
     max_members: int = Field(100, ge=2, le=1000)
-    join_tone: str = ""  # what conferences made over the API have, unless they say otherwise
+    join_tone: str = ""  # what conferences have that say nothing else
     leave_tone: str = ""
     music: str = ""
     empty_seconds: float = Field(30, ge=0)  # how long a recording goes on when the last member has left

@@ -16,6 +16,7 @@ from tapeline.core.errors import InvalidInput
         (Errand("x", file=Path("nowhere.wav")), "no file nowhere.wav"),
         (Errand("x", save=Path("no/such/folder.wav")), "there is no folder"),
         (Errand("x", keys="12e"), "no key E"),
+        (Errand("x", password="y"), "without --user"),
     ],
 )
 def test_refused(errand: Errand, told: str) -> None:
@@ -38,8 +39,8 @@ def test_with_nothing_to_say_it_only_listens() -> None:
     [
         (["1000@127.0.0.1", "--from", "alice"], "--from 'alice' is no SIP address"),
         (["sip:1000@bad host"], "is no SIP address"),
-        (["sips:1000@127.0.0.1"], "UDP and TCP only"),
-        (["sip:1000@127.0.0.1;transport=tls"], "UDP and TCP only"),
+        (["sip:1000@127.0.0.1;transport=ws"], "is not spoken here"),
+        (["sips:1000@127.0.0.1", "--tls-ca", "nowhere.pem"], "tls_ca: nowhere.pem cannot be read"),
     ],
 )
 def test_a_wrong_target_is_one_clear_error(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ class Tls:
     def __init__(self, cert: str = "", key: str = "", authority: str = "") -> None:
         """PEM files. `authority` holds the certificates to believe, "" those of the system. Raises InvalidInput naming the setting."""
         if bool(cert) != bool(key):
-            raise InvalidInput("server.tls_cert and server.tls_key are given together or not at all")
+            raise InvalidInput("tls_cert and tls_key are given together or not at all")
         self.client = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
         if authority:
             self.client = _believing(authority)
@@ -53,23 +53,23 @@ class Tls:
 
 
 def _believing(authority: str) -> ssl.SSLContext:
-    _readable(authority, "server.tls_ca")
+    _readable(authority, "tls_ca")
     try:
         return ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=authority)
     except ssl.SSLError as error:
-        raise InvalidInput(f"server.tls_ca: {authority} holds no certificate in PEM: {error.reason}") from error
+        raise InvalidInput(f"tls_ca: {authority} holds no certificate in PEM: {error.reason}") from error
 
 
 def _show(context: ssl.SSLContext, cert: str, key: str) -> None:
-    _readable(cert, "server.tls_cert")
-    _readable(key, "server.tls_key")
+    _readable(cert, "tls_cert")
+    _readable(key, "tls_key")
     try:
         context.load_cert_chain(cert, key, password="")  # an encrypted key is an error, and not a question on the terminal
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise InvalidInput(f"server.tls_key: the key in {key} is not that of the certificate in {cert}") from error
+            raise InvalidInput(f"tls_key: the key in {key} is not that of the certificate in {cert}") from error
         hint = "both files are PEM, the certificate first and then those that signed it, the key without a password"
-        said = f"server.tls_cert, server.tls_key: {cert} and {key} cannot be used: {error.reason or error}"
+        said = f"tls_cert, tls_key: {cert} and {key} cannot be used: {error.reason or error}"
         raise InvalidInput(said, hint=hint) from error
 
 
@@ -78,4 +78,4 @@ def _readable(path: str, setting: str) -> None:
         with Path(path).open("rb"):
             pass
     except OSError as error:
-        raise InvalidInput(f"{setting}: {path} cannot be read: {error.strerror}") from error
+        raise InvalidInput(f"{setting}: {path} cannot be read: {error.strerror}", hint="name a PEM file that can be read") from error

@@ -1,0 +1,238 @@
+"""Recordings of calls that hold, join, leave and are transferred, in virtual time: one timeline, one file as long as the time recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from talking_calls import MUSIC_HZ, Exchange, Refer
+
+from tapeline.calls.bridge import Bridge
+from tapeline.calls.recorder import Recorder
+from tapeline.calls.session import Call
+from tapeline.core.errors import InvalidState
+from tapeline.core.recordspec import RecordSpec
+from tapeline.recording.table import order
+
+SPLIT = RecordSpec(channels=2)
+
+
+def loud(samples: np.ndarray, rate: int, channel: int, hertz: float, begin: float, end: float) -> float:
+    """The amplitude of a tone in [begin, end) of a channel, of 1."""
+    part = samples[round(begin * rate) : round(end * rate), channel].astype(float) / 32768
+    wave = np.exp(-2j * np.pi * hertz * np.arange(len(part)) / rate)
+    return float(2 * abs(np.mean(part * wave)))
+
+
+def names(recorder: Recorder) -> list[str]:
+    return [item["event"] for item in recorder.view().timeline if item["event"] != "media"]
+
+
+async def test_a_hold_of_thirty_seconds_keeps_time_and_its_music_is_on_the_right_only(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        one = await exchange.record(caller, SPLIT)
+        other = await exchange.record(callee, SPLIT)
+        await exchange.wait(2.0)
+        await exchange.hold(callee, True)
+        await exchange.wait(30.0)
+        await exchange.hold(callee, False)
+        await exchange.wait(2.0)
+        mine, theirs = exchange.hertz[caller.facts.id], exchange.hertz[callee.facts.id]
+        for recorder in (one, other):
+            recorder.stop("stopped")
+        await exchange.wait(2.0)
+        samples, rate = exchange.file(one)
+        held, _ = exchange.file(other)
+    assert len(samples) == len(held) == 34 * rate
+    for begin, end, talking in ((0.5, 1.9, True), (2.5, 31.9, False), (32.5, 33.9, True)):
+        assert loud(samples, rate, 0, mine, begin, end) > 0.1, "the recorded party is heard all the time"
+        assert (loud(samples, rate, 1, theirs, begin, end) > 0.1) == talking
+        assert (loud(samples, rate, 1, MUSIC_HZ, begin, end) > 0.02) == (not talking)
+        assert loud(samples, rate, 0, MUSIC_HZ, begin, end) < 0.001
+        # Of the party that holds: it says nothing meanwhile, hears nothing, and no music either.
+        assert (loud(held, rate, 0, theirs, begin, end) > 0.1) == (loud(held, rate, 1, mine, begin, end) > 0.1) == talking
+        assert max(loud(held, rate, channel, MUSIC_HZ, begin, end) for channel in (0, 1)) < 0.001
+    assert names(one) == names(other) == ["joined", "started", "held", "unheld", "stopped"]
+
+
+@pytest.mark.parametrize("follow", [True, False])
+async def test_who_takes_the_place_is_heard_in_it(tmp_path: Path, follow: bool) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        recorder = await exchange.record(caller, RecordSpec(channels=2, follow_transfer=follow))
+        staying = await exchange.record(callee, SPLIT)
+        await exchange.wait(2.0)
+        refer = Refer("sip:new@192.0.2.77")
+        exchange.transfers.referred(caller, refer)  # type: ignore[arg-type]
+        await exchange.wait(1.0)
+        await exchange.outcome(True)
+        new = exchange.calls[-1]
+        await exchange.wait(2.0)
+        assert refer.told == [202, 200] and caller.status == "hangup" and (callee.status, new.status) == ("progressing", "progressing")
+        assert (new.recordings.active is recorder) == follow and recorder.id in caller.recordings.ids
+        exchange.bye(callee)
+        assert new.status == "hangup", "whom no flow leads ends with the other"
+        await exchange.wait(2.0)
+        samples, rate = exchange.file(recorder)
+        other, _ = exchange.file(staying)
+    first, second, third = (exchange.hertz[call.facts.id] for call in (caller, callee, new))
+    assert len(samples) == (5 if follow else 3) * rate and len(other) == 5 * rate
+    for channel, hertz in ((0, first), (1, second)):
+        assert loud(samples, rate, channel, hertz, 0.5, 2.9) > 0.1
+    assert loud(other, rate, 0, second, 0.5, 4.9) > 0.1 and loud(other, rate, 1, first, 0.5, 2.9) > 0.1
+    assert loud(other, rate, 1, third, 3.2, 4.9) > 0.1 and loud(other, rate, 1, first, 3.2, 4.9) < 0.01
+    if follow:
+        assert loud(samples, rate, 0, third, 3.2, 4.9) > 0.1 and loud(samples, rate, 1, second, 0.5, 4.9) > 0.1
+        assert names(recorder) == ["joined", "started", "transfer", "left", "joined", "left", "stopped"]
+    else:
+        assert recorder.reason == "transfer"
+    assert names(staying) == ["joined", "started", "transfer", "left", "joined", "stopped"]
+
+
+async def test_only_a_party_of_a_bridge_may_transfer_and_one_at_a_time(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        alone = exchange.caller()
+        refused = Refer("sip:new@192.0.2.77")
+        exchange.transfers.referred(alone, refused)  # type: ignore[arg-type]
+        bridge = exchange.talk()
+        caller, callee = bridge.calls
+        first, second = Refer("sip:new@192.0.2.77"), Refer("sip:other@192.0.2.77")
+        exchange.transfers.referred(caller, first)  # type: ignore[arg-type]
+        await exchange.settle()
+        exchange.transfers.referred(callee, second)  # type: ignore[arg-type]
+        with pytest.raises(InvalidState):
+            exchange.transfers.start(caller, None)  # type: ignore[arg-type]
+        await exchange.outcome(False)
+        assert (refused.told, first.told, second.told) == ([603], [202, 486], [491])
+        assert bridge.calls == (caller, callee) and caller.status == callee.status == "progressing"
+        for _ in range(40):
+            again = Refer("sip:new@192.0.2.77")
+            exchange.transfers.referred(caller, again)  # type: ignore[arg-type]
+            await exchange.settle()
+            if exchange.dialled:
+                await exchange.outcome(False)
+        assert again.told == [603], "there is an end to it"
+
+
+async def test_an_invite_with_replaces_takes_the_place(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        recorder = await exchange.record(caller, RecordSpec(channels=2, begin="bridge"))
+        await exchange.wait(1.0)
+        assert exchange.transfers.may_replace(callee) and not exchange.transfers.may_replace(exchange.caller())
+        new = exchange.ringing()
+        exchange.transfers.replace(callee, new)
+        exchange.arrive(new)
+        await exchange.wait(1.0)
+        assert callee.status == "hangup" and isinstance(new.place, Bridge) and new.place.other(new) is caller
+        exchange.bye(new)
+        assert caller.status == "progressing", "its flow goes on"
+    assert names(recorder) == ["joined", "started", "transfer", "left", "joined", "left", "stopped"]
+
+
+# -- any sequence ------------------------------------------------------------------------------------------------------
+
+DEEDS = st.sampled_from(
+    ["talk", "start", "start_bridge", "stop", "silence", "cut", "unmask", "hold", "unhold", "blind", "early", "busy", "attended", "leave"]
+)
+STEPS = st.tuples(DEEDS, st.integers(0, 7), st.booleans(), st.sampled_from([0.0, 0.02, 0.3, 1.0]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(STEPS, min_size=1, max_size=14))
+def test_any_sequence_gives_a_consistent_timeline_and_a_file_of_its_length(
+    tmp_path_factory: pytest.TempPathFactory, script: list[tuple[str, int, bool, float]]
+) -> None:
+    asyncio.run(play(tmp_path_factory.mktemp("any"), script))
+
+
+async def play(folder: Path, script: list[tuple[str, int, bool, float]]) -> None:
+    async with Exchange(folder) as exchange:
+        exchange.talk()
+        for deed, which, flag, seconds in script:
+            up = [call for call in exchange.calls if call.status == "progressing"]
+            if not up:
+                exchange.talk()
+                continue
+            await do(exchange, deed, up, up[which % len(up)], flag)
+            for recorder in exchange.recorders:
+                assert order(recorder.state) >= 0
+            await exchange.wait(seconds)
+        while exchange.dialled:
+            await exchange.outcome(True)
+    for recorder in exchange.recorders:
+        judge(exchange, recorder)
+    held = [call for call in exchange.calls if call.status != "hangup" or not call.leg.closed or call.place is not None]
+    assert not held and not exchange.kit.recorders and not exchange.kit.taps, "nothing is left"
+
+
+async def do(exchange: Exchange, deed: str, up: list[Call], call: Call, flag: bool) -> None:
+    recorder = call.recordings.active
+    match deed:
+        case "talk":
+            exchange.talk()
+        case "start" | "start_bridge":
+            begin: Any = "bridge" if deed == "start_bridge" else "now"
+            spec = RecordSpec(channels=2 if flag else 1, exclusive=False, follow_transfer=flag or begin == "bridge", begin=begin)
+            await exchange.record(call, spec)
+        case "stop" if recorder is not None:
+            call.stop_recording()
+        case ("silence" | "cut") as mode if recorder is not None:
+            recorder.mask("silence" if mode == "silence" else "cut")
+        case "unmask" if recorder is not None:
+            recorder.unmask()
+        case "hold" | "unhold":
+            await exchange.hold(call, deed == "hold")
+        case "blind" | "busy" | "early":
+            exchange.transfers.referred(call, Refer("sip:new@192.0.2.77"))  # type: ignore[arg-type]
+            await exchange.settle()
+            if exchange.dialled:
+                if deed == "early":
+                    exchange.bye(call)
+                    await exchange.wait(0.3)
+                await exchange.outcome(deed != "busy" or flag)
+        case "attended":
+            other = up[(up.index(call) + 2) % len(up)]
+            exchange.transfers.referred(call, Refer("sip:any@192.0.2.9", other.session.id))  # type: ignore[arg-type]
+        case "leave":
+            exchange.bye(call)
+
+
+def judge(exchange: Exchange, recorder: Recorder) -> None:
+    view = recorder.view()
+    items = view.timeline
+    assert recorder.state == "stopping" and recorder.done.is_set()
+    times = [item["at"] for item in items]
+    assert times == sorted(times)
+    found = [item["event"] for item in items]
+    if view.started is None:
+        assert "started" not in found and view.duration == 0
+        return
+    assert found.count("started") == found.count("stopped") == 1 and found[-1] == "stopped"
+    present: dict[str, bool] = defaultdict(bool, {view.call_id: True})
+    holding: dict[str, bool] = defaultdict(bool)
+    masked = False
+    for item in items:
+        match item["event"]:
+            case "joined" | "left":
+                assert present[item["call_id"]] != (item["event"] == "joined"), items
+                present[item["call_id"]] = item["event"] == "joined"
+            case "held" | "unheld":
+                assert holding[item["call_id"]] != (item["event"] == "held"), items
+                holding[item["call_id"]] = item["event"] == "held"
+            case "masked" | "paused":
+                masked = True
+            case "unmasked" | "resumed":
+                assert masked
+                masked = False
+    samples, rate = exchange.file(recorder)
+    end = items[-1]
+    assert abs(len(samples) / rate - end.get("position", end["at"])) < 0.003, (len(samples) / rate, end)
+    assert view.duration is not None and len(samples) == round(view.duration * rate) and samples.shape[1] == view.channels
