@@ -80,7 +80,7 @@ def test_a_port_that_is_taken_names_its_setting(doctor: Doctor, config: Path) ->
 async def test_a_port_that_a_running_tapeline_holds_is_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server = DemoServer(tmp_path)
     try:
-        await server.start()
+        await server.start({"actions": [{"type": "answer"}]})
         await asyncio.to_thread(main, ["doctor", "--config", str(server.config), "--json"])
     finally:
         await server.stop()
@@ -123,6 +123,28 @@ def test_an_object_store_that_cannot_be_written(doctor: Doctor, tmp_path: Path) 
     code, found = doctor()
     (objects,) = found["object store"]
     assert code == 1 and objects["verdict"] == "missing" and "server.objects" in objects["hint"]
+
+
+def test_users_and_trunks_that_cannot_be(doctor: Doctor, config: Path) -> None:
+    plain = config.read_text()
+    config.write_text(plain + '[[users]]\nname = "a"\npassword = "x"\n[[trunks]]\nname = "t"\ntarget = "192.0.2.1"\n')
+    code, found = doctor()
+    assert code == 0 and found["users"][0]["detail"] == "1, and 1 trunks"
+    both = '[[users]]\nname = "a"\npassword = "x"\n[[users]]\nname = "b"\npassword = "x"\nextension = "A"\n[[users]]\nname = "c"\n'
+    config.write_text(plain + both + '[[trunks]]\nname = "t"\ntarget = "no host"\n')
+    code, found = doctor()
+    assert code == 1 and [finding["verdict"] for finding in found["users"]] == ["warning", "missing"]
+    assert found["trunks"][0]["verdict"] == "missing"
+
+
+def test_a_certificate_that_is_not_there(doctor: Doctor, config: Path) -> None:
+    assert "certificate" not in doctor()[1]
+    change(config, "udp:", "tls:")
+    code, found = doctor()
+    assert code == 1 and "needs one" in found["certificate"][0]["detail"]
+    change(config, "[server]\n", '[server]\ntls_cert = "nowhere.pem"\ntls_key = "nowhere.pem"\n')
+    code, found = doctor()
+    assert code == 1 and "cannot be read" in found["certificate"][0]["detail"]
 
 
 def test_a_flow_that_cannot_run(doctor: Doctor, config: Path, tmp_path: Path) -> None:

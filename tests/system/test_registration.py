@@ -61,6 +61,8 @@ def test_a_telephone_registers_over_tls_and_is_called_over_its_connection(server
 def test_a_telephone_with_a_wrong_password_is_refused(server: Server, tmp_path: Path) -> None:
     with pytest.raises(ChildFailed, match="403"), Baresip(tmp_path, account=account(server, password="wrong")):
         pass
+    numbers = server.api.get("/metrics").body.decode()
+    assert "tapeline_sip_failed_logins_total 0.0" not in numbers and "tapeline_sip_bindings" in numbers
 
 
 def test_a_telephone_is_reached_where_it_registered(server: Server, tmp_path: Path) -> None:

@@ -272,6 +272,7 @@ class Service:
             "rows_waiting": self._kit.writer.pending,
             "disk_free_bytes": self._kit.free_bytes,
             **self.conferences.stats(),
+            **self._switch.signalling(),
             **{key: float(value) for key, value in (self._switch.totals | self._switch.transfers.totals).items()},
             **{f"rtp_{key}": float(value) for key, value in asdict(engine).items()},
             **{f"rtp_packets_{name}_total": float(count) for name, count in self._kit.engine.traffic().items()},

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import structlog
 
@@ -83,6 +84,18 @@ class Switch:
     def busy(self) -> bool:
         """Whether a call is up, or signalling still remembers one."""
         return bool(self._calls) or not self._endpoint.idle
+
+    def signalling(self) -> dict[str, float]:
+        """What signalling has counted, for /metrics."""
+        counters, registrar = self._endpoint.counters, self._endpoint.registrar
+        totals = {key: float(value) for key, value in asdict(counters).items() if key != "dropped"}
+        totals["dropped"] = float(sum(counters.dropped.values()))
+        return {
+            "sip_pending": float(self._endpoint.pending),
+            "sip_bindings": float(registrar.registered if registrar is not None else 0),
+            "sip_slow_inputs_total": float(self._shell.slow),
+            **{f"sip_{key}_total": value for key, value in totals.items()},
+        }
 
     def ended_view(self, call_id: str) -> CallView | None:
         """What a call that ended a moment ago was like."""

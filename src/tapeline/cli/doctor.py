@@ -7,9 +7,11 @@ behind. What is only nice to have is a warning. Exit code 1 if something needed 
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import shutil
 import socket
+import ssl
 import tempfile
 import urllib.error
 import urllib.request
@@ -71,8 +73,11 @@ def _running(settings: Settings) -> bool:
     """Whether a tapeline answers at the HTTP address of the settings."""
     host, _, port = settings.server.http.rpartition(":")
     reach = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    itself = ssl.create_default_context()
+    itself.check_hostname, itself.verify_mode = False, ssl.CERT_NONE  # whose certificate it is does not matter here
+    scheme = "https" if settings.server.serves_https else "http"
     try:
-        with urllib.request.urlopen(f"http://{reach}:{port}/healthz", timeout=2) as response:
+        with urllib.request.urlopen(f"{scheme}://{reach}:{port}/healthz", timeout=2, context=itself) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False
@@ -245,6 +250,40 @@ def _engine(settings: Settings) -> list[Finding]:
     return [_warning("media engine", "not compiled: works, for few calls at once", "install a C compiler, then tapeline anew")]
 
 
+def _certificate(settings: Settings) -> list[Finding]:
+    from tapeline.sip.transports.tls import Tls
+
+    server = settings.server
+    wanted = [address for address in server.sip if address.startswith("tls:")]
+    try:
+        tls = Tls(server.tls_cert, server.tls_key, server.tls_ca)
+    except TapelineError as error:
+        return [_missing("certificate", error.message, error.hint or "see server.tls_cert, server.tls_key and server.tls_ca")]
+    if wanted and tls.server is None:
+        return [_missing("certificate", f"none, and {wanted[0]} needs one", "set server.tls_cert and server.tls_key")]
+    return [_ok("certificate", server.tls_cert)] if server.tls_cert else []
+
+
+def _parties(settings: Settings) -> list[Finding]:
+    """Users and trunks."""
+    from tapeline.calls.registration import make_registrar
+    from tapeline.calls.trunks import Trunks
+
+    findings = []
+    silent = [user.name for user in settings.users if not user.password]
+    if silent:
+        findings.append(_warning("users", f"without a password, and cannot register: {', '.join(silent)}", "set users.password"))
+    try:
+        make_registrar([user for user in settings.users if user.password], settings.server, os.urandom)
+    except TapelineError as error:
+        findings.append(_missing("users", error.message, error.hint))
+    try:
+        Trunks(settings.trunks)
+    except TapelineError as error:
+        findings.append(_missing("trunks", error.message, error.hint or "see [[trunks]]"))
+    return findings or [_ok("users", f"{len(settings.users)}, and {len(settings.trunks)} trunks")]
+
+
 def _numbers(settings: Settings, folder: Path) -> list[Finding]:
     """The flows of the dial plan, compiled as `serve` does."""
     from tapeline.calls.routing import Routes
@@ -267,6 +306,8 @@ _CHECKS: tuple[Callable[[Settings], list[Finding]], ...] = (
     _speech,
     _codecs,
     _engine,
+    _certificate,
+    _parties,
 )
 
 
