@@ -24,6 +24,7 @@ import uvicorn
 
 from tapeline import __version__, rtp, sip
 from tapeline.api.app import create_app
+from tapeline.api.sessions import session_key
 from tapeline.audio.speech import Speech
 from tapeline.calls.conferences import Conferences
 from tapeline.calls.equipment import Equipment
@@ -261,7 +262,9 @@ class Server:
             listener.close()
             said = f"cannot serve HTTP on {server.http}: {error.strerror}"
             raise Unavailable(said, hint="change server.http, or stop what uses that port") from error
-        app = create_app(self._service, database.tokens, self._settings)
+        app = create_app(
+            self._service, database.tokens, database.accounts, self._settings, session_key=session_key(server.data / "session-key")
+        )
         config = uvicorn.Config(
             app,
             log_config=None,

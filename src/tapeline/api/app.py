@@ -17,14 +17,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tapeline import __version__
-from tapeline.api import shapes, system, voipbin, voipbin_calls, voipbin_conferences
+from tapeline.api import kazoo, shapes, system, voipbin, voipbin_calls, voipbin_conferences
 from tapeline.api.accesslog import RedactQuery
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import STATUSES, RouteNotFound, envelope, error_response
+from tapeline.api.kazoo_auth import Directory, KazooAuth
+from tapeline.api.kazoo_words import failure, refusal
 from tapeline.api.metrics import Metrics
 from tapeline.api.middleware import RequestFrame, UnexpectedErrors, request_id_of
 from tapeline.api.ports import Service, Tokens
 from tapeline.api.routes import Route, router
+from tapeline.api.sessions import Sessions
 from tapeline.core.clock import Clock, SystemClock
 from tapeline.core.errors import InvalidInput, TapelineError
 from tapeline.core.settings import Settings
@@ -59,7 +62,14 @@ class _Described(FastAPI):
 
 
 def create_app(
-    service: Service, tokens: Tokens, settings: Settings, *, metrics: Metrics | None = None, clock: Clock | None = None
+    service: Service,
+    tokens: Tokens,
+    accounts: Directory,
+    settings: Settings,
+    *,
+    session_key: str,
+    metrics: Metrics | None = None,
+    clock: Clock | None = None,
 ) -> FastAPI:
     """The application over `service`. `metrics` may hold collectors of others already; its page then shows theirs too."""
     clock = clock or SystemClock()
@@ -87,6 +97,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _on_http)
     authenticator = Authenticator(tokens, clock)
     app.include_router(router(platform_routes(service), authenticator))
+    app.include_router(kazoo.router(KazooAuth(authenticator, Sessions(session_key, clock), accounts, settings.users), service, clock))
     app.include_router(system.router(service, metrics))
     return app
 
@@ -99,6 +110,13 @@ def platform_routes(service: Service) -> tuple[Route, ...]:
 
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, TapelineError)
+    return _told(error, request)
+
+
+def _told(error: TapelineError, request: Request) -> Response:
+    """In the form of the platform whose path was asked."""
+    if request.url.path.startswith(kazoo.PREFIX + "/"):
+        return failure(error, request)
     return error_response(error, request_id_of(request.scope))
 
 
@@ -106,12 +124,14 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
     invalid = InvalidInput("; ".join(problems), problems=problems, reason="INVALID_REQUEST_PARAMETER")
-    return error_response(invalid, request_id_of(request.scope))
+    return _told(invalid, request)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
-    """The router's own refusals. The platform never answers 405: a wrong method is a path that is not there."""
+    """The router's own refusals. VoIPBIN never answers 405: a wrong method is a path that is not there."""
     assert isinstance(error, HTTPException)
+    if request.url.path.startswith(kazoo.PREFIX + "/"):
+        return refusal(error.status_code, request)
     request_id = request_id_of(request.scope)
     if error.status_code in {404, 405}:
         return error_response(RouteNotFound("nothing answers at this path with this method"), request_id)

@@ -23,6 +23,7 @@ from tapeline.calls.views import (
 )
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
+from tapeline.store import Search
 
 __all__ = ["CallService", "ConferenceService", "Service", "Token", "Tokens"]
 
@@ -89,8 +90,19 @@ class CallService(Protocol):
     async def trace(self, call_id: str, principal: Principal) -> str: ...
 
 
+class Archive(Protocol):
+    """Recordings that are over, found by more than their id."""
+
+    async def search(self, wanted: Search, principal: Principal) -> list[RecordingView]: ...
+
+    async def annotate(self, recording_id: str, notes: Mapping[str, Any], principal: Principal) -> RecordingView: ...
+
+
 class Service(Protocol):
     """The use cases. `before` is seconds since 1970: only what was created strictly earlier."""
+
+    @property
+    def archive(self) -> Archive: ...
 
     @property
     def telephony(self) -> CallService: ...

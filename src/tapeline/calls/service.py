@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from tapeline.calls.archive import Archive
 from tapeline.calls.call_service import CallService
 from tapeline.calls.conference_service import ConferenceService
 from tapeline.calls.equipment import Equipment
@@ -41,6 +42,7 @@ class Service:
         self._kit = equipment
         self.telephony = CallService(switch, self._call_view, equipment)
         self.conferences = ConferenceService(equipment.conferences, database, equipment)
+        self.archive = Archive(database)
         self._finishing: dict[str, RecordingView] = {}  # complete in the spool, not yet known to be available
         self.accepting = True
 

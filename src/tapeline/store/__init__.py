@@ -3,6 +3,7 @@
 from tapeline.store.database import Database
 from tapeline.store.errors import DatabaseUnavailable, ObjectMissing, ObjectsUnavailable
 from tapeline.store.objects import ObjectStat, ObjectStore, object_key
+from tapeline.store.recordings import Search
 from tapeline.store.rows import (
     Account,
     AttemptRow,
@@ -31,6 +32,7 @@ __all__ = [
     "ObjectStore",
     "ObjectsUnavailable",
     "RecordingRow",
+    "Search",
     "Token",
     "WriteBehind",
     "object_key",

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tapeline.store import tables
@@ -19,7 +20,21 @@ from tapeline.store.statements import forward, values
 if TYPE_CHECKING:
     from tapeline.store.database import Database
 
-__all__ = ["Recordings"]
+__all__ = ["Recordings", "Search"]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which recordings, and which of them first. Times are of creation, both ends included; `after` goes on behind a row's (created, id).
+    `equal` are columns and the values that they may have."""
+
+    account: str | None = None
+    since: float | None = None
+    until: float | None = None
+    after: tuple[float, str] | None = None
+    ascending: bool = False
+    limit: int = 100
+    equal: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 class Recordings(Ledger[RecordingRow]):
@@ -57,6 +72,35 @@ class Recordings(Ledger[RecordingRow]):
         if call_id:
             where["call_id"] = call_id
         return await self._page(account=account, before=before, limit=limit, where=where, without=("peaks",))
+
+    async def search(self, wanted: Search) -> builtins.list[RecordingRow]:
+        """A page of what `wanted` asks for, in its order, without peaks."""
+        table = tables.recordings
+        query = select(*(column for column in table.c if column.name != "peaks")).where(table.c.deleted.is_(None))
+        if wanted.account is not None:
+            query = query.where(table.c.account == wanted.account)
+        if wanted.since is not None:
+            query = query.where(table.c.created >= wanted.since)
+        if wanted.until is not None:
+            query = query.where(table.c.created <= wanted.until)
+        for name, values_ in wanted.equal.items():
+            query = query.where(table.c[name].in_(list(values_)))
+        place = tuple_(table.c.created, table.c.id)
+        if wanted.after is not None:
+            query = query.where(place > wanted.after if wanted.ascending else place < wanted.after)
+        order = (table.c.created, table.c.id) if wanted.ascending else (table.c.created.desc(), table.c.id.desc())
+        return await self._all(query.order_by(*order).limit(wanted.limit))
+
+    async def find(self, **equal: str) -> RecordingRow | None:
+        """The newest that is not deleted and whose columns have these values."""
+        found = await self.search(Search(equal={name: (value,) for name, value in equal.items()}, limit=1))
+        return found[0] if found else None
+
+    async def annotate(self, recording_id: str, custom: Mapping[str, Any]) -> None:
+        """Replace what a recording's row says besides. The recording itself does not change by it."""
+        table = tables.recordings
+        async with self._database.writing() as connection:
+            await connection.execute(update(table).where(table.c.id == recording_id).values(custom=dict(custom)))
 
     async def delete(self, recording_id: str, at: float | None = None) -> RecordingRow | None:
         """Mark as deleted; the row stays readable by `get`. None where there is no such recording."""

@@ -31,7 +31,8 @@ from tapeline.core.errors import InvalidState, NotFound, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.principal import ALL_SCOPES, Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
-from tapeline.core.settings import Settings
+from tapeline.core.settings import Settings, User
+from tapeline.store import Account, Search
 from tapeline.testing.clock import FakeClock
 
 PIECE = 1000  # bytes that the store gives at a time
@@ -63,11 +64,49 @@ class TokenStore:
         return self.by_secret.get(secret)
 
 
+class MemoryAccounts:
+    def __init__(self, accounts: list[Account]) -> None:
+        self._accounts = accounts
+
+    async def get(self, account_id: str) -> Account | None:
+        return next((found for found in self._accounts if found.id == account_id), None)
+
+    async def by_name(self, name: str) -> Account | None:
+        return next((found for found in self._accounts if found.name == name), None)
+
+
+class MemoryArchive:
+    """Over the service's recordings; a search's columns are the view's fields."""
+
+    def __init__(self, recordings: dict[str, RecordingView]) -> None:
+        self._recordings = recordings
+
+    async def search(self, wanted: Search, principal: Principal) -> list[RecordingView]:
+        account = wanted.account or (None if principal.admin else principal.account)
+        if account is not None and not principal.may_see(account):
+            raise not_yours("account")
+        rows = [view for view in self._recordings.values() if view.deleted is None and account in (None, view.account)]
+        rows = [view for view in rows if all(getattr(view, name) in values for name, values in wanted.equal.items())]
+        rows = [view for view in rows if (wanted.since or 0.0) <= view.created <= (wanted.until or 9e99)]
+        rows.sort(key=lambda view: (view.created, view.id), reverse=not wanted.ascending)
+        if wanted.after is not None:
+            before = [(row.created, row.id) == wanted.after for row in rows].index(True)
+            rows = rows[before + 1 :]
+        return rows[: wanted.limit]
+
+    async def annotate(self, recording_id: str, notes: Mapping[str, Any], principal: Principal) -> RecordingView:
+        view = self._recordings[recording_id]
+        custom = {**view.custom, "notes": {**view.custom.get("notes", {}), **notes}}
+        self._recordings[recording_id] = replace(view, custom=custom)
+        return self._recordings[recording_id]
+
+
 class MemoryService:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.calls: dict[str, CallView] = {}
         self.recordings: dict[str, RecordingView] = {}
+        self.archive = MemoryArchive(self.recordings)
         self.specs: dict[str, RecordSpec] = {}
         self.audio: dict[str, bytes] = {}
         self.checks: dict[str, str] = {"database": "ok", "disk": "ok"}
@@ -286,7 +325,11 @@ class World:
         self.account = new_id()
         self.other_account = new_id()
         self.secret = self.tokens.issue(self.account, *sorted(ALL_SCOPES - {"admin"}))
-        self.app: FastAPI = create_app(self.service, self.tokens, Settings(), metrics=self.metrics, clock=self.clock)
+        settings = Settings(users=[User(name="alice", password="secret")])
+        self.accounts = MemoryAccounts([Account(self.account, "default"), Account(self.other_account, "other")])
+        self.app: FastAPI = create_app(
+            self.service, self.tokens, self.accounts, settings, session_key="k" * 64, metrics=self.metrics, clock=self.clock
+        )
 
     def client(self, secret: str | None = None, **headers: str) -> httpx2.AsyncClient:
         """Of `secret`, or of nobody with ""."""

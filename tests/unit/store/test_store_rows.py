@@ -8,11 +8,12 @@ import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tapeline.core.ids import new_id
-from tapeline.store import CallRow, Database, DatabaseUnavailable, FlowRow, RecordingRow
+from tapeline.store import CallRow, Database, DatabaseUnavailable, FlowRow, RecordingRow, Search
 from tapeline.store.database import normal_url
 from tapeline.store.rows import CALL_RANKS, RECORDING_RANKS
 
@@ -226,3 +227,30 @@ def test_urls_get_their_drivers_and_other_databases_are_refused() -> None:
     assert normal_url("postgresql://u:p@h/d").drivername == "postgresql+psycopg"
     with pytest.raises(ValueError, match="not supported"):
         normal_url("mysql://h/d")
+
+
+async def test_a_search_keeps_its_order_its_window_and_its_place(database: Database) -> None:
+    account, other = new_id(), new_id()
+    rows = [RecordingRow(new_id(), account, "available", created=100.0 + n // 2, call_id=f"c{n % 3}") for n in range(8)]
+    await database.recordings.upsert(*rows, RecordingRow(new_id(), other, "available", created=101.0))
+    in_order = sorted(rows, key=lambda row: (row.created, row.id))
+
+    async def ids(**wanted: Any) -> list[str]:
+        return [row.id for row in await database.recordings.search(Search(account, **wanted))]
+
+    assert await ids() == [row.id for row in reversed(in_order)]
+    assert await ids(ascending=True) == [row.id for row in in_order]
+    assert await ids(since=101.0, until=102.0, ascending=True) == [row.id for row in in_order if 101.0 <= row.created <= 102.0]
+    place = (in_order[3].created, in_order[3].id)
+    assert await ids(after=place, ascending=True, limit=2) == [row.id for row in in_order[4:6]]
+    assert await ids(after=place, limit=2) == [row.id for row in in_order[2:0:-1]]
+    assert sorted(await ids(equal={"call_id": ("c0", "c1")})) == sorted(row.id for row in rows if row.call_id != "c2")
+    assert len(await database.recordings.search(Search())) == 9
+
+
+async def test_what_is_noted_of_a_recording_is_kept_beside_it(database: Database) -> None:
+    row = RecordingRow(new_id(), new_id(), "available", created=1.0, custom={"a": 1})
+    await database.recordings.upsert(row)
+    await database.recordings.annotate(row.id, {"a": 1, "notes": {"b": 2}})
+    found = await database.recordings.get(row.id)
+    assert found is not None and found.custom == {"a": 1, "notes": {"b": 2}} and found.state == "available"
