@@ -118,7 +118,7 @@ class Prompts:
 class Exchange:
     """`async with`: the engine, and whoever talks over it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         self.engine = VirtualEngine(start=START, deliver=self._deliver)
         self.calls: list[Call] = []
         self.recorders: list[Recorder] = []
@@ -129,7 +129,7 @@ class Exchange:
         self._saying = False
         clock = SimpleNamespace(now=self.engine.now, wall=lambda: 1_700_000_000.0 + self.engine.now())
         self.kit = Equipment(
-            settings=Settings(), clock=clock, engine=self.engine, spool=Spool(folder), prompts=Prompts(),
+            settings=Settings(**settings), clock=clock, engine=self.engine, spool=Spool(folder), prompts=Prompts(),
             writer=SimpleNamespace(put=lambda row: None), http=None, pool=Inline(), node="here", finished=lambda view: None, load_flow=None,
         )  # type: ignore[arg-type]  # fmt: skip
         self.kit.dialer = SimpleNamespace(dial=self._dial)  # type: ignore[assignment]

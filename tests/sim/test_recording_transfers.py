@@ -121,12 +121,27 @@ async def test_only_a_party_of_a_bridge_may_transfer_and_one_at_a_time(tmp_path:
         assert again.told == [603], "there is an end to it"
 
 
+@pytest.mark.parametrize(("setting", "status"), [("users", 403), ("nobody", 403), ("anyone", 202)])
+async def test_strangers_do_not_transfer_where_there_are_users(tmp_path: Path, setting: str, status: int) -> None:
+    async with Exchange(tmp_path, server={"transfers": setting}, users=[{"name": "ann"}]) as exchange:
+        caller, callee = exchange.talk().calls
+        refer = Refer("tel:+491234")
+        exchange.transfers.referred(callee, refer)  # type: ignore[arg-type]
+        await exchange.settle()
+        assert refer.told[0] == status
+        assert exchange.transfers.may_replace(caller, "") is False
+        assert exchange.transfers._allowed("ann") == (setting != "nobody")
+        if exchange.dialled:
+            assert exchange.dialled[0][0].parties[0].kind == "tel"
+            await exchange.outcome(False)
+
+
 async def test_an_invite_with_replaces_takes_the_place(tmp_path: Path) -> None:
     async with Exchange(tmp_path) as exchange:
         caller, callee = exchange.talk().calls
         recorder = await exchange.record(caller, RecordSpec(channels=2, begin="bridge"))
         await exchange.wait(1.0)
-        assert exchange.transfers.may_replace(callee) and not exchange.transfers.may_replace(exchange.caller())
+        assert exchange.transfers.may_replace(callee, "") and not exchange.transfers.may_replace(exchange.caller(), "")
         new = exchange.ringing()
         exchange.transfers.replace(callee, new)
         exchange.arrive(new)

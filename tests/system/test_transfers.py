@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from tapeline.calls.phone import Phone, PhoneConfig, resolve
+from tapeline.core.errors import Unavailable
 from tapeline.testing import Heard, Plan, decode, tone
 from tapeline.testing.api import Json
 from tapeline.testing.baresip import Baresip, baresip_missing
@@ -239,3 +242,37 @@ def test_over_the_api(tmp_path: Path) -> None:
         sound = talk.heard(recording)
         assert voices(sound, 0) == "A" and re.fullmatch("-?B-?C", voices(sound, 1))
         assert talk.server.api.post(path, {"destination": "1001"}).status == 409
+
+
+async def test_an_invite_with_replaces_takes_the_place(tmp_path: Path) -> None:
+    phone = Phone(PhoneConfig(user="phone"))
+    await phone.start()
+    flow = {
+        "actions": [
+            {"type": "answer"},
+            {"type": "recording_start"},
+            {"type": "connect", "option": {"destinations": [{"type": "sip", "target": phone.uri}]}},
+        ]
+    }
+    try:
+        with Server(tmp_path / "server", {"1000": flow}) as server:
+            target = await resolve(server.uri("1000"))
+            first = phone.call(target)
+            await first.answered()
+            callee = await phone.take()
+            callee.answer()
+            session = first.session
+            replaces = f"{session.call_id};to-tag={session.remote_tag};from-tag={session.local_tag}"
+            unknown = phone.call(target, headers=[("Replaces", replaces.replace("from-tag=", "from-tag=x"))])
+            with pytest.raises(Unavailable):
+                await unknown.answered()
+            second = phone.call(target, headers=[("Replaces", replaces)])
+            await second.answered()
+            assert (await first.over()).by == "remote"
+            second.hang_up()
+            assert (await callee.over()).by == "remote"
+            (row,) = await asyncio.to_thread(server.api.wait_for_recordings, 1)
+            timeline = server.api.get(f"/v1.0/recordings/{row['id']}/timeline").ok().json()["result"]
+            assert [item.get("kind") for item in timeline if item["event"] == "transfer"] == ["replaced"]
+    finally:
+        await phone.stop()

@@ -34,6 +34,7 @@ class Hop:
     to_uri: str = ""  # what the To header says; "" the same as `uri`
     trunk: Trunk | None = None
     srtp: Srtp | None = None  # None: as the server does
+    user: str = ""  # whose phone it leads to, where it is one of our users'
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class Outgoing:
             created=created,
             flow_id=order.flow_id,
             master_call_id=order.master.facts.id if order.master is not None else "",
+            user=order.hop.user,
         )
         call = Call(facts, session, media, kit, self._shell.pump, self._remove)
         self._add(call)

@@ -109,7 +109,7 @@ class Parties:
 
     def _phone(self, user: User, binding: Binding) -> Hop:
         own = host_port(self._advertise or binding.flow.local[0])
-        return Hop(binding.uri, binding.flow, to_uri=f"sip:{user.name}@{own}", srtp=user.srtp)
+        return Hop(binding.uri, binding.flow, to_uri=f"sip:{user.name}@{own}", srtp=user.srtp, user=user.name)
 
     # -- URIs ----------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -157,9 +157,18 @@ class Phone:
         return f"sip:{self.config.user}@{host_port(host, port)}{tail}"
 
     def call(
-        self, target: Target, *, from_uri: str = "", credentials: sip.Credentials | None = None, watch: Watcher | None = None
+        self,
+        target: Target,
+        *,
+        from_uri: str = "",
+        credentials: sip.Credentials | None = None,
+        watch: Watcher | None = None,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> PhoneCall:
-        """Place a call; it goes on at once, `PhoneCall.answered` waits for it. Raises LookupError for a host that no certificate is for."""
+        """Place a call, with more `headers` in its INVITE; it goes on at once, `PhoneCall.answered` waits for it.
+
+        Raises LookupError for a host that no certificate is for.
+        """
         leg = self.engine.open_leg()
         media = self._media(leg)
         offer = offer_answer.make_offer(media)
@@ -170,6 +179,7 @@ class Phone:
             from_name=self.config.name,
             body=offer,
             credentials=credentials,
+            headers=headers,
             now=self.clock.now(),
         )
         call = self._calls[session.id] = PhoneCall(self, session, leg, media, watch, offer=offer)

@@ -76,6 +76,7 @@ class Facts:
     created: float
     flow_id: str = ""
     master_call_id: str = ""  # the call that this one was dialled for, and with which it ends
+    user: str = ""  # the name of the user of ours who is at its end, proved by a password or by being registered there
 
 
 class Call:

@@ -163,7 +163,7 @@ class Switch:
             log.info("call refused: no flow for the number", number=number)
             self._refuse(session, 404)
             return
-        call = self._open(session, self._accounts[route.account])
+        call = self._open(session, self._accounts[route.account], event.user)
         if call is None:
             return
         log.info("call", call_id=call.facts.id, sip_call_id=session.call_id, flow=route.source)
@@ -175,10 +175,10 @@ class Switch:
 
     def _replacing(self, event: sip.Incoming, old: Call | None) -> None:
         """Somebody wants to take the place of `old`: it is answered, and no flow is asked."""
-        if old is None or not self.transfers.may_replace(old):
+        if old is None or not self.transfers.may_replace(old, event.user):
             self._refuse(event.session, 603)
             return
-        call = self._open(event.session, old.facts.account, beside=old)
+        call = self._open(event.session, old.facts.account, event.user, beside=old)
         if call is None:
             return
         log.info("call in place of another", call_id=call.facts.id, sip_call_id=event.session.call_id, replaces=old.facts.id)
@@ -186,7 +186,7 @@ class Switch:
         if call.offered(event.body):
             call.answer()
 
-    def _open(self, session: sip.Session, account: str, beside: Call | None = None) -> Call | None:
+    def _open(self, session: sip.Session, account: str, user: str, beside: Call | None = None) -> Call | None:
         """A call of ours for an INVITE, with a port for its media. None: there is no port, and the caller has been told."""
         local = self._local_address(session)
         try:
@@ -202,6 +202,7 @@ class Switch:
             source=_party(session.remote_uri, session.remote_name),
             destination=_party(session.request_uri, ""),
             created=round(self._kit.clock.wall(), 6),
+            user=user,
         )
         media = own_media(self._kit.settings.server.srtp, self._codecs(), local, leg.port, round(facts.created * 1000))
         call = Call(facts, session, Media(leg, media, self._kit), self._kit, self._shell.pump, self._released)

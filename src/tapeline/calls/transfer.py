@@ -79,9 +79,17 @@ class Transfers:
         bridge = call.place
         if not isinstance(bridge, Bridge) or call.status != "progressing" or bridge.other(call) is None:
             return 603
+        if not self._allowed(call.facts.user):
+            return 403
         if bridge.changing is not None:
             return 491
         return 603 if call.transfers >= MOST else 0
+
+    def _allowed(self, user: str) -> bool:
+        """Whether the setting lets somebody transfer who is `user`, or "", none of ours. A server without users asks nobody who he is."""
+        settings = self._kit.settings
+        allowed = settings.server.transfers
+        return allowed == "anyone" or (allowed == "users" and (bool(user) or not settings.users))
 
     def _tell(self, refer: sip.Refer | None, status: int, reason: str = "") -> None:
         if refer is not None:
@@ -174,10 +182,10 @@ class Transfers:
 
     # -- an INVITE with Replaces ---------------------------------------------------------------------------------------
 
-    def may_replace(self, call: Call | None) -> bool:
-        """Whether somebody may take the place of `call` now: it is connected, and nobody else is about to."""
-        bridge = call.place if call is not None else None
-        return isinstance(bridge, Bridge) and bridge.changing is None and call is not None and call.status == "progressing"
+    def may_replace(self, call: Call, user: str) -> bool:
+        """Whether `user` may take the place of `call` now: it is connected, and nobody else is about to."""
+        bridge = call.place
+        return self._allowed(user) and isinstance(bridge, Bridge) and bridge.changing is None and call.status == "progressing"
 
     def replace(self, leaving: Call, coming: Call) -> None:
         """`coming`, which just calls us, is answered and takes the place of `leaving` once it is up."""
@@ -186,7 +194,7 @@ class Transfers:
 
     def _replaced(self, leaving: Call, coming: Call) -> None:
         bridge = leaving.place
-        if not self.may_replace(leaving) or not isinstance(bridge, Bridge):
+        if not self.may_replace(leaving, coming.facts.user) or not isinstance(bridge, Bridge):
             self.totals["transfers_failed_total"] += 1
             log.info("nobody is there to be replaced any more", call_id=coming.facts.id)
             coming.hang_up("failed", "the call to be replaced has ended")

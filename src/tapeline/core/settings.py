@@ -63,6 +63,7 @@ class ServerSettings(Section):
     drain_seconds: float = Field(30.0, ge=0)  # on SIGTERM: how long running calls may go on
     media_timeout_seconds: float = Field(60.0, ge=0)  # a call whose peer sends nothing ends; 0 = never
     music_on_hold: str = ""  # an audio file; "" = a pattern of tones
+    transfers: Literal["users", "anyone", "nobody"] = "users"  # whose REFER and Replaces are followed
     sip_trace: bool = False  # keep the messages of every call, for GET /calls/{id}/trace
     session_timer_seconds: int = Field(1800, ge=0)  # a call whose peer is silent in signalling ends; 0 = never, else from 90 on
     max_pending_calls: int = Field(1000, ge=1)  # unanswered INVITEs before 503
