@@ -89,6 +89,12 @@ def bridge(quick: bool) -> list[str]:
     return table("Calls between people", text, found["rows"])
 
 
+def coded(quick: bool) -> list[str]:
+    found = json.loads(run("bench_codecs.py", "--json", "--seconds", "3" if quick else "10"))
+    text = f"CPU for each second of a leg, 20 ms packets; in the engine {found['legs']} legs, recorded and hearing themselves back."
+    return table("G.722 and Opus", f"{text} `bench/bench_codecs.py`.", found["rows"])
+
+
 def machine() -> str:
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -104,7 +110,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--dry", action="store_true")
     options = parser.parse_args()
-    parts = [[f"Machine: {machine()}"], rtp(options.quick), bridge(options.quick), sip(options.quick), finish(options.quick)]
+    benches = (rtp, bridge, coded, sip, finish)
+    parts = [[f"Machine: {machine()}"], *(bench(options.quick) for bench in benches)]
     text = "\n\n".join("\n".join(part) for part in parts)
     print(text)
     if not options.dry:

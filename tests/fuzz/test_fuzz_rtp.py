@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapeline.rtp import Source, StreamSpec, TapEnded
+from tapeline.rtp import Source, StreamSpec, TapEnded, codecs
+from tapeline.rtp.codecs import Undecodable
 from tapeline.rtp.engine.build import native
 from tapeline.rtp.engine.parts import DROPS
 from tapeline.rtp.engine.virtual import PEER, VirtualEngine
@@ -74,7 +75,8 @@ def test_an_engine_survives_anything(tmp_path: Path, seed: int) -> None:
     until = time.monotonic() + SECONDS / 4
     while time.monotonic() < until:
         engine = VirtualEngine(start=1000.0)
-        spec = StreamSpec(remote=PEER, dtmf_payload_type=101, codec=("PCMU", "L16")[seed % 2], payload_type=0, rate=(8000, 16000)[seed % 2])
+        codec, rate = (("PCMU", 8000), ("L16", 16000), ("G722", 8000), ("opus", 48000))[seed]
+        spec = StreamSpec(remote=PEER, dtmf_payload_type=101, codec=codec, payload_type=0, rate=rate)
         leg, other = engine.open_leg(), engine.open_leg()
         path = tmp_path / f"{chance.randrange(1 << 60)}.raw"
         path.touch()
@@ -105,3 +107,28 @@ def test_an_engine_survives_anything(tmp_path: Path, seed: int) -> None:
         assert ended.frames == len(np.fromfile(path, np.int16)) // 2 == round((stopped - 1000.0) * 8000)
         engine.stop()
         path.unlink()
+
+
+@pytest.mark.parametrize(("name", "rate"), [("G722", 8000), ("opus", 48000)])
+def test_coders_decode_or_refuse(name: str, rate: int) -> None:
+    """And a coder that was given anything goes on to decode what is right."""
+    chance = random.Random(3)
+    make = codecs.find(name, rate).coder
+    assert make
+    coder, peer = make(20, ""), make(20, "")
+    n = codecs.find(name, rate).audio_rate(rate) // 50
+    voice = (np.sin(np.arange(n) / 7) * 8000).astype(">i2").tobytes()
+    until = time.monotonic() + SECONDS / 2
+    decoded = refused = 0
+    while time.monotonic() < until:
+        good = peer.encode(voice)
+        data = spoiled(chance, good) if chance.random() < 0.7 else chance.randbytes(chance.choice((1, 2, 3, 20, 160, 1275, 2000)))
+        try:
+            found = coder.decode(data)
+            decoded += 1
+        except Undecodable:
+            refused += 1
+        else:
+            assert len(found) % 2 == 0 and len(found) <= max(2 * 5760, 4 * len(data))
+        assert len(coder.decode(good)) == 2 * n
+    assert decoded and (refused or name == "G722")

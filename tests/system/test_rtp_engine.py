@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from tapeline.rtp import (
     Source,
     StreamSpec,
     TapEnded,
+    codecs,
 )
 
 LOUD, SILENT = b"\x80", b"\xff"
@@ -252,3 +254,54 @@ async def test_a_leg_goes_to_another_thread_in_the_midst_of_a_call(tmp_path: Pat
         assert heard[:, 0].sum() == pytest.approx(12000, abs=200)
         assert heard[:, 1].sum() == pytest.approx(8000, abs=400)
     line.engine.stop()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [StreamSpec(codec="G722", payload_type=9), StreamSpec(codec="opus", payload_type=111, rate=48000, channels=2)],
+    ids=lambda spec: spec.codec,
+)
+async def test_a_codec_of_frames_in_its_own_thread(line: Line, tmp_path: Path, spec: StreamSpec) -> None:
+    codec = codecs.find(spec.codec, spec.rate)
+    assert codec.coder
+    coder, leg = codec.coder(20, ""), line.engine.open_leg()
+    with phone() as sock:
+        leg.configure(replace(spec, remote=sock.getsockname()))
+        leg.echo(True)
+        (tmp_path / "audio").touch()
+        tap = line.engine.open_tap(tmp_path / "audio", [[Source("in", leg)]], rate=leg.rate)
+        n = leg.rate // 50
+        said = (np.sin(np.arange(100 * n) * (2 * np.pi * 500 / leg.rate)) * 9000).astype(">i2").tobytes()
+        start = time.monotonic()
+        for k in range(100):
+            head = struct.pack("!BBHII", 128, spec.payload_type, k, k * spec.rate // 50, 7)
+            sock.sendto(head + coder.encode(said[2 * k * n : 2 * (k + 1) * n]), (leg.host, leg.port))
+            await asyncio.sleep(max(0.0, start + (k + 1) * 0.02 - time.monotonic()))
+        await asyncio.sleep(0.2)
+        tap.stop()
+        await line.until(lambda: line.of(TapEnded))
+        answered = [coder.decode(data[12:]) for data in drained(sock)]
+    heard = np.abs(np.fromfile(tmp_path / "audio", np.int16).astype(int))
+    assert (heard > 3000).sum() > leg.rate  # of two seconds, whose samples lie above that for three quarters
+    echoed = np.abs(np.frombuffer(b"".join(answered), ">i2").astype(int))
+    assert (echoed > 3000).sum() > leg.rate
+    counters = leg.counters()
+    assert counters.placed == counters.packets == 100 and counters.sent == pytest.approx(110, abs=30)
+
+
+async def test_an_engine_that_stops_records_what_is_being_decoded(line: Line, tmp_path: Path) -> None:
+    leg = line.engine.open_leg()
+    coder = codecs.find("G722", 8000).coder
+    assert coder
+    peer = coder(20, "")
+    leg.configure(StreamSpec(codec="G722", payload_type=9))
+    (tmp_path / "audio").touch()
+    line.engine.open_tap(tmp_path / "audio", [[Source("in", leg)]], rate=16000)
+    with phone() as sock:
+        for k in range(50):
+            head = struct.pack("!BBHII", 128, 9, k, k * 160, 7)
+            sock.sendto(head + peer.encode(np.full(320, 9000 * (-1) ** k, ">i2").tobytes()), (leg.host, leg.port))
+            await asyncio.sleep(0.02)
+        line.engine.stop()
+    heard = np.fromfile(tmp_path / "audio", np.int16)
+    assert np.abs(heard[-800:].astype(int)).max() > 3000

@@ -43,18 +43,17 @@ def wishes(fmtp: str) -> dict[str, int]:
 
 
 class OpusCoder:
-    """A leg's Opus. What the peer's fmtp asks for is kept to: bit rate, constant bit rate, forward error correction."""
+    """A leg's Opus. What the peer's fmtp asks for is kept to: bit rate, constant bit rate; forward error correction is not sent."""
 
     def __init__(self, ptime: int, fmtp: str) -> None:
         wanted = wishes(fmtp)
         bits = min(wanted.get("maxaveragebitrate", _BITS), _MOST_BITS)
         self._options = {
-            "application": "voip",
+            "application": "audio",  # at our rate one transform coder for all sound: half the work of "voip"
             "frame_duration": str(ptime),
             "compression_level": str(_COMPLEXITY),
             "vbr": "off" if wanted.get("cbr") else "on",
-            "fec": "1" if wanted.get("useinbandfec") else "0",
-            "packet_loss": "5" if wanted.get("useinbandfec") else "0",
+            "packet_loss": "5" if wanted.get("useinbandfec") else "0",  # frames that lean less on those before them
         }
         self._bits = max(bits, _LEAST_BITS)
         self._decoder: AudioCodecContext | None = None
