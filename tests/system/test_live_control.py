@@ -84,6 +84,24 @@ def test_what_is_masked_is_silent_and_the_file_keeps_its_length(live: tuple[Api,
     assert events.index("masked") < events.index("unmasked")
 
 
+def test_who_is_muted_is_silent_on_the_recording(live: tuple[Api, str]) -> None:
+    api, call = live
+    recording = order(api, f"/v1.0/calls/{call}/recording_start", {"format": "wav"})["recording_id"]
+    time.sleep(1.5)
+    assert api.post(f"/v1.0/calls/{call}/mute", {"direction": "in"}).status == 200
+    time.sleep(1.5)
+    assert api.request("DELETE", f"/v1.0/calls/{call}/mute").status == 200
+    time.sleep(1.5)
+    order(api, f"/v1.0/calls/{call}/recording_stop")
+    finished(api, recording)
+    file = decode(api.file(recording))
+    edge = anything(UNSURE_S)
+    plan = Plan.of([tone(STEADY_HZ, 1.25), edge, quiet(1.0), edge, tone(STEADY_HZ, file.seconds - 3.25)])
+    assert_heard(file, plan, replace(LIVE, start_s=0))
+    events = [event["event"] for event in api.get(f"/v1.0/recordings/{recording}/timeline").ok().json()["result"]]
+    assert events.index("muted") < events.index("unmuted")
+
+
 def test_what_is_said_in_a_pause_is_not_in_the_file(live: tuple[Api, str]) -> None:
     api, call = live
     recording = order(api, f"/v1.0/calls/{call}/recording_start", {"format": "wav"})["recording_id"]

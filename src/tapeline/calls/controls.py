@@ -55,6 +55,8 @@ class Controls:
     def mute(self, muted: Muted) -> None:
         self._up()
         self.muted = muted
+        self._call.recordings.mute(self._call.leg, muted in ("in", "both"))
+        self._call.recordings.note("muted" if muted else "unmuted", call_id=self._call.facts.id, **({"direction": muted} if muted else {}))
         self._changed()
 
     def _changed(self) -> None:

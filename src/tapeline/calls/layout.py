@@ -11,7 +11,8 @@ same words hold with nobody on the other side (a prompt, a menu), in a bridge, o
                     `participants`  N channels   each member's voice by order of joining, the surplus in the last
 
 Sums are of samples at their full level and saturate: where one speaks, his sound is unchanged; where two shout at once, the
-peaks are cut. A word that makes no sense for what is recorded has that one's plain meaning (`mix` on a call: `both`).
+peaks are cut. Who is muted is silent on the recordings, too. A word that makes no sense for what is recorded has that one's
+plain meaning (`mix` on a call: `both`).
 """
 
 from __future__ import annotations
@@ -49,10 +50,11 @@ class Ears(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OfCall:
-    """`leg` is the recorded one; `caller` tells whether its party called, or was called."""
+    """`leg` is the recorded one; `caller` tells whether its party called, or was called. A party that is `muted` says nothing."""
 
     leg: Leg
     caller: bool
+    muted: bool = False
 
     @property
     def rate(self) -> int:
@@ -67,10 +69,10 @@ class OfCall:
         return (self.leg,)
 
     def channels(self, spec: RecordSpec) -> Channels:
-        own, heard = Source("in", self.leg), Source("out", self.leg)
+        own, heard = () if self.muted else (Source("in", self.leg),), (Source("out", self.leg),)
         if spec.heard in ("caller", "callee"):
-            return ((own if self.caller == (spec.heard == "caller") else heard,),)
-        return ((own,), (heard,)) if spec.channels >= 2 else ((own, heard),)
+            return (own if self.caller == (spec.heard == "caller") else heard,)
+        return (own, heard) if spec.channels >= 2 else ((*own, *heard),)
 
 
 @dataclass(frozen=True, slots=True)

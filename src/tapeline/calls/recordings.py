@@ -6,11 +6,12 @@ It knows recorders and their rules, nothing of signalling. The newest active one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import already_recording, disk_full, not_recording
-from tapeline.calls.layout import Ears
+from tapeline.calls.layout import Ears, OfCall
 from tapeline.calls.recorder import Moment, Recorder, Subject
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
@@ -68,6 +69,12 @@ class Recordings:
         self._all.append(recorder)
         if recorder.id not in self._ids:
             self._ids.append(recorder.id)
+
+    def mute(self, leg: Leg, on: bool) -> None:
+        """The party of `leg` is muted, or is no longer: so it is on the recordings of it."""
+        for recorder in self._all:
+            if recorder.active and isinstance(recorder.ears, OfCall) and recorder.ears.leg is leg:
+                recorder.hear(replace(recorder.ears, muted=on))
 
     def hand_on(self, recorder: Recorder, to: Recordings, ears: Ears, *, heard: bool) -> None:
         """`recorder` goes on with another owner, and hears what `ears` hear; `heard`: somebody there has been heard already."""

@@ -439,7 +439,8 @@ class Call:
         if not up and (spec.begin == "now" or self.over):
             raise not_progressing(self.status)
         reached: tuple[Moment, ...] = ("answer",) if up else ()
-        recorder = self.recordings.start(spec, self._subject(), OfCall(self.leg, caller=self.incoming), reached)
+        ears = OfCall(self.leg, caller=self.incoming, muted=self.controls.muted in ("in", "both"))
+        recorder = self.recordings.start(spec, self._subject(), ears, reached)
         company.present(recorder, self)
         for other in company.others(self):
             self.recordings.meet(other.leg, other.heard)
