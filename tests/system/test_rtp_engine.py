@@ -109,8 +109,7 @@ async def test_a_call_is_heard_answered_and_recorded(line: Line, tmp_path: Path,
     loud = np.abs(heard[:, 0].astype(int)) > 8000
     onsets = np.flatnonzero(np.diff(loud.astype(int)) == 1)
     assert len(onsets) in (1, 2) and loud.sum() == pytest.approx(8000, abs=200)
-    # What a busy machine sends late may lose its edges.
-    assert (np.abs(heard[:, 1].astype(int)) > 8000).sum() == pytest.approx(8000, abs=40)
+    assert (np.abs(heard[:, 1].astype(int)) > 8000).sum() == 8000, "every sample that was sent, however late the tick"
     assert len(line.of(MediaStarted)) == 1
     assert [event.player for event in line.of(PlayerEnded) if isinstance(event, PlayerEnded)] == [player]
     assert len(sent) == pytest.approx(105, abs=25)

@@ -263,6 +263,21 @@ def test_a_stall_of_the_machine_loses_nothing_that_was_heard(world: World) -> No
     assert len(heard) < RING * 2
 
 
+def test_a_prompt_that_a_late_tick_sends_is_recorded_whole(world: World) -> None:
+    """The tick comes 100 ms late; what it sends began when it was asked for, not when the packets were due."""
+    leg = world.leg(codec="L16", rate=8000, payload_type=96)
+    world.wait(0.1)
+    world.engine._next += 100_000_000
+    world.engine.advance(world.engine.now() + 0.047)
+    tap = world.tap([Source("out", leg)])
+    leg.play(np.full(800, 9000, np.int16))
+    world.wait(0.5)
+    tap.stop()
+    world.wait(0.5)
+    heard = world.recording()[:, 0]
+    assert (heard == 9000).sum() == 800 and heard[:800].min() == 9000
+
+
 def test_both_sides_of_a_slow_rate(world: World) -> None:
     """A leg of 8 kHz in a file of 16 kHz, and the other way round, keep pitch and level."""
     narrow, wide = world.leg(), world.leg(codec="L16", rate=16000, payload_type=97)

@@ -161,9 +161,7 @@ class Engine:
         shard.command(c.ADD_BUS, bus.handle)
         return bus
 
-    def open_tap(
-        self, path: str | Path, channels: Sequence[Sequence[Source]], *, rate: int, beside: Leg | Bus | None = None
-    ) -> Tap:
+    def open_tap(self, path: str | Path, channels: Sequence[Sequence[Source]], *, rate: int, beside: Leg | Bus | None = None) -> Tap:
         """Append to the file `path`, from now on, frames of one int16 per channel, each the sum of its sources.
 
         Without any source, which is silence until it is told to `hear`, the tap lives on the thread of `beside`. Raises InvalidInput,

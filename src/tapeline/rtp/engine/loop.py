@@ -308,7 +308,7 @@ def execute(shard: state.Shard, i: int) -> None:
     elif op == CLOSE_LEG:
         close_leg(shard, leg_of(target), first)
     elif op == ADD_PLAYER:
-        start_player(shard, leg_of(first), target)
+        start_player(shard, leg_of(first), target, shard.commands[i].args[1])
     elif op == STOP_PLAYER:
         stop_player(shard, leg_of(target), first, shard.commands[i].args[1])
     elif op == SET_ECHO:
@@ -330,7 +330,7 @@ def execute(shard: state.Shard, i: int) -> None:
         end_players(shard, bus_of(target).voice, first)
         close_bus(bus_of(target), first)
     elif op == PLAY_BUS:
-        start_player(shard, bus_of(first).voice, target)
+        start_player(shard, bus_of(first).voice, target, shard.commands[i].args[1])
     elif op == STOP_BUS:
         stop_player(shard, bus_of(target).voice, first, shard.commands[i].args[1])
     elif op == ADD_TAP:

@@ -23,7 +23,7 @@ cdef int mix_frame(Shard* shard, Leg* leg, long long when, int n, int is_heard) 
 cdef int mix_own(Shard* shard, Leg* leg, long long when, int n) noexcept nogil
 @cython.locals(voice="Leg*", n=cython.int, pos=cython.longlong, part=cython.int)
 cdef void speak_on_bus(Shard* shard, Bus* bus, long long when) noexcept nogil
-@cython.locals(i=cython.int, player="Player*", done=cython.int, part=cython.longlong)
+@cython.locals(i=cython.int, player="Player*", done=cython.longlong, part=cython.longlong)
 cdef void play(Shard* shard, Leg* leg, long long when, int n) noexcept nogil
 @cython.locals(kept=cython.int, i=cython.int, player="Player*")
 cdef void release_players(Shard* shard, Leg* leg) noexcept nogil
@@ -34,7 +34,7 @@ cdef void send_digit(Shard* shard, Leg* leg, long long when, int n) noexcept nog
 cdef void send_report(Shard* shard, Leg* leg, long long now) noexcept nogil
 @cython.locals(report="Report*", expected=cython.longlong, lost=cython.longlong, interval=cython.longlong, missing=cython.longlong)
 cdef void fill_block(Shard* shard, Leg* leg, long long now) noexcept nogil
-cdef void start_player(Shard* shard, Leg* leg, long long handle) noexcept nogil
+cdef void start_player(Shard* shard, Leg* leg, long long handle, long long at) noexcept nogil
 @cython.locals(i=cython.int)
 cdef void stop_player(Shard* shard, Leg* leg, long long number, long long at) noexcept nogil
 @cython.locals(k=cython.int)

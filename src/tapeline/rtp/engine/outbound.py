@@ -161,6 +161,8 @@ def play(shard: state.Shard, leg: state.Leg, when: int, n: int) -> None:
     for i in range(leg.n_players):
         player = leg.players[i]
         done = 0
+        if player.since > when:  # a late tick sends what was due before the player came
+            done = position(player.since, leg.rate) - position(when, leg.rate)
         while done < n and not player.ended:
             part = player.length - player.offset
             if part > n - done:
@@ -272,11 +274,12 @@ def fill_block(shard: state.Shard, leg: state.Leg, now: int) -> None:
     leg.counts.fraction_lost = report.fraction
 
 
-def start_player(shard: state.Shard, leg: state.Leg, handle: int) -> None:
-    """The caller sees to it that a leg never has more than PLAYERS whose end has not been told."""
+def start_player(shard: state.Shard, leg: state.Leg, handle: int, at: int) -> None:
+    """Play from `at` on. The caller sees to it that a leg never has more than PLAYERS whose end has not been told."""
     if not leg.sends and leg.n_players == 0:
         leg.next_send = shard.next_tick
     leg.players[leg.n_players] = player_of(handle)
+    leg.players[leg.n_players].since = at
     leg.n_players += 1
 
 

@@ -127,7 +127,7 @@ def _play(of: Leg | Bus, number: int, pcm: NDArray[np.int16], loop: bool) -> Pla
         raise TooManyPlayers(f"{c.PLAYERS} prompts are playing on {of!r} already")
     player = Player(number, of, np.ascontiguousarray(pcm, np.int16).reshape(-1), loop)
     of.players[player.id] = player
-    of.shard.command(c.ADD_PLAYER if isinstance(of, Leg) else c.PLAY_BUS, player.handle, of.handle)
+    of.shard.command(c.ADD_PLAYER if isinstance(of, Leg) else c.PLAY_BUS, player.handle, of.handle, of.clock())
     return player
 
 

@@ -235,6 +235,15 @@ def saturate(acc: state.Mix, n: int, out: state.Samples, offset: int, stride: in
     """Write a mix as int16 to `out[offset::stride]`; the greatest magnitude is returned."""
     if cython.compiled:
         peak = 0
+        if stride == 1:  # as below, in a form that works on several samples at once
+            for i in range(n):
+                v = acc[i]
+                v = 32767 if v > 32767 else v
+                v = -32768 if v < -32768 else v
+                out[offset + i] = v
+                v = v if v >= 0 else -v
+                peak = v if v > peak else peak
+            return peak
         for i in range(n):
             v = acc[i]
             if v > 32767:

@@ -84,6 +84,7 @@ class Player(Struct):
     loop: int
     ended: int
     stopped: int
+    since: int
     ended_at: int
     __slots__ = tuple(__annotations__)
 

@@ -128,6 +128,7 @@ cdef struct Player:
     int loop
     int ended
     int stopped
+    long long since
     long long ended_at
 
 cdef struct Counters:
