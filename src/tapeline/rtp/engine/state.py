@@ -585,10 +585,7 @@ def push(shard: Shard, kind: int, target: int, at: int, a: int, b: int, c: int) 
         shard.lost_events += 1
         return 0
     event = shard.events[shard.n_events]
-    event.kind = kind
-    event.size = 0
-    event.target = target
-    event.at = at
+    event.kind, event.size, event.target, event.at = kind, 0, target, at
     event.args[:] = (a, b, c)
     shard.n_events += 1
     return 1
