@@ -75,6 +75,15 @@ def test_34_conference_is_joined_and_left(phone, actions):
     assert call.said == ["bye"]
 
 
+def test_34_a_flow_branches_on_how_a_conference_came_out(phone, actions):
+    branch = {"variable": "voipbin.conference.result", "target_ids": {"full": "late"}, "default_target_id": "bye"}
+    document = actions(("conference_join", {"conference_id": "c-1"}), ("branch", branch))["actions"]
+    document += [{"id": "late", "type": "talk", "option": {"text": "full"}}, {"id": "bye", "type": "hangup"}]
+    call = phone({"actions": document}).start()
+    call.tell(flow.RoomLeft(call.last(flow.JoinRoom).token, "full"))
+    assert call.said == ["full"]
+
+
 def test_34_a_conference_may_have_a_flow_that_comes_first(phone, actions):
     call = phone(actions(("conference_join", {"conference_id": "${x}", "mute": "true"}), ("talk", {"text": "bye"}))).start()
     assert call.names == ["Answer", "JoinRoom"]

@@ -67,7 +67,8 @@ class Dial(Op):
 
 @dataclass(frozen=True, slots=True)
 class JoinRoom(Op):
-    """Be in a conference until one leaves it. Answers the call first. Result: why it is over, as the call tells it.
+    """Be in a conference until one leaves it. Answers the call first. Result, and variable `tapeline.conference.result`: why it is over, as
+    the call tells it.
 
     Where the conference has a flow that comes first (`prelude`), that one runs, and then the joining is asked for again.
     """
@@ -90,7 +91,10 @@ class JoinRoom(Op):
         if isinstance(event, RoomPrelude):
             rest = JoinRoom(room, self.room_kind, spec, prelude=False)
             return Enter(Program.chain(LoadProgram(event.flow_id), rest, substitutes=False))
-        return event.reason if isinstance(event, RoomLeft) else DEFAULT
+        if not isinstance(event, RoomLeft):
+            return DEFAULT
+        context.variables.set("tapeline.conference.result", event.reason)
+        return event.reason
 
 
 @dataclass(frozen=True, slots=True)
