@@ -62,9 +62,17 @@ FLOWS = {
     "split": actions(
         {"type": "answer"}, {"type": "recording_start", "option": {"split": True}}, connecting(ONE), {"type": "recording_stop"}
     ),
+    "+99": actions({"type": "connect", "option": {"destinations": [{"type": "tel", "target": "+991"}]}}),
     "+4930": actions({"type": "connect", "option": {"relay_reason": True, "destinations": [{"type": "tel", "target": "+49301234"}]}}),
 }
 TRUNKS = f"""
+[[trunks]]
+name = "suspicious"
+target = "127.0.0.1:{TWO}"
+match = "+99"
+username = "us"
+password = "secret"
+
 [[trunks]]
 name = "first"
 target = "127.0.0.1:{ONE}"
@@ -261,6 +269,17 @@ async def test_a_trunk_that_is_away_gives_way_to_the_next(server: Server, phone:
         assert await refused(placed) == 486
         assert not second.received("INVITE"), "busy is final"
         await legs(server, placed)
+
+
+async def test_a_trunk_that_asks_is_told_the_password(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", behaviour=Behaviour("challenge", username="us", password="secret"), port=TWO) as carrier:
+        placed = await call(phone, server, "+99")
+        await placed.answered()
+        assert len(carrier.received("INVITE")) == 2
+        placed.hang_up()
+        _, (other,) = await legs(server, placed)
+        await asyncio.to_thread(until, lambda: carrier.result().successful == 1, "the carrier")
+    assert other["hangup_reason"] == "normal"
 
 
 async def test_both_hear_each_other_and_the_recording_holds_each_on_its_channel(server: Server, phone: Phone, tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ UNREACHED = (500, 502, 503, 504)  # another way may lead there
 ELSEWHERE = "Call completed elsewhere"
 SILENT_S = 4.0  # a hop that says nothing at all for so long is given up where there is another
 MOST_REDIRECTIONS = 5  # of one branch
+MOST_CONTACTS = 10  # of one redirection
+MOST_BRANCHES = 100  # of one wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,10 @@ class _Dialling:
             except NoWay as error:
                 log.info("nobody to dial", kind=party.kind, reason=error.message)
                 self._failures.append((error.cause, error.status))
-        return [[branch for group in groups for branch in group]] if self._wish.together else groups
+        branches = [branch for group in groups for branch in group]
+        if len(branches) > MOST_BRANCHES:
+            log.warning("too many to be called: the rest is left out", wanted=len(branches), most=MOST_BRANCHES)
+        return [branches[:MOST_BRANCHES]] if self._wish.together else groups[:MOST_BRANCHES]
 
     async def _ring(self, group: list[Branch], limit_s: float | None) -> None:
         """Call all of `group` until one answers, all have failed, or the time is over; then nobody of it rings any more."""
@@ -224,7 +229,7 @@ class _Dialling:
                     word, status = "LOOP", 482
                     break
                 seen |= set(fresh)
-                hops = deque(await self._redirections(call, fresh))
+                hops = deque(await self._redirections(call, fresh[:MOST_CONTACTS]))
             elif word != "UNREACHABLE" and status not in UNREACHED:
                 break
         self._failures.append((word, status))

@@ -35,7 +35,7 @@ class Behaviour:
     """What the carrier does with each call. Times in seconds.
 
     `answer`: rings for `ring_s`, and answers. `refuse`: rings as long, then says `status`. `redirect`: 302 to `contact`, or to itself.
-    `never`: rings until the caller gives up. `answer_cancelled`: as `never`, but its 200 crosses the CANCEL. `challenge`: 407 to whoever
+    `never`: rings until the caller gives up. `answer_cancelled`: as `never`, but its 200 crosses the CANCEL. `challenge`: 401 to whoever
     comes without `username` and `password`, then as `answer`.
     """
 
@@ -316,9 +316,9 @@ class _Steps:
         self.add('  <recv request="ACK" next="end"/>')
 
     def challenge(self, username: str, password: str) -> None:
-        """407 until the INVITE brings what was agreed (RFC 3261 section 22.3)."""
-        header = '      Proxy-Authenticate: Digest realm="carrier", nonce="5ca1ab1e", algorithm=MD5\n'
-        self.respond("407 Proxy Authentication Required", attributes=' retrans="500"', extra=header)
+        """401 until the INVITE brings what was agreed (RFC 3261 section 22.2); of 407 SIPp cannot read the answer."""
+        header = '      WWW-Authenticate: Digest realm="carrier", nonce="5ca1ab1e", algorithm=MD5\n'
+        self.respond("401 Unauthorized", attributes=' retrans="500"', extra=header)
         verify = f'    <verifyauth assign_to="known" username="{username}" password="{password}"/>\n'
         self.add('  <recv request="ACK"/>', _INVITE.replace("  </action>", f"{verify}  </action>"), '  <nop test="known" next="known"/>')
         self.refuse("403 Forbidden")
