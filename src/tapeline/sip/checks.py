@@ -34,6 +34,7 @@ _KNOWN = frozenset(
     ]
 )
 _SCHEMES = ("sip", "sips", "tel")
+_WITH_OFFERS = ("INVITE", "UPDATE", "PRACK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def _check_body(request: Request, config: EndpointConfig) -> Refusal | None:
     encoding = request.get("content-encoding")
     if encoding and encoding.strip().lower() != "identity" and request.body:
         return Refusal(415, (("Accept-Encoding", "identity"),))
-    if request.method != "INVITE":
+    if request.method not in _WITH_OFFERS:
         return None
     kind = request.content_type
     if request.body and kind and kind not in config.accept and not kind.startswith("multipart/"):

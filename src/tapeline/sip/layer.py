@@ -82,6 +82,9 @@ class TransactionLayer:
 
     def __init__(self, config: EndpointConfig, entropy: Callable[[int], bytes]) -> None:
         self.config = config
+        self.abilities: list[Field] = [("Allow", ", ".join(config.allow))]  # made once: nearly every message of ours has them
+        if config.supported:
+            self.abilities.append(("Supported", ", ".join(config.supported)))
         self.times = config.timers
         self.timers = Timers()
         self.counters = Counters()

@@ -315,12 +315,8 @@ class Session:
         return self.going.early if self.going is not None and self.state == "early" else None
 
     def dialog_fields(self) -> list[Field]:
-        config = self._owner.config
-        product = "Server" if self.incoming else "User-Agent"
-        fields = [self.dialog.contact, ("Allow", ", ".join(config.allow)), (product, config.user_agent)]
-        if config.supported:
-            fields.append(("Supported", ", ".join(config.supported)))
-        return fields
+        owner = self._owner
+        return [self.dialog.contact, *owner.layer.abilities, ("Server" if self.incoming else "User-Agent", owner.config.user_agent)]
 
     def offer_fields(self, body: bytes, *, asking: bool = False) -> list[Field]:
         """`asking`: of a request, which says how long the call may last without another."""

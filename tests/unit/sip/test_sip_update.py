@@ -126,6 +126,14 @@ def test_our_reinvite_waits_for_an_update_of_the_peers() -> None:
     assert rig.events == [ReofferRefused(session, 491)]
 
 
+def test_a_body_that_is_no_offer_is_refused_by_its_type() -> None:
+    rig = Rig()
+    session = rig.established()
+    assert rig.within(session, "UPDATE", 2, extra="Content-Type: text/plain\r\n", body=b"x") == [415]
+    optional = "Content-Type: text/plain\r\nContent-Disposition: x;handling=optional\r\n"
+    assert rig.within(session, "UPDATE", 3, extra=optional, body=b"x") == [200]
+
+
 def test_update_can_be_turned_off() -> None:
     allow = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS")
     rig = Rig(EndpointConfig(allow=allow))
