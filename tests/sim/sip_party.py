@@ -7,7 +7,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from tapeline.sip import Ended, Endpoint, EndpointConfig, Event, Flow, Session
+from tapeline.sip import Ended, Endpoint, EndpointConfig, Event, Flow, Registrar, Session, SessionEvent
 from tapeline.testing.clock import FakeClock
 from tapeline.testing.network import Address, LossyNetwork, run
 
@@ -21,7 +21,10 @@ Reaction = Callable[["Party", Event, float], None]
 class Party:
     """`react` is given each event; `at` plans a command."""
 
-    def __init__(self, address: Address, react: Reaction, config: EndpointConfig | None = None) -> None:
+    def __init__(
+        self, address: Address, react: Reaction, config: EndpointConfig | None = None, passwords: dict[str, str] | None = None
+    ) -> None:
+        """With `passwords` of users it is a registrar, too."""
         count = 0
 
         def entropy(octets: int) -> bytes:
@@ -30,7 +33,8 @@ class Party:
             return hashlib.sha256(f"{address}{count}".encode()).digest()[:octets]
 
         self.address = address
-        self.endpoint = Endpoint(config or EndpointConfig(), entropy)
+        registrar = Registrar("sim", passwords.get, entropy) if passwords else None
+        self.endpoint = Endpoint(config or EndpointConfig(), entropy, registrar)
         self.react = react
         self.seen: dict[str, list[str]] = {}  # names of events, by session
         self.ends: dict[str, list[Ended]] = {}
@@ -56,7 +60,8 @@ class Party:
             for event in events:
                 name = type(event).__name__
                 self.totals[name] += 1
-                self.seen.setdefault(event.session.id, []).append(name)
+                if isinstance(event, SessionEvent):
+                    self.seen.setdefault(event.session.id, []).append(name)
                 if isinstance(event, Ended):
                     self.ends.setdefault(event.session.id, []).append(event)
                 self.react(self, event, now)

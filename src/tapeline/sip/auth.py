@@ -28,7 +28,7 @@ from tapeline.sip.headers import quote
 from tapeline.sip.message import Field, Request, Response
 
 __all__ = ["ALGORITHMS", "Authorization", "Challenge", "Credentials", "DigestClient", "DigestServer", "Verdict", "parse_authorization",
-           "parse_challenges"]  # fmt: skip
+           "parse_challenges", "sent_again"]  # fmt: skip
 
 ALGORITHMS: Mapping[str, Callable[[bytes], str]] = {  # weakest first
     "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),  # what phones of twenty years speak
@@ -312,15 +312,6 @@ class DigestClient:
             headers.append((_NAMES[header], self._answer(known, method, uri)))
         return headers
 
-    def renew(self, request: Request, seq: int) -> Request:
-        """`request` again, without its Via, with `seq` in CSeq and all credentials."""
-        dropped = ("via", "cseq", "authorization", "proxy-authorization")
-        kept = [item for item in request.fields if item[0].lower() not in dropped]
-        renewed = Request(request.method, request.uri_text, [("CSeq", f"{seq} {request.method}"), *kept], request.body)
-        renewed.fields += self.fields(request.method, request.uri_text)
-        renewed.tries = request.tries + 1
-        return renewed
-
     def _answer(self, known: _Known, method: str, uri: str) -> str:
         challenge = known.challenge
         qop = "auth" if challenge.qop else ""
@@ -346,3 +337,16 @@ def _answerable(challenge: Challenge) -> bool:
 
 def _strength(challenge: Challenge | None) -> int:
     return -1 if challenge is None else _STRENGTH.index(challenge.algorithm.upper())
+
+
+def sent_again(request: Request, seq: int, client: DigestClient | None, *, asked: bool) -> Request:
+    """`request` once more, without its Via: with `seq` in CSeq, and credentials that were not used before where there are any.
+
+    `asked`: because it got 401 or 407.
+    """
+    dropped = ("via", "cseq", "authorization", "proxy-authorization")
+    kept = [item for item in request.fields if item[0].lower() not in dropped]
+    login = client.fields(request.method, request.uri_text) if client is not None else []
+    again = Request(request.method, request.uri_text, [("CSeq", f"{seq} {request.method}"), *kept, *login], request.body)
+    again.tries = request.tries + asked
+    return again

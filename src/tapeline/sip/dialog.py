@@ -13,7 +13,7 @@ import functools
 import ipaddress
 from collections.abc import Container, Mapping, Sequence
 
-from tapeline.sip.auth import DigestClient
+from tapeline.sip.auth import DigestClient, sent_again
 from tapeline.sip.config import Address, EndpointConfig, Flow, Transport
 from tapeline.sip.errors import MalformedMessage
 from tapeline.sip.headers import NameAddr, parse_name_addr
@@ -157,7 +157,7 @@ class Dialog:
         if response.status not in (401, 407) or self.auth is None or not self.auth.take(request, response):
             return None
         self.local_seq += 1
-        return self.auth.renew(request, self.local_seq)
+        return sent_again(request, self.local_seq, self.auth, asked=True)
 
     def next_flow(self, listeners: Mapping[str, Sequence[Address]], living: Container[Flow]) -> Flow:
         """Where the next request goes."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tapeline.sip.auth import sent_again
 from tapeline.sip.config import Flow
 from tapeline.sip.dialog import Dialog
 from tapeline.sip.early import Branch, EarlyDialogs
@@ -105,9 +106,9 @@ class OutgoingInvite:
     def _with_interval(self, request: Request) -> Request:
         """The same INVITE with another session interval and a CSeq of its own (RFC 4028 section 7.4)."""
         self.dialog.local_seq += 1
-        kept = [item for item in request.fields if item[0] not in ("Via", "CSeq", "Session-Expires", "Min-SE")]
-        fields = [*kept, ("CSeq", f"{self.dialog.local_seq} INVITE"), *self._session.timer.wish()]
-        return Request(request.method, request.uri_text, fields, request.body)
+        again = sent_again(request, self.dialog.local_seq, self.dialog.auth, asked=False)
+        again.fields = [item for item in again.fields if item[0] not in ("Session-Expires", "Min-SE")] + self._session.timer.wish()
+        return again
 
     def on_failure(self, transaction: ClientTransaction, what: str, now: float) -> None:
         if transaction.request.method == "INVITE":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tapeline.sip.auth import Credentials, DigestClient
+from tapeline.sip.auth import Credentials, DigestClient, sent_again
 from tapeline.sip.config import Flow
 from tapeline.sip.layer import TransactionLayer
 from tapeline.sip.message import Field, Request, Response, whole_lines
@@ -74,7 +74,7 @@ class Line:
         """The request once more with credentials, where those were asked for and there are any."""
         if self._auth is None or response.status not in (401, 407) or not self._auth.take(transaction.request, response):
             return None
-        return self._auth.renew(transaction.request, self.next_seq())
+        return sent_again(transaction.request, self.next_seq(), self._auth, asked=True)
 
     def resend(self, request: Request, flow: Flow, asked: _Asked, now: float) -> None:
         self._layer.request(request, flow, asked, now)

@@ -8,7 +8,7 @@ import pytest
 from sip_rig import ANSWER, CONTACT, OFFER, SDP, Rig, counting_entropy, response_to
 from sip_rig import request as request_text
 
-from tapeline.sip import Ended, MalformedMessage, Request, Session, parse_message
+from tapeline.sip import Ended, EndpointConfig, MalformedMessage, Request, Session, parse_message
 from tapeline.sip.auth import (
     Authorization,
     Credentials,
@@ -338,3 +338,25 @@ def test_a_reinvite_and_an_info_are_sent_again_too() -> None:
     rig.give(ask(info, challenge=CHALLENGE.replace("n1", "n9")))
     assert rig.request.method == "INFO" and 'nonce="n9"' in rig.request.need("proxy-authorization")
     assert len(rig.request.all("proxy-authorization")) == 1
+
+
+@pytest.mark.parametrize("method", ["REFER", "UPDATE", "NOTIFY"])
+def test_what_else_is_sent_within_a_call_logs_in_too(method: str) -> None:
+    rig, session = established()
+    fields = [("Refer-To", "<sip:x@y>"), ("Contact", "<sip:us@192.0.2.1>")]
+    session.send(method, rig.now, fields)
+    rig.drain()
+    rig.give(ask(rig.request))
+    assert rig.request.method == method and rig.request.cseq[0] == 3 and rig.request.get("proxy-authorization")
+    rig.give(ask(rig.request, challenge=CHALLENGE.replace("n1", "n2")))
+    assert rig.methods == []
+
+
+def test_an_invite_with_another_interval_has_credentials_of_its_own() -> None:
+    rig = Rig(EndpointConfig(session_expires=1800))
+    _, sent = rig.call(credentials=ALICE)
+    rig.give(ask(sent))
+    rig.give(response_to(rig.requests[1], 422, extra="Min-SE: 3600\r\n"))
+    again = rig.requests[1]
+    assert again.need("min-se") == "3600" and len(again.all("proxy-authorization")) == 1
+    assert "nc=00000002" in again.need("proxy-authorization")
