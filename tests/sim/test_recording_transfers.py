@@ -17,7 +17,7 @@ from tapeline.calls.bridge import Bridge
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
 from tapeline.core.errors import InvalidState
-from tapeline.core.recordspec import RecordSpec
+from tapeline.core.recordspec import RecordSpec, SilenceRule
 from tapeline.recording.table import order
 
 SPLIT = RecordSpec(channels=2)
@@ -119,6 +119,54 @@ async def test_only_a_party_of_a_bridge_may_transfer_and_one_at_a_time(tmp_path:
             if exchange.dialled:
                 await exchange.outcome(False)
         assert again.told == [603], "there is an end to it"
+
+
+async def test_a_recording_waits_for_the_bridge_or_is_cancelled(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        ringing = exchange.ringing()
+        waiting = RecordSpec(begin="answer", exclusive=False)
+        with pytest.raises(InvalidState):
+            ringing.start_recording(RecordSpec())
+        answered = await exchange.record(ringing, waiting)
+        bridged = await exchange.record(ringing, RecordSpec(begin="bridge", exclusive=False))
+        never = await exchange.record(ringing, RecordSpec(begin="bridge", exclusive=False))
+        assert {answered.state, bridged.state, never.state} == {"starting"} and ringing.view().recording_id == never.id
+        exchange.arrive(ringing)
+        await exchange.settle()
+        assert (answered.state, bridged.state) == ("recording", "starting")
+        assert ringing.stop_recording() is never
+        await exchange.wait(1.0)
+        Bridge(ringing, exchange.callee(ringing), exchange.kit)
+        await exchange.settle()
+        assert bridged.state == "recording"
+        at_once = await exchange.record(ringing, RecordSpec(begin="bridge", exclusive=False))
+        assert at_once.state == "recording"
+        await exchange.wait(1.0)
+        lone = exchange.caller()
+        left_alone = await exchange.record(lone, RecordSpec(begin="bridge"))
+        exchange.bye(lone)
+    seconds = [len(exchange.file(recorder)[0]) / 8000 for recorder in (answered, bridged, at_once)]
+    assert seconds == [pytest.approx(2.0, abs=0.03), pytest.approx(1.0, abs=0.03), pytest.approx(1.0, abs=0.03)]
+    for recorder in (never, left_alone):
+        kept = exchange.kit.spool.read(recorder.id)
+        assert (kept.state, kept.reason) == ("failed", "cancelled")
+    assert exchange.kit.spool.read(answered.id).state == "stopped"
+
+
+async def test_silence_is_when_nobody_speaks(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        recorder = await exchange.record(caller, RecordSpec(silence=SilenceRule(final_s=3.0)))
+        told: list[bool] = []
+        recorder.voice = lambda voiced, at: told.append(voiced)  # type: ignore[method-assign]
+        await exchange.wait(2.0)
+        assert told == [True, True]
+        await exchange.hold(caller, True)
+        await exchange.wait(2.0)
+        assert told[-1] is True, "the callee still speaks"
+        await exchange.hold(callee, True)
+        await exchange.wait(2.0)
+        assert told[-1] is False
 
 
 @pytest.mark.parametrize(("setting", "status"), [("users", 403), ("nobody", 403), ("anyone", 202)])

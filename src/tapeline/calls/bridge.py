@@ -65,6 +65,9 @@ class Bridge:
         company.came(call)
         if call.media.held:
             self.held(call, True)
+        for holder in self.others(call):
+            if holder.facts.id in self._held:
+                self._kit.spawn(self._entertain(call, holder))
 
     def swap(self, leaving: Call, coming: Call) -> None:
         """Put `coming` in the place of `leaving`, which may have left already; the bridge goes on."""

@@ -30,6 +30,7 @@ __all__ = ["Binding", "Branch", "NoWay", "Parties"]
 
 USERS = ("user", "extension", "agent", "device", "line", "endpoint")
 _NUMBER = re.compile(r"\+?[0-9*#]+")
+_SEPARATORS = re.compile(r"[-.() ]")  # RFC 3966 section 3: for the eye only
 
 
 class NoWay(TapelineError):
@@ -157,6 +158,9 @@ class Parties:
     # -- numbers -------------------------------------------------------------------------------------------------------
 
     async def _number(self, party: Party, number: str) -> Branch:
+        number = _SEPARATORS.sub("", number)
+        if not _NUMBER.fullmatch(number):
+            raise NoWay(f"{number!r} is no number", "NOT_FOUND", 404)
         hops: list[Hop] = []
         failure = NoWay(f"no trunk takes {number!r}", "NOT_FOUND", 404)
         for trunk in self._trunks.for_number(number):

@@ -133,7 +133,6 @@ class Transfers:
             parties=(target,),
             account=leaving.facts.account,
             caller=staying,
-            source=staying.other_party,
             timeout_s=RING_S,
             headers=headers,
             activeflow_id=leaving.facts.activeflow_id,

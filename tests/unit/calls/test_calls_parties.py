@@ -111,3 +111,17 @@ async def test_where_a_redirection_leads(parties: Parties) -> None:
         with pytest.raises(NoWay) as raised:
             await parties.redirected(uri)
         assert raised.value.cause == cause
+
+
+@pytest.mark.parametrize("number", ["", "+", "1 2 x", "1@192.0.2.66", "1\r\nX: y", "1;x", "٣", "sip:1"])
+async def test_what_is_no_number_is_not_dialled(parties: Parties, number: str) -> None:
+    if number == "1;x":  # what follows is a parameter
+        assert len(await parties.find(Party("tel", number))) == 1
+        return
+    with pytest.raises(NoWay):
+        await parties.find(Party("tel", number))
+
+
+async def test_what_makes_a_number_legible_is_left_out(parties: Parties) -> None:
+    (branch,) = await parties.find(Party("tel", "tel:+1-(555) 01.00"))
+    assert branch.hops[0].uri == "sip:+15550100@192.0.2.8"
