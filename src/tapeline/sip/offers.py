@@ -134,7 +134,7 @@ class Offers:
             session.peer_updates = False
             self._begin(session.local_sdp, now, False, quiet=True)
         else:
-            session.timer.put_off(now)
+            session.timer.rebuffed(now)
 
     def on_update_answered(self, response: Response, now: float) -> None:
         if not self.updating:

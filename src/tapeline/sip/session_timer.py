@@ -73,7 +73,7 @@ class Timed(Protocol):
 class SessionTimer:
     """`interval` is 0 while nothing is agreed on; `ours`: it is we who refresh. Where the setting is 0 nothing of all this happens."""
 
-    __slots__ = ("_expiry", "_min_se", "_refresh", "_retries", "_session", "interval", "ours")
+    __slots__ = ("_alone", "_expiry", "_min_se", "_refresh", "_retries", "_session", "interval", "ours")
 
     def __init__(self, session: Timed) -> None:
         self._session = session
@@ -81,6 +81,7 @@ class SessionTimer:
         self.ours = False
         self._min_se = session.config.min_se
         self._retries = 0
+        self._alone = False  # the peer does not know session timers; we keep one all the same
         self._refresh: Timer | None = None
         self._expiry: Timer | None = None
 
@@ -104,6 +105,7 @@ class SessionTimer:
         except MalformedMessage:
             seconds, who = 0, ""
         if seconds:
+            self._alone = False
             self._start(max(seconds, self._session.config.min_se), who != "uas", now)
         else:
             self.stop()
@@ -129,11 +131,12 @@ class SessionTimer:
         told = request.get("session-expires")
         seconds, who = max(config.session_expires, self._min_se), ""
         if told is not None:
-            # The endpoint has read both before. Ours may be shorter than what was asked for, but not than what is allowed.
+            # Both have been read before. Ours may be shorter than what was asked for, but not than what is allowed.
             wanted, who = parse_session_expires(told)
             seconds = min(wanted, max(seconds, parse_min_se(request.get("min-se"))))
         who = (who or "uac") if known else "uas"
-        self._start(max(seconds, 1), who == "uas", now)
+        self._alone = not known
+        self._start(max(seconds, config.min_se), who == "uas", now)
         fields = [("Session-Expires", f"{self.interval};refresher={who}")]
         return [*fields, ("Require", "timer")] if who == "uac" else fields
 
@@ -145,6 +148,13 @@ class SessionTimer:
         if ours:
             self._refresh = timers.start(now + seconds / 2, self, "refresh")
         self._expiry = timers.start(now + seconds - min(_SAFETY, seconds / 3), self, "expired")
+
+    def rebuffed(self, now: float) -> None:
+        """A refresh was refused. A peer that knows nothing of timers has shown by that that it is there, which is all that was asked."""
+        if self._alone and self.interval:
+            self._start(self.interval, True, now)
+        else:
+            self.put_off(now)
 
     def put_off(self, now: float) -> None:
         """A refresh could not be sent, or was refused: once more, while there is time."""

@@ -56,7 +56,7 @@ def test_where_it_is_off_nothing_is_said() -> None:
         (KNOWS + "Session-Expires: 7200\r\n", ("1800;refresher=uac", "timer")),
         (KNOWS + "Session-Expires: 7200\r\nMin-SE: 3600\r\n", ("3600;refresher=uac", "timer")),
         ("", ("1800;refresher=uas", None)),
-        ("Session-Expires: 60\r\n", ("60;refresher=uas", None)),  # asked for by a proxy: the caller would not understand a 422
+        ("Session-Expires: 60\r\n", ("90;refresher=uas", None)),  # asked for by a proxy: the caller would not understand a 422
     ],
 )
 def test_what_we_agree_to(asked: str, told: tuple[str, str | None]) -> None:
@@ -126,6 +126,22 @@ def test_we_refresh_for_a_caller_that_cannot() -> None:
     rig.give(response_to(rig.request, 200))
     rig.at(2000.0)
     assert rig.endpoint.idle
+
+
+def test_a_caller_that_cannot_and_refuses_our_refresh_is_there_all_the_same() -> None:
+    rig = Rig(ON)
+    session, *_ = accepted(rig)
+    for number in range(1, 5):
+        rig.at(900.0 * number)
+        refresh = rig.request
+        assert refresh.method == "INVITE" and refresh.body == ANSWER
+        rig.give(response_to(refresh, 488))
+        assert rig.events == []
+    rig.at(4500.0)
+    assert rig.methods == ["INVITE"]
+    rig.at(4532.0)  # and then not even that
+    assert [event.cause for event in rig.events if isinstance(event, Ended)] == ["timeout"]
+    assert session.state == "terminated"
 
 
 # ---- as caller

@@ -126,6 +126,16 @@ def test_our_reinvite_waits_for_an_update_of_the_peers() -> None:
     assert rig.events == [ReofferRefused(session, 491)]
 
 
+def test_the_answer_to_an_update_that_came_too_late() -> None:
+    rig = Rig(EndpointConfig(session_expires=100))
+    session = rig.established(extra="Allow: UPDATE\r\n")
+    rig.at(50.0)
+    refresh = rig.request
+    assert rig.within(session, "BYE", 2) == [200]
+    rig.give(response_to(refresh, 200))
+    assert rig.events == [] and rig.raw == []
+
+
 def test_a_body_that_is_no_offer_is_refused_by_its_type() -> None:
     rig = Rig()
     session = rig.established()
