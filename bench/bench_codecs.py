@@ -1,6 +1,6 @@
 """What G.722 and Opus cost: their coders alone, and legs that hear and answer in them through a whole engine.
 
-    python bench/bench_codecs.py [--seconds 5] [--legs 40] [--json]
+    python bench/bench_codecs.py [--seconds 5] [--legs 20] [--json]
 
 Packets of 20 ms. Alone: CPU of one thread for a second of one leg, of speech-like sound. Through an engine: as many legs as asked for, each
 recorded at its own rate while it hears itself back (decoded, mixed, encoded, sent); CPU is the whole process's, the sender of the
@@ -124,7 +124,7 @@ async def through_engine(name: str, legs: int, seconds: float) -> list[dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--legs", type=int, default=40)
+    parser.add_argument("--legs", type=int, default=20)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--send", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -187,7 +187,7 @@ def test_payloads_of_hostile_content(world: World, codec: str, payload: bytes) -
 def test_a_queue_that_is_full_is_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     peer = open_peer(world, "opus")
     world.tap([Source("in", peer.leg)], rate=48000)
-    monkeypatch.setattr(world.engine._shard.coder, "work", lambda handle: None)  # a codec thread that stands still
+    monkeypatch.setattr(world.engine._shards[0].coder, "work", lambda handle: None)  # a codec thread that stands still
     peer.leg.echo(True)
     big = bytes((0xFF, 0x02)) + bytes(1900)
     start = world.engine.now()
@@ -261,10 +261,26 @@ def test_a_leg_changes_its_codec(world: World) -> None:
     world.check_counters(first.leg)
 
 
+def test_what_waited_too_long_is_not_encoded_any_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    leg = open_peer(world, "G722").leg
+    leg.play(tone(5, 500, 8000, 16000))
+    coder = world.engine._shards[0].coder
+    encoded: list[int] = []
+    do = coder._do
+    monkeypatch.setattr(coder, "_do", lambda kind, *task: encoded.append(kind) or do(kind, *task))
+    work = coder.work
+    monkeypatch.setattr(coder, "work", lambda handle: True)
+    world.wait(1)
+    assert work(world.engine._shards[0].handle)
+    world.wait(0.1)
+    assert len(encoded) == pytest.approx(5 + 5, abs=2)  # of fifty, those of the last 0.1 s; then what follows
+    assert leg.counters().unsent == pytest.approx(45, abs=2)
+
+
 def test_what_nobody_hears_is_not_decoded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     peer = open_peer(world, "opus", direction="recvonly")
     asked: list[object] = []
-    monkeypatch.setattr(world.engine._shard.coder, "_do", lambda *task: asked.append(task) or b"")
+    monkeypatch.setattr(world.engine._shards[0].coder, "_do", lambda *task: asked.append(task) or b"")
     converse(world, peer.packets(tone(0.5, 500, 8000, 48000), world.engine.now()))
     assert not asked and peer.leg.counters().placed == 25
 
@@ -333,8 +349,8 @@ def test_two_legs_of_one_codec_are_relayed_and_recorded(world: World, codec: str
         bus.add(peer.leg)
     converse(world, caller.packets(tone(1, 500, 8000, rate), world.engine.now()))
     asked: list[int] = []
-    work = world.engine._shard.coder._do
-    monkeypatch.setattr(world.engine._shard.coder, "_do", lambda kind, *task: asked.append(kind) or work(kind, *task))
+    work = world.engine._shards[0].coder._do
+    monkeypatch.setattr(world.engine._shards[0].coder, "_do", lambda kind, *task: asked.append(kind) or work(kind, *task))
     said = caller.packets(tone(1, 500, 8000, rate), world.engine.now() + 0.02)
     before = len(world.sent(callee.leg))
     converse(world, said, callee.packets(tone(1, 900, 8000, rate), world.engine.now() + 0.02))

@@ -24,6 +24,7 @@ from tapeline.rtp.engine.build import native
 __all__ = ["CodecThread", "Coders"]
 
 _BATCH = 64
+_STALE_NS = 100_000_000  # what is to be sent and has waited so long would come too late: others have their turn
 _PATIENCE_S = 0.005  # before it is asked again whether the engine's thread has made room
 _NICE = -5  # after the engine's thread, before all that can wait
 
@@ -66,7 +67,8 @@ class Coders:
 class CodecThread:
     """Works for one shard from `start` to `stop`."""
 
-    def __init__(self, name: str, coders: Coders) -> None:
+    def __init__(self, name: str, coders: Coders, clock: Callable[[], int]) -> None:
+        self._clock = clock
         self.fd = os.eventfd(0, os.EFD_CLOEXEC)
         self._handle = 0
         self._coders = coders
@@ -102,7 +104,8 @@ class CodecThread:
             if not tasks:
                 return True
             for kind, leg, number, pos, moved, stamp, n, marker, data in tasks:
-                result = self._do(kind, number, n, data)
+                stale = kind == c.ENCODE and self._clock() - pos > _STALE_NS
+                result = b"" if stale else self._do(kind, number, n, data)
                 samples = len(result) // 2 if kind == c.DECODE else n
                 self._done.append((kind, leg, number, pos, moved, stamp, samples, marker, result))
         return False

@@ -84,7 +84,7 @@ class Engine:
 
     def _open_shards(self, deliver: Deliver) -> None:
         self._deliver = deliver
-        self._shards = [Shard(self.config, f"rtp-{number}", self._coders) for number in range(max(1, self.config.threads))]
+        self._shards = [Shard(self.config, f"rtp-{number}", self._coders, self._clock) for number in range(max(1, self.config.threads))]
 
     def stop(self) -> None:
         """Write out every tap, end everything and wait for the threads; the last events are handed over before this returns."""

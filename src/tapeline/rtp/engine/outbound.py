@@ -78,7 +78,7 @@ def ask_encoded(shard: state.Shard, leg: state.Leg, n: int, sounding: int) -> No
         pack(shard.frame, n, shard.packet, 0)
         size = 2 * n
     kind = ENCODE if sounding else QUIETEN
-    if put_task(shard.work, kind, leg, leg.coder, 0, 0, leg.out_stamp, n, leg.mark, shard.packet, 0, size):
+    if put_task(shard.work, kind, leg, leg.coder, shard.now, 0, leg.out_stamp, n, leg.mark, shard.packet, 0, size):
         leg.pending += 1
         leg.mark = 0
         shard.asked += 1

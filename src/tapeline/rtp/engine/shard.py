@@ -13,7 +13,7 @@ import os
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tapeline.rtp.codecs import CODECS
@@ -45,11 +45,11 @@ def _pipe() -> tuple[int, int]:
 class Shard:
     """Commands may come from any thread; events are read by one."""
 
-    def __init__(self, config: EngineConfig, name: str, coders: Coders) -> None:
+    def __init__(self, config: EngineConfig, name: str, coders: Coders, clock: Callable[[], int]) -> None:
         self._commands_read, self._commands = _pipe()
         self.events_fd, self._events_write = _pipe()
         tables = [(codec.expand, codec.compress) for codec in CODECS if codec.expand is not None and codec.compress is not None]
-        self.coder = CodecThread(f"codec-{name}", coders)
+        self.coder = CodecThread(f"codec-{name}", coders, clock)
         ends = self._commands_read, self._events_write, self.coder.fd
         self.handle = native.new_shard(*ends, config.tick_ms * 1000000, config.read_ms * 1000000, config.max_legs * 2, tables, FUNCTIONS)
         self._tables = tables
