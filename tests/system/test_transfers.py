@@ -261,6 +261,12 @@ async def test_an_invite_with_replaces_takes_the_place(tmp_path: Path) -> None:
             await first.answered()
             callee = await phone.take()
             callee.answer()
+
+            def joined() -> bool:
+                made = server.api.recordings()
+                return bool(made) and "joined" in server.api.get(f"/v1.0/recordings/{made[0]['id']}/timeline").ok().body.decode()
+
+            await asyncio.to_thread(until, joined, "the two to be connected")
             session = first.session
             replaces = f"{session.call_id};to-tag={session.remote_tag};from-tag={session.local_tag}"
             unknown = phone.call(target, headers=[("Replaces", replaces.replace("from-tag=", "from-tag=x"))])

@@ -30,7 +30,7 @@ __all__ = ["Binding", "Branch", "NoWay", "Parties"]
 
 USERS = ("user", "extension", "agent", "device", "line", "endpoint")
 _NUMBER = re.compile(r"\+?[0-9*#]+")
-_SEPARATORS = re.compile(r"[-.() ]")  # RFC 3966 section 3: for the eye only
+_SEPARATORS = re.compile(r"[-.()]")  # RFC 3966 section 3: for the eye only
 
 
 class NoWay(TapelineError):

@@ -123,5 +123,5 @@ async def test_what_is_no_number_is_not_dialled(parties: Parties, number: str) -
 
 
 async def test_what_makes_a_number_legible_is_left_out(parties: Parties) -> None:
-    (branch,) = await parties.find(Party("tel", "tel:+1-(555) 01.00"))
+    (branch,) = await parties.find(Party("tel", "tel:+1-(555)01.00"))
     assert branch.hops[0].uri == "sip:+15550100@192.0.2.8"
