@@ -66,6 +66,7 @@ class Registrations:
         self._clock = clock
         self._trunks = trunks
         self._kept: dict[sip.Registration, Trunk] = {}
+        self._tried: dict[sip.Registration, set[tuple[str, int]]] = {}  # addresses that have failed since it stood
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -104,15 +105,18 @@ class Registrations:
             return
 
     async def _elsewhere(self, registration: sip.Registration, trunk: Trunk) -> None:
-        """Where another address stands for the trunk, register there."""
+        """Go on to another address of the trunk: at once, until all have failed, then when the next try is due."""
         with contextlib.suppress(Unavailable):
             flows = await self._shell.flows_to(trunk_uri(trunk))
-            places = [flow.remote for flow in flows]
-            here = registration.flow.remote
-            following = flows[(places.index(here) + 1) % len(flows)] if here in places else flows[0]
-            if following.remote != here and not self._closing:
-                registration.move(following, self._clock.now())
+            tried = self._tried.setdefault(registration, set())
+            tried.add(registration.flow.remote)
+            untried = [flow for flow in flows if flow.remote not in tried]
+            if untried and not self._closing:
+                registration.move(untried[0], self._clock.now())
                 self._shell.pump()
+            elif not untried:
+                tried.clear()
+                registration.flow = flows[0]
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -131,6 +135,8 @@ class Registrations:
         if trunk is None:
             return
         self._trunks.registered(trunk.name, event.state == "registered")
+        if event.state == "registered":
+            self._tried.pop(registration, None)
         if event.state == "failed":
             log.warning("not registered with a trunk", trunk=trunk.name, status=event.status, text=event.text)
             if event.status in (408, 503):

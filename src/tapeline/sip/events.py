@@ -181,7 +181,10 @@ class Unregistered:
 
 @dataclass(frozen=True, slots=True)
 class RegistrationChanged:
-    """How our registration with another server stands now. `status` is the last answer's, 0 where there was none; `text` its words."""
+    """How our registration with another server stands now: told when that changes, and at each failure.
+
+    `status` is the last answer's, 408 or 503 where none came, 0 where nothing was asked; `text` its words.
+    """
 
     registration: Registration
     state: Literal["registered", "failed", "ended"]

@@ -6,7 +6,7 @@ connection ends with it. A REGISTER changes all that it names or nothing. Users 
 
     REGISTER -> admit (Digest, who may) -> bindings -> Registered, Unregistered           INVITE -> admit -> Incoming.user
 
-Wrong passwords are counted by source; a source with too many is refused unheard, but for flows that a user is registered over. Answers
+Wrong passwords are counted by source; a source with too many is refused unheard, but for a user over the flow it is registered by. Answers
 that ask for a password are stateless, so that asking costs nothing. This module knows nothing of calls.
 """
 
@@ -186,7 +186,7 @@ class Registrar:
         if claimed is None and not registering:
             return Admission()
         counters = self.owner.layer.counters
-        if flow not in self._by_flow and self._failures.shut_out(flow.remote[0], now):
+        if self._failures.shut_out(flow.remote[0], now) and not self._at_home(claimed, flow):
             counters.refused_logins += 1
             return Admission(403, stateless=True)
         verdict = self.digest.check(request, "authorization" if registering else "proxy-authorization", now)
@@ -202,6 +202,10 @@ class Registrar:
             self._failures.failed(flow.remote[0], now)
             return Admission(403)
         return Admission(user=claimed)
+
+    def _at_home(self, username: str | None, flow: Flow) -> bool:
+        """Whether the user is registered over this very flow: others at the same address must not lock a user's phone out."""
+        return any(entry.username == username for entry in self._by_flow.get(flow, {}).values())
 
     # ---- REGISTER
 

@@ -211,7 +211,7 @@ class Registration:
         self._keep_open(now)
 
     def _tell(self, state: Literal["registered", "failed"], outcome: Outcome) -> None:
-        changed = (state, outcome.status) != (self.state, self.status)
+        changed = state != self.state or state == "failed"  # a refresh is not told, each failure is
         self.state, self.status, self.text = state, outcome.status, outcome.text
         if changed:
             self._owner.emit(RegistrationChanged(self, state, outcome.status, outcome.text))

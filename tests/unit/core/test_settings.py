@@ -83,3 +83,16 @@ def test_an_option_that_is_wrong_names_its_setting(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInput, match=r"the command line: server\.http: .*HOST:PORT"):
         load(None, {"server": {"http": "8080"}})
+
+
+def test_http_is_served_with_the_certificate_unless_told_otherwise(tmp_path: Path) -> None:
+    files = '[server]\ntls_cert = "a.pem"\ntls_key = "b.pem"\n'
+    settings = load(write(tmp_path, files))
+    assert settings.server.serves_https and settings.server.base_url == "https://127.0.0.1:8080"
+    settings = load(write(tmp_path, files + "http_tls = false\n"))
+    assert not settings.server.serves_https and settings.server.base_url == "http://127.0.0.1:8080"
+
+
+def test_a_trunk_that_is_registered_with_needs_a_name(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="registration needs a username"):
+        load(write(tmp_path, '[[trunks]]\nname = "a"\ntarget = "x"\nregistration = true\n'))

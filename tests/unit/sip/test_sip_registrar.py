@@ -144,6 +144,7 @@ def test_a_registered_phone_is_heard_though_its_neighbour_guesses() -> None:
         rig.register(flow=NAT._replace(remote=(NAT.remote[0], 50000)), password="wrong")
     assert rig.endpoint.counters.refused_logins == 2
     assert rig.register(flow=NAT).status == 200
+    assert rig.register(flow=NAT, user="bob").status == 403  # that flow is alice's alone
 
 
 def test_without_a_registrar_nobody_registers() -> None:

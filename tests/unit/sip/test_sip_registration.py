@@ -157,11 +157,12 @@ def test_423_that_makes_no_sense_is_a_failure(extra: str) -> None:
     assert rig.states == ["failed"]
 
 
-def test_a_refusal_is_tried_again_later_and_later_up_to_a_limit_and_told_once() -> None:
+def test_a_refusal_is_tried_again_later_and_later_up_to_a_limit_and_told_each_time() -> None:
     rig = Client()
     waits = []
     for _ in range(12):
         rig.answer(403)
+        assert rig.states == ["failed"]
         began = rig.now
         (moment,) = rig.until(began + LONGEST_DELAY_S)
         waits.append(moment - began)
