@@ -1,6 +1,6 @@
 cimport cython
 from tapeline.rtp.engine.samples cimport add_mix, gather, shape, zero
-from tapeline.rtp.engine.structs cimport ALL, OTHERS, OWN, RAMP, STAYS, Bus, Leg, Shard, forever, ms, position
+from tapeline.rtp.engine.structs cimport ALL, OTHERS, OWN, RAMP, STAYS, SUMS, Bus, Leg, Shard, forever, ms, position
 
 cdef void join(Bus* bus, Leg* leg, int hear, int speak, long long at) noexcept nogil
 @cython.locals(bus="Bus*", i=cython.int)
@@ -28,6 +28,10 @@ cdef void hear_recorded(Shard* shard, Leg* leg, long long pos, int n, int rate) 
 @cython.locals(bus="Bus*", ramp=cython.int)
 cdef void hear_stay(Shard* shard, Leg* leg, int i, long long pos, int n, int rate, long long when, long long begin, long long end) noexcept nogil
 cdef void mix_bus(Shard* shard, int* acc, Leg* leg, Bus* bus, long long pos, int n, int rate, long long when) noexcept nogil
+@cython.locals(oldest=cython.int, i=cython.int)
+cdef int total(Shard* shard, Bus* bus, long long pos, int n, int rate, long long when) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void forget_sums(Bus* bus) noexcept nogil
 @cython.locals(beyond=cython.int)
 cdef int ahead(Shard* shard, int n, int rate) noexcept nogil
 @cython.locals(voice="Leg*")

@@ -17,7 +17,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.constants import ALL, OTHERS, OWN, RAMP, STAYS
+    from tapeline.rtp.engine.constants import ALL, OTHERS, OWN, RAMP, STAYS, SUMS
     from tapeline.rtp.engine.samples import add_mix, gather, shape, zero
     from tapeline.rtp.engine.state import forever, ms, position
 
@@ -81,7 +81,7 @@ def retune(leg: state.Leg, at: int) -> None:
 
 def open_span(bus: state.Bus, leg: state.Leg, gain: int, at: int) -> None:
     """From `at` on the member is heard with this gain."""
-    bus.when = -1
+    forget_sums(bus)
     for i in range(bus.n_spans):
         if bus.spans[i].leg.id == leg.id and bus.spans[i].until == forever():
             if bus.spans[i].gain == gain:
@@ -216,17 +216,32 @@ def mix_bus(shard: state.Shard, acc: state.Mix, leg: state.Leg, bus: state.Bus, 
         mix_voice(acc, bus, pos - ahead(shard, n, rate) if when >= 0 else pos, n, rate)
         mix_spans(shard, acc, bus, leg.id, OTHERS, pos, n, rate, when)
         return
-    if bus.when != when or bus.n != n or bus.rate != rate:
-        bus.when = when
-        bus.n = n
-        bus.rate = rate
-        zero(bus.acc, n)
-        mix_voice(bus.acc, bus, pos - ahead(shard, n, rate), n, rate)
-        mix_spans(shard, bus.acc, bus, 0, ALL, pos, n, rate, when)
-    add_mix(acc, bus.acc, n, 1)
+    add_mix(acc, bus.sums[total(shard, bus, pos, n, rate, when)].acc, n, 1)
     zero(shard.own, n)
     mix_spans(shard, shard.own, bus, leg.id, OWN, pos, n, rate, when)
     add_mix(acc, shard.own, n, -1)
+
+
+def total(shard: state.Shard, bus: state.Bus, pos: int, n: int, rate: int, when: int) -> int:
+    """The number of the sum of all members for this time, length and rate; it takes the place of the oldest where there is none yet."""
+    oldest = 0
+    for i in range(SUMS):
+        if bus.sums[i].when == when and bus.sums[i].n == n and bus.sums[i].rate == rate:
+            return i
+        if bus.sums[i].when < bus.sums[oldest].when:
+            oldest = i
+    bus.sums[oldest].when = when
+    bus.sums[oldest].n = n
+    bus.sums[oldest].rate = rate
+    zero(bus.sums[oldest].acc, n)
+    mix_voice(bus.sums[oldest].acc, bus, pos - ahead(shard, n, rate), n, rate)
+    mix_spans(shard, bus.sums[oldest].acc, bus, 0, ALL, pos, n, rate, when)
+    return oldest
+
+
+def forget_sums(bus: state.Bus) -> None:
+    for i in range(SUMS):
+        bus.sums[i].when = -1
 
 
 def ahead(shard: state.Shard, n: int, rate: int) -> int:

@@ -11,6 +11,7 @@ SEEN = 256  # sequence numbers remembered to tell duplicates
 POINTS = 48  # seconds of delay minima that the clock's line is drawn through
 PLAYERS = 8  # at once on one leg
 SOURCES = 1024  # of one tap, at most
+SUMS = 6  # of a bus: for so many kinds of member (rate, packet length, phase) it is summed up once in a tick
 STAYS = 8  # changes of what a leg hears that no tap has passed yet
 CHANNELS = 32
 CHANGES = 32  # mask changes that a tap has not reached yet

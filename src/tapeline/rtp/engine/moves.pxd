@@ -1,5 +1,5 @@
 cimport cython
-from tapeline.rtp.engine.buses cimport forget_span, forget_stay, leave
+from tapeline.rtp.engine.buses cimport forget_span, forget_stay, forget_sums, leave
 from tapeline.rtp.engine.structs cimport MIX, MOVED, Bus, Leg, Shard, Tap, bus_of, leg_of, push
 from tapeline.rtp.engine.system cimport unwatch
 from tapeline.rtp.engine.taps cimport forget_source, hurry

@@ -15,7 +15,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.buses import forget_span, forget_stay, leave
+    from tapeline.rtp.engine.buses import forget_span, forget_stay, forget_sums, leave
     from tapeline.rtp.engine.constants import MIX, MOVED
     from tapeline.rtp.engine.portable import unwatch
     from tapeline.rtp.engine.state import bus_of, leg_of, push
@@ -112,7 +112,7 @@ def take_out_others(shard: state.Shard) -> None:
     while i >= 0:
         if shard.buses[i].moving:
             shard.buses[i].moving = 0
-            shard.buses[i].when = -1
+            forget_sums(shard.buses[i])
             shard.n_buses -= 1
             shard.buses[i] = shard.buses[shard.n_buses]
         i -= 1

@@ -17,7 +17,7 @@ from tapeline.rtp.engine.inbound cimport receive, receive_reports
 from tapeline.rtp.engine.moves cimport tell_departures
 from tapeline.rtp.engine.lines cimport drop_task, put_task, read_task
 from tapeline.rtp.engine.structs cimport (
-    BATCH, BLOCK, EVENTS, FRAME, MIX, PACKET, RING, SEEN,
+    BATCH, BLOCK, EVENTS, FRAME, MIX, PACKET, RING, SEEN, SUMS,
     Bus, Event, Header, Leg, Line, Player, Report, Shard, Source, Span, Tap, Task, bus_of, forever, leg_of, player_of, ring_mask, tap_of,
 )
 from tapeline.rtp.engine.system cimport CONTROL, Net, open_epoll, sockaddr_in6, write_events
@@ -206,6 +206,7 @@ def new_player(long long number, const short[::1] pcm, bint loop_):
 def new_bus(long long number, int rate, int capacity):
     """A bus of at most `capacity` legs, whose players speak at `rate`."""
     cdef Bus* bus = <Bus*>allocate(sizeof(Bus))
+    cdef int i
     bus.id = number
     bus.max_members = capacity
     bus.members = <Leg**>allocate(capacity * sizeof(void*))
@@ -217,7 +218,9 @@ def new_bus(long long number, int rate, int capacity):
     bus.voice.rate_ms = rate // 1000
     bus.voice.mask = ring_mask(rate)
     bus.voice.out_ring = <short*>allocate((bus.voice.mask + 1) * sizeof(short))
-    bus.acc = <int*>allocate(FRAME * sizeof(int))
+    bus.sums[0].acc = <int*>map_memory(SUMS * FRAME * sizeof(int))  # that of a bridge is never touched
+    for i in range(SUMS):
+        bus.sums[i].acc = bus.sums[0].acc + i * FRAME
     return keep(bus, "bus")
 
 
@@ -257,7 +260,7 @@ def free(long long handle):
             release(bus_of(handle).spans)
             release(bus_of(handle).voice.out_ring)
             release(bus_of(handle).voice)
-            release(bus_of(handle).acc)
+            munmap(bus_of(handle).sums[0].acc, SUMS * FRAME * sizeof(int))
         elif kind == "tap":
             release(tap_of(handle).sources)
         release(<void*><size_t>handle)

@@ -146,7 +146,9 @@ def new_bus(number: int, rate: int, capacity: int) -> int:
     voice.id, voice.rate, voice.rate_ms, voice.mask = number, rate, rate // 1000, state.ring_mask(rate)
     voice.players = _blank(c.PLAYERS)
     voice.out_ring = np.zeros(voice.mask + 1, np.int16)
-    bus.acc = np.zeros(c.FRAME, np.int32)
+    bus.sums = [state.Sum() for _ in range(c.SUMS)]
+    for each in bus.sums:
+        each.acc = np.zeros(c.FRAME, np.int32)
     return state.keep(bus)
 
 

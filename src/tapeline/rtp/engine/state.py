@@ -6,7 +6,6 @@ mean. All times are ns of CLOCK_MONOTONIC, all positions samples since its begin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tapeline.rtp.engine.constants import EVENTS, RING, TAP_PROGRESS, VOICE
+from tapeline.rtp.engine.constants import EVENTS, TAP_PROGRESS, VOICE
+from tapeline.rtp.engine.times import exact as exact
+from tapeline.rtp.engine.times import forever as forever
+from tapeline.rtp.engine.times import moment as moment
+from tapeline.rtp.engine.times import ms as ms
+from tapeline.rtp.engine.times import ntp_seconds as ntp_seconds
+from tapeline.rtp.engine.times import position as position
+from tapeline.rtp.engine.times import ring_mask as ring_mask
+from tapeline.rtp.engine.times import signed32 as signed32
+from tapeline.rtp.engine.times import whole as whole
 
 if TYPE_CHECKING:
     from tapeline.rtp.engine.queues import Line, Task
@@ -326,6 +334,16 @@ class Span(Struct):
     __slots__ = tuple(__annotations__)
 
 
+class Sum(Struct):
+    """All members of a bus, as they are heard at one time by one kind of leg."""
+
+    when: int
+    n: int
+    rate: int
+    acc: Mix
+    __slots__ = tuple(__annotations__)
+
+
 class Bus(Struct):
     """Legs that hear each other."""
 
@@ -342,10 +360,7 @@ class Bus(Struct):
     max_spans: int
     spans: list[Span]
     voice: Leg
-    acc: Mix
-    when: int
-    n: int
-    rate: int
+    sums: list[Sum]
     __slots__ = tuple(__annotations__)
 
 
@@ -530,53 +545,6 @@ def player_of(handle: int) -> Player:
 def tap_of(handle: int) -> Tap:
     tap: Tap = objects[handle]
     return tap
-
-
-def whole(value: float) -> int:
-    return math.floor(value)
-
-
-def ms(value: int) -> int:
-    """Milliseconds in ns."""
-    return value * 1000000
-
-
-def forever() -> int:
-    """A time that does not come."""
-    return 1 << 62
-
-
-def ring_mask(rate: int) -> int:
-    """The mask of a ring of two seconds and a little more at `rate`."""
-    size = RING // 8
-    while size < RING and size < rate * 2:
-        size *= 2
-    return size - 1
-
-
-def signed32(value: int) -> int:
-    """The lower 32 bits as a signed number."""
-    return ((value + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-
-
-def ntp_seconds(wall: int) -> int:
-    """The seconds of an NTP time stamp (RFC 3550 section 4) for ns since 1970."""
-    return (wall // 1000000000 + 2208988800) & 0xFFFFFFFF
-
-
-def position(at: int, rate: int) -> int:
-    """The sample of `at` ns, at `rate`."""
-    return at // 1000000000 * rate + (at % 1000000000) * rate // 1000000000
-
-
-def moment(pos: int, rate: int) -> int:
-    """The time of a position: `position` undone."""
-    return pos // rate * 1000000000 + (pos % rate) * 1000000000 // rate
-
-
-def exact(at: int, rate: int) -> float:
-    """`position` with its fraction."""
-    return float(at // 1000000000 * rate) + float(at % 1000000000) * rate / 1e9
 
 
 def push(shard: Shard, kind: int, target: int, at: int, a: int, b: int, c: int) -> int:

@@ -11,6 +11,7 @@ cdef enum:
     POINTS = 48
     PLAYERS = 8
     SOURCES = 1024
+    SUMS = 6
     STAYS = 8
     CHANNELS = 32
     CHANGES = 32
@@ -352,6 +353,12 @@ cdef struct Span:
     long long since
     long long until
 
+cdef struct Sum:
+    long long when
+    int n
+    int rate
+    int* acc
+
 cdef struct Bus:
     long long id
     Leg** members
@@ -366,10 +373,7 @@ cdef struct Bus:
     int max_spans
     Span* spans
     Leg* voice
-    int* acc
-    long long when
-    int n
-    int rate
+    Sum sums[SUMS]
 
 cdef struct Task:
     int kind
