@@ -15,6 +15,7 @@ __all__ = ["LONGEST_DATA", "conference_draft", "conference_spec"]
 
 LONGEST_TEXT = 1000  # of a name or an address
 LONGEST_DATA = 65_536
+DEEPEST_DATA = 32
 LONGEST_TIMEOUT_S = 2**31 - 1
 NOT_OF_CONFERENCES = frozenset({"end_of_silence", "end_of_key", "begin", "heard", "should_follow_transfer"})
 
@@ -37,6 +38,8 @@ def conference_draft(body: Mapping[str, Any]) -> ConferenceDraft:
     data = fields.mapping("data") if "data" in fields else None
     if data is not None and len(json.dumps(data)) > LONGEST_DATA:
         fields.problem(f"data must have at most {LONGEST_DATA} characters as JSON")
+    if data is not None and too_deep(data):
+        fields.problem(f"data must not be nested deeper than {DEEPEST_DATA} levels")
     conference_id = fields.text("id").strip().lower()
     if conference_id and not is_id(conference_id):
         fields.problem("id must be a UUID")
@@ -52,6 +55,14 @@ def conference_draft(body: Mapping[str, Any]) -> ConferenceDraft:
     )
     fields.finish()
     return draft
+
+
+def too_deep(data: Any) -> bool:
+    """Whether `data` is nested beyond what everybody who handles it can take."""
+    level: list[Any] = [data]
+    for _ in range(DEEPEST_DATA):
+        level = [item for each in level for item in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())]
+    return bool(level)
 
 
 def _room_options(fields: Fields) -> dict[str, Any]:

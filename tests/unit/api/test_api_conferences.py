@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx2
@@ -51,6 +52,7 @@ def test_a_draft_is_what_the_body_says(body: dict[str, Any], draft: ConferenceDr
         ({"timeout": 1.5}, "timeout must be a whole number"),
         ({"data": [1]}, "data must be an object"),
         ({"data": {"x": "y" * LONGEST_DATA}}, "data must have at most"),
+        ({"data": {"x": json.loads("[" * 40 + "]" * 40)}}, "data must not be nested"),
         ({"name": "x" * 1001}, "name must have at most"),
         ({"tapeline": "x"}, "tapeline must be an object"),
         ({"tapeline": {"moderated": "perhaps"}}, "moderated must be true or false"),
@@ -103,6 +105,14 @@ async def test_a_conference_is_made_changed_and_deleted(world: World, client: ht
     for method in ("GET", "PUT", "DELETE"):
         answer = await client.request(method, path)
         assert (answer.status_code, answer.json()["error"]["reason"]) == (404, "RESOURCE_NOT_FOUND")
+
+
+async def test_data_come_back_as_they_were_and_nesting_without_end_is_refused(client: httpx2.AsyncClient) -> None:
+    data = {"a": [1, 2.5, None, True, {"b": "\u00fc"}], "deep": json.loads("[" * 30 + "]" * 30)}
+    assert (await client.post("/v1.0/conferences", json={"data": data})).json()["data"] == data
+    for depth in (33, 400, 900):
+        answer = await client.post("/v1.0/conferences", content=b'{"data":{"x":' + b"[" * depth + b"]" * depth + b"}}")
+        assert answer.status_code == 400
 
 
 async def test_an_id_of_ones_own_is_taken_once(client: httpx2.AsyncClient) -> None:
