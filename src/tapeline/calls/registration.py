@@ -52,7 +52,10 @@ def make_registrar(users: Sequence[User], server: ServerSettings, entropy: Calla
         return user.name if user is not None else None
 
     config = sip.RegistrarConfig(
-        min_expires=server.register_min_seconds, algorithms=tuple(server.digest), most_failures=server.max_failed_logins
+        min_expires=server.register_min_seconds,
+        max_expires=server.register_max_seconds,
+        algorithms=tuple(server.digest),
+        most_failures=server.max_failed_logins,
     )
     return sip.Registrar(server.realm, secret, entropy, name_of=name_of, config=config) if known else None
 

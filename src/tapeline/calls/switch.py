@@ -89,7 +89,8 @@ class Switch:
         """What signalling has counted, for /metrics."""
         counters, registrar = self._endpoint.counters, self._endpoint.registrar
         totals = {key: float(value) for key, value in asdict(counters).items() if key != "dropped"}
-        totals["dropped"] = float(sum(counters.dropped.values()))
+        totals["keep_alives"] = float(counters.dropped.get("keep-alive", 0))
+        totals["dropped"] = float(sum(counters.dropped.values())) - totals["keep_alives"]
         return {
             "sip_pending": float(self._endpoint.pending),
             "sip_bindings": float(registrar.registered if registrar is not None else 0),

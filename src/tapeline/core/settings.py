@@ -72,6 +72,7 @@ class ServerSettings(Section):
     realm: str = Field("tapeline", min_length=1)  # what users log in to
     digest: list[Literal["SHA-256", "MD5"]] = Field(["SHA-256", "MD5"], min_length=1)
     register_min_seconds: int = Field(60, ge=1, le=3600)  # a shorter registration gets 423
+    register_max_seconds: int = Field(600, ge=60, le=86400)  # a longer one gets this; after a restart phones come back as they refresh
     max_failed_logins: int = Field(10, ge=0)  # from one address, before it is refused for five minutes; 0 = any number
 
     @field_validator("rtp_ports")
@@ -106,6 +107,12 @@ class ServerSettings(Section):
         if not host or not port.isdigit() or int(port) > 65535:
             raise ValueError("must be HOST:PORT, such as 127.0.0.1:8080")
         return value
+
+    @model_validator(mode="after")
+    def _registrations(self) -> ServerSettings:
+        if self.register_min_seconds > self.register_max_seconds:
+            raise ValueError("register_min_seconds must not be more than register_max_seconds")
+        return self
 
     @property
     def port_range(self) -> tuple[int, int]:

@@ -243,7 +243,7 @@ class Registrar:
         if not uri.is_sip:
             raise _Refused(400)
         stated = contact.parameters.get("expires") or header
-        expires = config.default_expires
+        expires = min(config.default_expires, config.max_expires)
         if stated is not None and stated.strip().isascii() and stated.strip().isdigit():
             expires = min(int(stated.strip()[:10]), config.max_expires)
         if 0 < expires < config.min_expires:

@@ -96,3 +96,8 @@ def test_http_is_served_with_the_certificate_unless_told_otherwise(tmp_path: Pat
 def test_a_trunk_that_is_registered_with_needs_a_name(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="registration needs a username"):
         load(write(tmp_path, '[[trunks]]\nname = "a"\ntarget = "x"\nregistration = true\n'))
+
+
+def test_the_shortest_registration_is_not_longer_than_the_longest(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="register_min_seconds must not be more"):
+        load(write(tmp_path, "[server]\nregister_min_seconds = 900\n"))

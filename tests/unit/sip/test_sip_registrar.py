@@ -184,6 +184,11 @@ def test_how_long_a_registration_lasts(contact: str, extra: str, expected: int) 
     assert rig.contacts()[0].expires_at == rig.now + expected
 
 
+def test_a_default_that_is_longer_than_allowed_is_cut() -> None:
+    rig = Switch(max_expires=600)
+    assert rig.register("<sip:a@x>").need("contact").endswith(";expires=600")
+
+
 def test_too_short_a_registration_gets_423_and_changes_nothing() -> None:
     rig = Switch()
     answer = rig.register("<sip:a@x>;expires=100, <sip:b@x>;expires=59")
