@@ -214,3 +214,35 @@ def test_stopping_in_the_midst_of_a_move(world: World) -> None:
     world.engine.stop()
     (ended,) = world.events(TapEnded)
     assert ended.tap is tap and other.gone
+
+
+def test_a_leg_that_is_sent_on_while_it_is_on_its_way(world: World) -> None:
+    """Three threads, three buses, one moment: commands follow the leg to where it ends, and so does what hears it."""
+    legs = [world.leg(**L16) for _ in range(3)]
+    assert len({home(leg) for leg in legs}) == 3
+    buses = [world.engine.open_bus(beside=leg) for leg in legs]
+    tap = world.tap([Source("in", legs[0])])
+    for bus, leg in zip(buses, legs, strict=True):
+        bus.add(leg)
+    buses[1].add(legs[0])
+    legs[0].watch_voice(500)
+    late = world.tap([Source("in", legs[0])], [Source("out", legs[2])], name="late")
+    player = legs[0].play(tone(0.3))
+    buses[2].add(legs[0])
+    legs[0].echo(False)
+    tap.hear(0, [Source("in", legs[0]), Source("mix", buses[2])])
+    player.stop()
+    say(world, (legs[0], tone(1.0, 400)), (legs[2], tone(1.0, 600)))
+    assert home(legs[0]) is home(legs[2]) is home(tap) is home(late)
+    assert [event.leg for event in world.events(Voice)][0] is legs[0]
+    for each in (tap, late):
+        each.stop()
+    world.wait(0.5)
+    assert len(world.events(TapEnded)) == 2 and [event.player for event in world.events(PlayerEnded)] == [player]
+    heard = world.recording(2, name="late").astype(int)
+    assert np.abs(heard[2000:7000]).max(axis=0).min() > 7000
+    for part in (*buses, *legs):
+        part.close()
+    world.wait(1.0)
+    assert world.engine.leg_count == 0 and world.engine.counters().buses == 0
+    assert [shard.legs for shard in world.engine._shards] == [0, 0, 0]

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from tapeline.rtp.engine.build import native
 from tapeline.rtp.engine.coder import Coders
 from tapeline.rtp.engine.shard import Shard
 from tapeline.rtp.engine.srtp import Keyring
-from tapeline.rtp.engine.transit import Transit, home, move, settled
+from tapeline.rtp.engine.transit import Seat, Transit, home, move, settled
 from tapeline.rtp.errors import BusFull, Closed, TooManyLegs, TooManyPlayers
 from tapeline.rtp.spec import Address, MaskMode, StreamSpec
 
@@ -86,7 +86,7 @@ class Part:
 
     arrival = 0  # the command that makes it known to a shard
 
-    def __init__(self, number: int, shard: Shard | Transit, clock: Callable[[], int]) -> None:
+    def __init__(self, number: int, shard: Shard | Seat, clock: Callable[[], int]) -> None:
         self.id = number
         self.shard = shard
         self.closed = False
@@ -309,7 +309,7 @@ class Bus(Part):
             return  # it left while it was on its way here
         if home(leg) is not home(self):
             move(leg, home(self), leaving=True)
-        if isinstance(leg.shard, Transit) or isinstance(self.shard, Transit):
+        if isinstance(leg.shard, Seat) or isinstance(self.shard, Seat):
             settled((leg, self), partial(self._join, leg))
         else:
             self.shard.command(c.JOIN, self.handle, leg.handle, *self.members[leg], self.clock())
@@ -394,20 +394,25 @@ class Tap(Part):
         for part in parts:
             part.taps.add(self)
             move(part, thread)
-        waiting = [part for part in parts if isinstance(part.shard, Transit)]
+        waiting = [part for part in parts if isinstance(part.shard, Seat)]
         if waiting:
-            Transit(thread, [self], len(waiting), fresh=True).then(partial(self._open, fd))
+            transit = Transit(thread, [self], len(waiting), fresh=True)
+            transit.then(partial(self._open, fd))
             for part in waiting:
-                settled((part,), cast(Transit, self.shard).arrive)
+                settled((part,), transit.arrive)
         else:
             self._open(fd)
 
     def _open(self, fd: int) -> None:
         shard = home(self)
         heard = [(channel, source) for channel, sources in enumerate(self.heard) for source in sources if not source.of.closed]
-        sources = [(_KINDS[source.kind], channel, source.of.handle) for channel, source in heard]
+        here = [(channel, source) for channel, source in heard if source.of.shard is shard]
+        sources = [(_KINDS[source.kind], channel, source.of.handle) for channel, source in here]
         self.handle = shard.keep(native.new_tap(self.id, fd, self.rate, self.channels, sources, os.fstat(fd).st_size, True))
         shard.command(c.ADD_TAP, self.handle, self.started_at)
+        if len(here) < len(heard):  # gone on while the tap waited for the others
+            for channel, found in enumerate(self.heard):
+                self.hear(channel, found)
 
     def hear(self, channel: int, sources: Sequence[Source]) -> None:
         """From now on this channel hears these sources, and no others; a source that it hears already goes on without a break. None:
@@ -429,6 +434,9 @@ class Tap(Part):
 
     def _hear(self, channel: int, named: tuple[Source, ...], at: int) -> None:
         if self.closed or self.heard[channel] is not named:
+            return
+        if any(source.of.shard is not self.shard and not source.of.closed for source in named):
+            self.hear(channel, named)  # gone on meanwhile
             return
         self.shard.command(c.HEAR, self.id, channel, at, size=1)
         for source in named:

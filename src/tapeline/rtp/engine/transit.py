@@ -1,8 +1,8 @@
 """Parts on their way from one engine thread to another, as Python sees them.
 
-Nobody waits: while its part is on the way, a `Transit` stands in the place of the part's shard, and keeps what is commanded, in order,
-until the old thread has said that it let go; then the parts are put into the new thread's world and the commands follow. What refers
-to each other goes together: a leg with the taps that hear it, these with all that they hear, a bus with its members.
+Nobody waits: while a part is on the way, a `Seat` stands in the place of its shard, and keeps what is commanded, in order, until the old
+thread has said that it let go; then the parts are put into the new thread's world and the commands follow. What refers to each other
+goes together: a leg with the taps that hear it, these with all that they hear, a bus with its members.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     Movable = Leg | Bus | Tap
 
-__all__ = ["Transit", "home", "move", "settled"]
+__all__ = ["Seat", "Transit", "home", "move", "settled"]
 
 
 class Transit:
-    """Stands in for a shard; what is commanded is kept until `arrive` has been called as often as there were departures to wait for."""
+    """A journey of some parts. What is to be done then is kept until `arrive` was called as often as there are departures to wait for."""
 
     def __init__(self, target: Shard, parts: list[Any], departures: int = 1, *, fresh: bool = False) -> None:
         self.target = target
@@ -32,18 +32,7 @@ class Transit:
         self._fresh = fresh  # the target's thread gets to know the parts by what is commanded
         self._queue: list[Callable[[], None]] = []
         for part in parts:
-            part.shard = self
-            for player in part.players.values():
-                player.shard = self
-
-    def command(self, op: int, target: int, *args: int, size: int = 0, blob: bytes = b"") -> None:
-        self._queue.append(lambda: self.target.command(op, target, *args, size=size, blob=blob))
-
-    def keep(self, handle: int, *things: Any) -> int:
-        return self.target.keep(handle, *things)
-
-    def free(self, handle: int) -> None:
-        self.target.free(handle)
+            _seat(part, Seat(self, part))
 
     def then(self, call: Callable[[], None]) -> None:
         """Call when the parts have arrived, after what was commanded before."""
@@ -55,24 +44,46 @@ class Transit:
         if self._waits:
             return
         for part in self.parts:
-            part.shard = self.target
-            for player in part.players.values():
-                player.shard = self.target
+            _seat(part, self.target)
             if not part.gone and not self._fresh:
                 self.target.command(part.arrival, part.handle)
         for call in self._queue:
             call()
 
 
+class Seat:
+    """Stands in the place of a part's shard while the part is on its way: what is commanded follows it, however far it goes."""
+
+    def __init__(self, transit: Transit, part: Any) -> None:
+        self.target = transit.target
+        self.then = transit.then
+        self._part = part
+
+    def command(self, op: int, target: int, *args: int, size: int = 0, blob: bytes = b"") -> None:
+        self.then(lambda: self._part.shard.command(op, target, *args, size=size, blob=blob))
+
+    def keep(self, handle: int, *things: Any) -> int:
+        return self.target.keep(handle, *things)
+
+    def free(self, handle: int) -> None:
+        self.target.free(handle)
+
+
+def _seat(part: Any, shard: Shard | Seat) -> None:
+    part.shard = shard
+    for player in part.players.values():
+        player.shard = shard
+
+
 def home(part: Leg | Bus | Tap) -> Shard:
     """The thread on which a part lives, or will."""
-    return part.shard.target if isinstance(part.shard, Transit) else part.shard
+    return part.shard.target if isinstance(part.shard, Seat) else part.shard
 
 
 def settled(parts: Iterable[Leg | Bus | Tap], call: Callable[[], None]) -> None:
     """Call as soon as none of the parts is on its way: at once, or later."""
     for part in parts:
-        if isinstance(part.shard, Transit):
+        if isinstance(part.shard, Seat):
             part.shard.then(lambda: settled(parts, call))
             return
     call()
@@ -85,7 +96,7 @@ def move(part: Leg | Bus, target: Shard, *, leaving: bool = False) -> None:
     """
     if home(part) is target:
         return
-    if isinstance(part.shard, Transit):
+    if isinstance(part.shard, Seat):
         part.shard.then(lambda: move(part, target, leaving=leaving))
         return
     shard = part.shard
