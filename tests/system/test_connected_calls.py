@@ -62,10 +62,24 @@ FLOWS = {
     "split": actions(
         {"type": "answer"}, {"type": "recording_start", "option": {"split": True}}, connecting(ONE), {"type": "recording_stop"}
     ),
+    "aside": actions(
+        {
+            "type": "call",
+            "option": {"destinations": [at(ONE)], "chained": True, "actions": [{"type": "sleep", "option": {"duration": 20000}}]},
+        },
+        {"type": "call", "option": {"destinations": [at(TWO)], "actions": [{"type": "sleep", "option": {"duration": 2000}}]}},
+        {"type": "answer"},
+        {"type": "sleep", "option": {"duration": 20000}},
+    ),
     "+99": actions({"type": "connect", "option": {"destinations": [{"type": "tel", "target": "+991"}]}}),
     "+4930": actions({"type": "connect", "option": {"relay_reason": True, "destinations": [{"type": "tel", "target": "+49301234"}]}}),
 }
 TRUNKS = f"""
+[[users]]
+name = "ann"
+password = "x"
+extension = "101"
+
 [[trunks]]
 name = "suspicious"
 target = "127.0.0.1:{TWO}"
@@ -165,7 +179,9 @@ async def test_one_after_another(server: Server, phone: Phone, tmp_path: Path) -
     [
         (Behaviour("refuse", status=486), 486, "busy"),
         (Behaviour("refuse", status=480), 480, "noanswer"),
-        (Behaviour("refuse", status=603), 500, "failed"),
+        (Behaviour("refuse", status=603), 603, "failed"),
+        (Behaviour("refuse", status=500), 500, "failed"),
+        (Behaviour("refuse", status=404), 404, "failed"),
         (Behaviour("refuse", status=486, early=True, ring_s=0.2), 486, "busy"),
     ],
 )
@@ -280,6 +296,25 @@ async def test_a_trunk_that_asks_is_told_the_password(server: Server, phone: Pho
         _, (other,) = await legs(server, placed)
         await asyncio.to_thread(until, lambda: carrier.result().successful == 1, "the carrier")
     assert other["hangup_reason"] == "normal"
+
+
+async def test_a_user_without_a_telephone_is_not_there(server: Server, phone: Phone) -> None:
+    for name in ("ann", "101"):
+        placed = await call(phone, server, name)
+        assert await refused(placed) == 480
+    assert await refused(await call(phone, server, "nobody")) == 404
+
+
+async def test_a_flow_places_calls_of_their_own(server: Server, phone: Phone, tmp_path: Path) -> None:
+    with SippCarrier(tmp_path / "1", port=ONE) as chained, SippCarrier(tmp_path / "2", port=TWO) as free:
+        placed = await call(phone, server, "aside")
+        await placed.answered()
+        await asyncio.to_thread(until, lambda: chained.received("ACK") and free.received("ACK"), "both to answer")
+        placed.hang_up()
+        own, (other,) = await legs(server, placed)
+        assert not free.received("BYE"), "it goes on without its starter"
+        await asyncio.to_thread(until, lambda: free.received("BYE"), "the end of its own flow")
+    assert (own["chained_call_ids"], other["hangup_by"]) == ([other["id"]], "local")
 
 
 async def test_both_hear_each_other_and_the_recording_holds_each_on_its_channel(server: Server, phone: Phone, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ async def connect(call: Call, command: flow.Dial, kit: Equipment) -> flow.DialEn
         waiting.ringback()
         result = await kit.dialer.dial(wish, waiting.progressed)
         if result.call is None:
-            return flow.DialEnded(command.token, False, result.causes, result.reason)
+            return flow.DialEnded(command.token, False, result.causes, result.reason, result.status)
         if result.call.over:  # it answered, and hung up in the same moment
             return flow.DialEnded(command.token, True, (), "normal")
         waiting.bridged(result.call)

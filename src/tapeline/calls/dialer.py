@@ -38,6 +38,7 @@ WORDS = {  # of a SIP status
 }  # fmt: skip
 TELLING = ("BUSY", "REJECTED", "NO_ANSWER", "NOT_REGISTERED", "NO_MEDIA", "NOT_FOUND", "LOOP", "UNREACHABLE", "FAILED")
 REASONS = {"BUSY": "busy", "NO_ANSWER": "noanswer"}  # the hangup_reason of a word; else failed
+PASSED_ON = (403, 404, 410, 480, 484, 486, 488, 600, 603, 604, 606, 607, 608)  # they tell of the callee, not of the way there
 UNREACHED = (500, 502, 503, 504)  # another way may lead there
 ELSEWHERE = "Call completed elsewhere"
 SILENT_S = 4.0  # a hop that says nothing at all for so long is given up where there is another
@@ -66,11 +67,13 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class DialResult:
-    """`call` is up, or there is none and `causes` tell why; `reason` is the same as a hangup_reason."""
+    """`call` is up, or there is none and `causes` tell why; `reason` is the same as a hangup_reason, `status` as a refusal that may be
+    passed on to a caller (0: none that may)."""
 
     call: Call | None
     causes: tuple[str, ...] = ()
     reason: str = ""
+    status: int = 0
 
 
 class Dialer:
@@ -162,7 +165,8 @@ class _Dialling:
         if self._winner.done():
             return DialResult(self._winner.result())
         causes = told(self._failures)
-        return DialResult(None, causes, REASONS.get(causes[0], "failed"))
+        _, status = min(self._failures, key=telling, default=("FAILED", 0))
+        return DialResult(None, causes, REASONS.get(causes[0], "failed"), status if status in PASSED_ON else 0)
 
     async def _groups(self) -> list[list[Branch]]:
         """Who is called together with whom."""
@@ -329,9 +333,14 @@ def outcome(call: Call) -> tuple[str, int]:
     return WORDS.get(final.status, "FAILED"), final.status
 
 
+def telling(failure: tuple[str, int]) -> int:
+    """How little a failure tells."""
+    return TELLING.index(failure[0])
+
+
 def told(failures: Sequence[tuple[str, int]]) -> tuple[str, ...]:
     """Causes, most telling first, each once: the words, then the statuses as `sip:486`."""
-    ordered = sorted(failures or [("FAILED", 0)], key=lambda failure: TELLING.index(failure[0]))
+    ordered = sorted(failures or [("FAILED", 0)], key=telling)
     words = [word for word, _ in ordered]
     statuses = [f"sip:{status}" for _, status in ordered if status]
     return tuple(dict.fromkeys([*words, *statuses]))

@@ -106,12 +106,13 @@ class DigitsSent:
 @dataclass(frozen=True, slots=True)
 class DialEnded:
     """Nobody was reached, or the conversation is over. `causes` most telling first: `("NO_ANSWER", "sip:480")`; `reason` is the
-    hangup_reason of the call that was dialled: normal, busy, noanswer, failed."""
+    hangup_reason of the call that was dialled (normal, busy, noanswer, failed), `status` the SIP status that a caller may be told, or 0."""
 
     token: int
     answered: bool
     causes: tuple[str, ...] = ()
     reason: str = "normal"
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True)

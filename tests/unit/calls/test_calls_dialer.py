@@ -166,7 +166,15 @@ async def test_two_that_answer_in_one_moment() -> None:
     ],
 )
 async def test_how_it_did_not_come_about(targets: list[str], causes: tuple[str, ...], reason: str) -> None:
-    assert await World().dial(*targets) == DialResult(None, causes, reason)
+    result = await World().dial(*targets)
+    assert (result.call, result.causes, result.reason) == (None, causes, reason)
+
+
+@pytest.mark.parametrize(
+    ("targets", "status"), [(["486"], 486), (["480", "603"], 603), (["nobody"], 480), (["407"], 0), (["500"], 0), (["vanish"], 0)]
+)
+async def test_what_a_caller_may_be_told(targets: list[str], status: int) -> None:
+    assert (await World().dial(*targets)).status == status
 
 
 async def test_a_hop_that_cannot_be_reached_gives_way_to_the_next() -> None:

@@ -60,7 +60,7 @@ class Dial(Op):
         context.variables.set("tapeline.connect.result", results[0])
         context.variables.set("tapeline.connect.causes", ",".join(event.causes))
         if self.options.get("relay_reason"):
-            context.issue(commands.Hangup(event.reason))
+            context.issue(commands.Hangup(event.reason, status=event.status))
             return Finish(hung_up=True)
         return results
 
