@@ -314,6 +314,46 @@ def test_a_call_survives_whatever_it_is_answered() -> None:
     hammer(answer_target, [ANSWER], seed=3)
 
 
+REGISTERED = (
+    b"SIP/2.0 STATUS Reason\r\nVia: VIA\r\nFrom: FROM\r\nTo: TO;tag=1\r\nCall-ID: CALL\r\nCSeq: CSEQ\r\n"
+    b"Contact: <sip:us@192.0.2.1:5060>;expires=60, <sip:else@192.0.2.2>;q=0.1\r\nExpires: 90\r\nMin-Expires: 1800\r\n"
+    b"Retry-After: 20 (busy);duration=5\r\nWWW-Authenticate: %b\r\nContent-Length: 0\r\n\r\n" % LOGINS[0]
+)
+
+
+def registration_target(data: bytes) -> None:
+    """A registration of ours that gets this answer: it always goes on, and ends when it is told to."""
+    rng = random.Random(data)
+    endpoint = Endpoint(EndpointConfig(), rng.randbytes)
+    login = Credentials("us", "x")
+    ours = endpoint.register("sip:us@x", "sip:192.0.2.9", local=FLOW, credentials=login, contact_user="us", now=0.0)
+    now = 0.0
+    for _ in range(6):
+        sent = [parse_message(item.data) for item in endpoint.outgoing() if item.data.startswith(b"REGISTER")]
+        endpoint.events()
+        if sent and rng.random() < 0.9:
+            answer = data.replace(b"STATUS", rng.choice((b"100", b"200", b"401", b"407", b"423", b"503")))
+            for mark, value in (("VIA", "via"), ("FROM", "from"), ("TO", "to"), ("CALL", "call-id"), ("CSEQ", "cseq")):
+                answer = answer.replace(mark.encode(), sent[-1].need(value).encode())
+            endpoint.receive(answer, FLOW, now)
+        else:
+            deadline = endpoint.next_deadline()
+            assert deadline is not None, "it has come to a standstill"
+            now = max(now, deadline)
+            endpoint.tick(now)
+    endpoint.events(), endpoint.outgoing()
+    ours.stop(now)
+    endpoint.events(), endpoint.outgoing()
+    while (deadline := endpoint.next_deadline()) is not None:
+        endpoint.tick(deadline)
+        endpoint.events(), endpoint.outgoing()
+    assert ours.state == "ended" and endpoint.registrations == [] and endpoint.idle
+
+
+def test_a_registration_survives_whatever_it_is_answered() -> None:
+    hammer(registration_target, [REGISTERED], seed=4)
+
+
 @given(st.binary(max_size=300))
 def test_raw_bytes(data: bytes) -> None:
     for target in (message_target, uri_target, sdp_target, multipart_target, stream_target):

@@ -12,6 +12,7 @@ This module knows nothing of names: the flow is given to it, and `move` gives it
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -180,13 +181,11 @@ class Registration:
         """For how long, in seconds: our own Contact in the answer says it, else its Expires, else what we asked for."""
         ours = self._contact()
         found: str | None = response.get("expires")
-        for value in response.items("contact"):
-            try:
+        with contextlib.suppress(MalformedMessage):  # what cannot be read says nothing
+            for value in response.items("contact"):
                 contact = parse_name_addr(value)
-            except MalformedMessage:
-                continue
-            if contact.uri_text == ours and contact.parameters.get("expires"):
-                found = contact.parameters["expires"]
+                if contact.uri_text == ours and contact.parameters.get("expires"):
+                    found = contact.parameters["expires"]
         granted = _seconds(found)
         return min(granted, self._interval) if granted else self._interval
 

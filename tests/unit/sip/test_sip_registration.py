@@ -127,7 +127,7 @@ def test_a_registration_says_who_and_where() -> None:
     assert rig.states == ["registered"] and rig.registration.expires_at == 300.0
 
 
-@pytest.mark.parametrize("extra", ["Expires: 300\r\n", "", "Contact: <sip:x@y\r\n"])
+@pytest.mark.parametrize("extra", ["Expires: 300\r\n", "", "Contact: <sip:x@y\r\n", 'Contact: "x, <sip:x@y>\r\n'])
 def test_it_is_refreshed_before_it_ends_each_time_at_another_moment(extra: str) -> None:
     rig = Client()
     moments = []
