@@ -1,4 +1,7 @@
-"""SIPp as a caller that wants PRACK, changes its offer by UPDATE, keeps time, and transfers: each scenario is SIPp's own, over UDP."""
+"""SIPp as a caller that wants PRACK, changes its offer by UPDATE, keeps time, and transfers, and as a callee that rings reliably.
+
+Each scenario is SIPp's own, over UDP; what it waits for in our messages is in the scenario.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tapeline.core.clock import SystemClock
-from tapeline.sip import Ended, Endpoint, EndpointConfig, Event, Incoming, Referred, Reoffered
-from tapeline.sip.offer_answer import LocalMedia, answer_offer
+from tapeline.sip import Accepted, Ended, Endpoint, EndpointConfig, Event, Incoming, Progress, ReferProgress, Referred, Reoffered
+from tapeline.sip.offer_answer import LocalMedia, answer_offer, make_offer
 from tapeline.sip.transports.shell import Shell
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(shutil.which("sipp") is None, reason="SIPp is not installed")]
@@ -144,6 +147,72 @@ REFER = (
 )
 
 
+# SIPp as callee that rings reliably. The 200 to the INVITE comes after the PRACK, so what it copies is kept.
+KEPT = "".join(
+    f'<ereg regexp=".*" search_in="hdr" header="{name}:" check_it="true" assign_to="{name.lower()}"/>'
+    for name in ("Via", "From", "To", "CSeq")
+)
+ANSWER = """<send{retrans}><![CDATA[
+SIP/2.0 {status}
+Via:[$via]
+From:[$from]
+To:[$to];tag=[pid]-[call_number]
+[last_Call-ID:]
+CSeq:[$cseq]
+Contact: <sip:sipp@[local_ip]:[local_port]>
+Allow: INVITE, ACK, CANCEL, BYE, PRACK, REFER
+{extra}Content-Length: [len]
+
+{body}
+]]></send>
+"""
+RINGS = (
+    f'<recv request="INVITE"><action>{KEPT}</action></recv>'
+    + ANSWER.format(
+        retrans="",
+        status="183 Session Progress",
+        extra="Require: 100rel\nRSeq: 4711\nContent-Type: application/sdp\n",
+        body=SDP.format(version=1, direction="sendrecv"),
+    )
+    + wants("PRACK", "RAck: 4711 1 INVITE")
+    + REPLY.format(extra="")
+    + ANSWER.format(retrans=' retrans="500"', status="200 OK", extra="", body="")
+    + wants("ACK")
+    + wants("REFER", "Refer-To: .sip:carol@192.0.2.3")
+    + REPLY.format(extra="Refer-Sub: false\n").replace("200 OK", "202 Accepted")
+    + wants("BYE")
+    + REPLY.format(extra="")
+    + USED
+)
+
+
+class Caller:
+    """Calls, and once it is answered asks that somebody else be called, and hangs up."""
+
+    def __init__(self) -> None:
+        self.endpoint = Endpoint(EndpointConfig(), os.urandom)
+        self.shell = Shell(self.endpoint, SystemClock(), self.on_event)
+        self.told: list[tuple[str, int]] = []
+
+    def on_event(self, event: Event) -> None:
+        now = SystemClock().now()
+        match event:
+            case Progress(status=status, body=body):
+                assert body is not None
+                self.told.append(("progress", status))
+            case Accepted(session=session, body=body):
+                assert body is not None  # that of the 183
+                self.told.append(("accepted", 200))
+                session.refer("sip:carol@192.0.2.3", now)
+            case ReferProgress(session=session, status=status, final=True):
+                self.told.append(("referred", status))
+                session.hangup(now)
+            case Ended(status=status):
+                self.told.append(("ended", status))
+            case _:
+                pass
+
+
 class Callee:
     """Rings with its answer, accepts, answers offers, and says of each transfer that it succeeded."""
 
@@ -198,3 +267,24 @@ async def test_sipp_uses_what_the_extensions_offer(callee: Callee, name: str, st
     if calls:  # SIPp's ACK to a refusal has not the branch of its INVITE
         assert callee.endpoint.counters.dropped == {}
     assert callee.referred == ([f"sip:carol@{host}"] * CALLS if name == "refer" else [])
+
+
+async def test_we_call_sipp_that_rings_reliably_and_is_asked_to_call_somebody_else(tmp_path: Path, unused_tcp_port: int) -> None:
+    caller = Caller()
+    host, _ = await caller.shell.listen("udp:127.0.0.1:0")
+    scenario = tmp_path / "rings.xml"
+    scenario.write_text(HEAD.format(name="rings", steps=RINGS))
+    arguments = ["-sf", str(scenario), "-m", "1", "-t", "u1", "-i", host, "-p", str(unused_tcp_port), "-nostdin", "-timeout", "20"]
+    process = await asyncio.create_subprocess_exec(
+        "sipp", *arguments, cwd=tmp_path, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    await asyncio.sleep(1.0)
+    flow = caller.shell.flow_to("udp", (host, unused_tcp_port))
+    offer = make_offer(LocalMedia(host, 40000))
+    now = SystemClock().now()
+    caller.endpoint.invite(f"sip:callee@{host}:{unused_tcp_port}", local=flow, from_uri=f"sip:us@{host}", body=offer, now=now)
+    caller.shell.pump()
+    _, said = await process.communicate()
+    await caller.shell.close()
+    assert process.returncode == 0, said.decode("utf-8", "replace")
+    assert caller.told == [("progress", 183), ("accepted", 200), ("referred", 202), ("ended", 200)]
