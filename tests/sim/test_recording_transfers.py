@@ -121,6 +121,45 @@ async def test_only_a_party_of_a_bridge_may_transfer_and_one_at_a_time(tmp_path:
         assert again.told == [603], "there is an end to it"
 
 
+async def test_what_is_heard_is_what_was_asked_for_on_either_leg(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        made = {}
+        for call in (caller, callee):
+            for heard, channels in (("both", 1), ("both", 2), ("caller", 1), ("callee", 1)):
+                spec = RecordSpec(heard=heard, channels=channels, exclusive=False)  # type: ignore[arg-type]
+                made[call, heard, channels] = await exchange.record(call, spec)
+        await exchange.wait(3.0)
+    files = {what: exchange.file(recorder)[0] for what, recorder in made.items()}
+    first, second = exchange.hertz[caller.facts.id], exchange.hertz[callee.facts.id]
+
+    def levels(call: Call, heard: str, channels: int, channel: int = 0) -> list[float]:
+        return [loud(files[call, heard, channels], 8000, channel, hertz, 0.5, 2.5) for hertz in (first, second)]
+
+    full = pytest.approx(10 ** (-18 / 20), rel=0.05)
+    none = pytest.approx(0.0, abs=0.002)
+    for call in (caller, callee):
+        assert levels(call, "both", 1) == [full, full], "each at its own level"
+        assert levels(call, "caller", 1) == [full, none] and levels(call, "callee", 1) == [none, full]
+    assert levels(caller, "both", 2) == levels(callee, "both", 2, 1) == [full, none]
+    assert levels(caller, "both", 2, 1) == levels(callee, "both", 2) == [none, full]
+
+
+async def test_a_call_that_is_not_with_us_is_dialled_with_its_replaces(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        refer = Refer("sip:far@192.0.2.77", "abc;to-tag=1;from-tag=2")
+        exchange.transfers.referred(callee, refer)  # type: ignore[arg-type]
+        await exchange.settle()
+        wish, waiting = exchange.dialled.pop()
+        assert wish.headers == (("Replaces", "abc;to-tag=1;from-tag=2"), ("Require", "replaces"))
+        assert (wish.parties[0].kind, wish.parties[0].target, wish.caller) == ("sip", "sip:far@192.0.2.77", caller)
+        waiting.set_exception(RuntimeError("a defect"))
+        await exchange.settle()
+        assert refer.told == [202, 500] and caller.status == callee.status == "progressing"
+        assert exchange.transfers.totals == {"transfers_total": 1, "transfers_failed_total": 1}
+
+
 async def test_a_recording_waits_for_the_bridge_or_is_cancelled(tmp_path: Path) -> None:
     async with Exchange(tmp_path) as exchange:
         ringing = exchange.ringing()
@@ -203,7 +242,7 @@ async def test_an_invite_with_replaces_takes_the_place(tmp_path: Path) -> None:
 # -- any sequence ------------------------------------------------------------------------------------------------------
 
 DEEDS = st.sampled_from(
-    ["talk", "start", "start_bridge", "stop", "silence", "cut", "unmask", "hold", "unhold", "blind", "early", "busy", "attended", "leave"]
+    ["talk", "start", "start_bridge", "stop", "silence", "cut", "unmask", "hold", "unhold", "blind", "early", "busy", "fled", "attended", "leave"],
 )
 STEPS = st.tuples(DEEDS, st.integers(0, 7), st.booleans(), st.sampled_from([0.0, 0.02, 0.3, 1.0]))
 
@@ -253,13 +292,15 @@ async def do(exchange: Exchange, deed: str, up: list[Call], call: Call, flag: bo
             recorder.unmask()
         case "hold" | "unhold":
             await exchange.hold(call, deed == "hold")
-        case "blind" | "busy" | "early":
+        case "blind" | "busy" | "early" | "fled":
+            other = call.place.other(call) if isinstance(call.place, Bridge) else None
             exchange.transfers.referred(call, Refer("sip:new@192.0.2.77"))  # type: ignore[arg-type]
             await exchange.settle()
             if exchange.dialled:
-                if deed == "early":
-                    exchange.bye(call)
-                    await exchange.wait(0.3)
+                for leaver in (call, other) if deed == "early" else (other,) if deed == "fled" else ():
+                    if leaver is call or (leaver is not None and flag):
+                        exchange.bye(leaver)
+                        await exchange.wait(0.3)
                 await exchange.outcome(deed != "busy" or flag)
         case "attended":
             other = up[(up.index(call) + 2) % len(up)]

@@ -26,7 +26,7 @@ from tapeline.calls.errors import already_transferring, not_bridged
 from tapeline.calls.layout import OfAbsent, OfCall
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
-from tapeline.core.errors import ProtocolError, TapelineError
+from tapeline.core.errors import ProtocolError
 from tapeline.flow import Party
 
 __all__ = ["Transfers", "party_of"]
@@ -71,13 +71,14 @@ class Transfers:
         if replaced is not None:
             self._attended(call, self._find(replaced.id), refer)
             return
-        headers = (("Replaces", refer.replaces),) if refer.replaces else ()
+        headers = (("Replaces", refer.replaces), ("Require", "replaces")) if refer.replaces else ()
         self._kit.spawn(self._refer(call, party_of(refer.target, call), headers, refer))
 
     def _refusal(self, call: Call) -> int:
         """The status that refuses a transfer by `call`; 0 where it may ask for one."""
         bridge = call.place
-        if not isinstance(bridge, Bridge) or call.status != "progressing" or bridge.other(call) is None:
+        other = bridge.other(call) if isinstance(bridge, Bridge) else None
+        if not isinstance(bridge, Bridge) or other is None or call.status != "progressing" or other.status != "progressing":
             return 603
         if not self._allowed(call.facts.user):
             return 403
@@ -138,15 +139,17 @@ class Transfers:
             activeflow_id=leaving.facts.activeflow_id,
         )
         log.info("transfer", call_id=leaving.facts.id, kind="blind", staying=staying.facts.id)
+        status = 500
+        causes: tuple[str, ...] = ("FAILED",)
         try:
             result = await self._kit.dialer.dial(wish, lambda call, status: self._tell(refer, status))
-        except TapelineError as error:
-            log.error("a transfer's target could not be dialled", call_id=leaving.facts.id, error=str(error))
-            result = DialResult(None, ("FAILED",), "failed")
-        status = attempt.settle(result.call, "attended" if headers else "blind") if result.call is not None else _status(result)
+            causes = result.causes
+            status = attempt.settle(result.call, "attended" if headers else "blind") if result.call is not None else _status(result)
+        except Exception as error:
+            log.exception("a transfer failed", call_id=leaving.facts.id, error=repr(error))
         if status >= 300:
             self.totals["transfers_failed_total"] += 1
-            log.info("transfer failed", call_id=leaving.facts.id, status=status, causes=result.causes)
+            log.info("transfer failed", call_id=leaving.facts.id, status=status, causes=causes)
             attempt.give_up()
         return status
 
