@@ -242,8 +242,11 @@ async def test_an_invite_with_replaces_takes_the_place(tmp_path: Path) -> None:
 # -- any sequence ------------------------------------------------------------------------------------------------------
 
 DEEDS = st.sampled_from(
-    ["talk", "start", "start_bridge", "stop", "silence", "cut", "unmask", "hold", "unhold", "blind", "early", "busy", "fled", "attended", "leave"],
-)
+    [
+        "talk", "start", "start_bridge", "stop", "silence", "cut", "unmask", "hold", "unhold",
+        "blind", "early", "busy", "fled", "attended", "leave",
+    ]
+)  # fmt: skip
 STEPS = st.tuples(DEEDS, st.integers(0, 7), st.booleans(), st.sampled_from([0.0, 0.02, 0.3, 1.0]))
 
 
