@@ -14,6 +14,7 @@ from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.session import Call
 from tapeline.calls.views import Address
+from tapeline.core.errors import TapelineError
 
 __all__ = ["connect"]
 
@@ -42,7 +43,11 @@ async def connect(call: Call, command: flow.Dial, kit: Equipment) -> flow.DialEn
             return flow.DialEnded(command.token, False, result.causes, result.reason, result.status)
         if result.call.over:  # it answered, and hung up in the same moment
             return flow.DialEnded(command.token, True, (), "normal")
-        waiting.bridged(result.call)
+        try:
+            waiting.bridged(result.call)
+        except TapelineError:
+            result.call.hang_up("failed", "it could not be connected")
+            raise
     finally:
         waiting.end()
     call.answer()

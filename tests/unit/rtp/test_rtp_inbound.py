@@ -299,6 +299,16 @@ def test_a_held_leg_does_not_time_out(world: World) -> None:
     assert [event.leg for event in world.events(MediaTimeout)] == [leg]
 
 
+def test_the_time_counts_from_when_it_is_first_to_be_watched(world: World) -> None:
+    leg = world.leg(timeout_s=0.0)
+    world.wait(5.0)
+    leg.configure(StreamSpec(remote=PEER, timeout_s=1.0))
+    world.wait(0.8)
+    assert world.events(MediaTimeout) == [], "it rang for long, and is answered now"
+    world.wait(0.5)
+    assert [event.leg for event in world.events(MediaTimeout)] == [leg]
+
+
 def test_reports_go_where_the_peers_come_from(world: World) -> None:
     """A peer behind a NAT: its SDP names a port that nobody hears."""
     leg = world.leg()

@@ -326,7 +326,7 @@ def configure(shard: state.Shard, leg: state.Leg, i: int) -> None:
     leg.dtmf_type = shard.commands[i].args[4]
     leg.dtmf_rate = shard.commands[i].args[5]
     leg.noise_type = shard.commands[i].args[6]
-    if not leg.configured or (shard.commands[i].args[7] and (leg.held or not leg.receives)):
+    if not leg.configured or leg.timeout_ns == 0 or (shard.commands[i].args[7] and (leg.held or not leg.receives)):
         leg.last_at = shard.now
         leg.timed_out = 0
     was_both = leg.held or (leg.receives and leg.sends)
