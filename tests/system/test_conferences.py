@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from tapeline.calls.phone import Phone, PhoneCall, PhoneConfig, resolve
 from tapeline.core.ids import ZERO_ID, new_id
 from tapeline.testing import Plan, decode, tone
+from tapeline.testing.baresip import Baresip, baresip_missing
 from tapeline.testing.process import until
 from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, sipp_missing
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())]
 
-ROOM, TALK, MODERATED, CROWD, NOWHERE = (new_id() for _ in range(5))
+ROOM, TALK, MODERATED, CROWD, HELD, NOWHERE = (new_id() for _ in range(6))
 TONES = (417.0, 617.0, 917.0)
 AFTERWARDS_HZ = 2117.0  # what a flow plays when its caller has left the conference
 MUSIC_HZ = 2517.0
@@ -48,6 +49,7 @@ FLOWS = {
     "attendee": joining(MODERATED),
     "moderator": joining(MODERATED, moderator=True, end_on_exit=True),
     "crowd": joining(CROWD),
+    "held": joining(HELD),
     "nowhere": joining(NOWHERE),
 }
 
@@ -55,7 +57,7 @@ FLOWS = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("server"), FLOWS) as running:
-        for conference_id in (ROOM, TALK, CROWD):
+        for conference_id in (ROOM, TALK, CROWD, HELD):
             running.api.post("/v1.0/conferences", {"type": "conference", "id": conference_id, "name": "daily"}).ok()
         options = {"moderated": True, "music": f"tone:{MUSIC_HZ:.0f}/1000"}
         running.api.post("/v1.0/conferences", {"id": MODERATED, "tapeline": options}).ok()
@@ -279,6 +281,43 @@ async def test_music_until_the_moderator_comes_and_the_end_with_it(server: Serve
     assert attendee.hears(tones, waiting, come) == [False, True, False]
     assert attendee.hears(tones, talking, left) == [True, False, False]
     assert attendee.hears(tones, over, end) == [False, False, True]
+
+
+def holds(server: Server, recording_id: str) -> list[Any]:
+    timeline = server.api.get(f"/v1.0/recordings/{recording_id}/timeline").ok().json()["result"]
+    return [event for event in timeline if event["event"] in ("held", "unheld")]
+
+
+@pytest.mark.skipif(bool(baresip_missing()), reason=baresip_missing())
+async def test_who_holds_is_not_heard_whatever_it_plays(server: Server, tmp_path: Path) -> None:
+    with Baresip(tmp_path / "baresip", Plan.of([tone(TONES[0], 12, level_db=LEVEL_DB)])) as holder:
+        async with phones("PCMA") as (phone,):
+            await asyncio.to_thread(holder.dial, server.uri("held"))
+            listener = await speak(server, phone, "held", TONES[1], tmp_path / "heard.wav")
+            await in_it(server, HELD, 2)
+            begin = now()
+            recording_id = server.api.post(f"/v1.0/conferences/{HELD}/recording_start", {"format": "wav"}).ok().json()["recording_id"]
+            await asyncio.sleep(0.8)
+            holding = now()
+            holder.hold()
+            await asyncio.to_thread(until, lambda: len(holds(server, recording_id)) == 1, "the hold")
+            held = now()
+            await asyncio.sleep(0.8)
+            resuming = now()
+            holder.resume()
+            await asyncio.to_thread(until, lambda: len(holds(server, recording_id)) == 2, "its end")
+            resumed = now()
+            await asyncio.sleep(0.8)
+            end = now()
+    moments = ((begin, holding), (held, resuming), (resumed, end))
+    assert [listener.hears(TONES[:1], *when) for when in moments] == [[True], [False], [True]]
+    first, second = holds(server, recording_id)
+    assert (first["event"], second["event"]) == ("held", "unheld")
+    server.api.post(f"/v1.0/conferences/{HELD}/recording_stop").ok()
+    await asyncio.to_thread(until, lambda: server.api.recording(recording_id)["status"] == "available", "the recording", 30)
+    file = decode(server.api.file(recording_id))
+    stretch = file.samples[round((first["at"] + 0.15) * 8000) : round((second["at"] - 0.15) * 8000), 0]
+    assert level(stretch, 8000, TONES[0]) < -45 < LEVEL_DB - 2 < level(stretch, 8000, TONES[1])
 
 
 async def test_a_conference_that_is_not_there_keeps_no_flow(server: Server, tmp_path: Path) -> None:
