@@ -188,6 +188,7 @@ def test_a_queue_that_is_full_is_counted(world: World, monkeypatch: pytest.Monke
     peer = open_peer(world, "opus")
     world.tap([Source("in", peer.leg)], rate=48000)
     monkeypatch.setattr(world.engine._shards[0].coder, "work", lambda handle: None)  # a codec thread that stands still
+    open_peer(world, "opus").leg.echo(True)
     peer.leg.echo(True)
     big = bytes((0xFF, 0x02)) + bytes(1900)
     start = world.engine.now()
@@ -259,6 +260,19 @@ def test_a_leg_changes_its_codec(world: World) -> None:
         part = audio[second * 8000 + 2000 : second * 8000 + 7000]
         assert level(part, 500, 8000) == pytest.approx(8000, rel=0.12), second
     world.check_counters(first.leg)
+
+
+def test_one_leg_cannot_take_the_codec_thread_for_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    greedy, other = open_peer(world, "opus"), open_peer(world, "opus")
+    world.tap([Source("in", greedy.leg)], [Source("in", other.leg)], rate=48000)
+    monkeypatch.setattr(world.engine._shards[0].coder, "work", lambda handle: True)
+    start = world.engine.now()
+    for number in range(400):
+        world.engine.inject(greedy.leg, rtp(100 + number, 5000, b"\xfb\x03" + b"\xff\xfe" * 3, payload_type=111), start)
+    converse(world, other.packets(tone(0.4, 500, 8000, 48000), start))
+    assert 100 < greedy.leg.counters().placed <= 128 and greedy.leg.counters().overloaded >= 272
+    assert other.leg.counters().placed == 20
+    world.check_counters(greedy.leg)
 
 
 def test_what_waited_too_long_is_not_encoded_any_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

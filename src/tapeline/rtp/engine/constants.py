@@ -106,3 +106,4 @@ MOVED = 12
 DECODE = 1
 ENCODE = 2
 QUIETEN = 3
+TASKS = 128  # of one leg at a time: who sends more than is heard must not take the others' turn

@@ -90,6 +90,7 @@ cdef enum:
     DECODE = 1
     ENCODE = 2
     QUIETEN = 3
+    TASKS = 128
 
 cdef struct Header:
     int marker

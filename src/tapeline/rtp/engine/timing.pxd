@@ -1,12 +1,13 @@
 cimport cython
 from tapeline.rtp.engine.lines cimport put_task
 from tapeline.rtp.engine.samples cimport clear, expand, loudness, move, pick, unpack
-from tapeline.rtp.engine.structs cimport AHEAD, CONFIRM, DECODE, EARLY, HUSH, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT, Leg, Shard, exact, ms, position, whole
+from tapeline.rtp.engine.structs cimport AHEAD, CONFIRM, DECODE, EARLY, HUSH, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT, TASKS, Leg, Shard, exact, ms, position, whole
 
 @cython.locals(when=cython.double, behind=cython.double, pos=cython.longlong, limit=cython.longlong, gap=cython.longlong)
 cdef void place(Shard* shard, Leg* leg, const unsigned char* buf, int offset, int n, long long stamp, int in_order, long long at) noexcept nogil
 @cython.locals(v=cython.int)
 cdef void note_placed(Leg* leg, long long pos, int n, long long gap) noexcept nogil
+@cython.locals(size=cython.int)
 cdef void ask(Shard* shard, Leg* leg, const unsigned char* buf, int offset, int n, long long pos) noexcept nogil
 @cython.locals(limit=cython.longlong, skipped=cython.int, gap=cython.longlong)
 cdef void land(Shard* shard, Leg* leg, const unsigned char* data, int n, long long pos) noexcept nogil

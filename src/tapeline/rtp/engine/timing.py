@@ -18,7 +18,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.constants import AHEAD, CONFIRM, DECODE, EARLY, HUSH, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT
+    from tapeline.rtp.engine.constants import AHEAD, CONFIRM, DECODE, EARLY, HUSH, KEPT, L16, LAG, PAUSE, POINTS, SETTLE, SUSPECT, TASKS
     from tapeline.rtp.engine.queues import put_task
     from tapeline.rtp.engine.samples import clear, expand, loudness, move, pick, unpack
     from tapeline.rtp.engine.state import exact, ms, position, whole
@@ -79,7 +79,9 @@ def ask(shard: state.Shard, leg: state.Leg, buf: state.Buffer, offset: int, n: i
     if pos + n > leg.reached:
         leg.reached = pos + n
     if leg.wanted:
-        if not put_task(shard.work, DECODE, leg, leg.coder, pos - leg.advance, leg.moved, 0, n, 0, buf, offset, shard.header.size):
+        size = shard.header.size
+        pos -= leg.advance
+        if leg.pending >= TASKS or not put_task(shard.work, DECODE, leg, leg.coder, pos, leg.moved, 0, n, 0, buf, offset, size):
             leg.counts.overloaded += 1
             return
         leg.pending += 1
