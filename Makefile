@@ -41,7 +41,7 @@ test-fuzz: build
 
 # The same tests on the same sources, interpreted: all that the build can make a difference to.
 UNCOMPILED := tests/unit/rtp tests/sim tests/fuzz/test_fuzz_rtp.py $(addprefix tests/system/test_,recorded_calls.py live_control.py \
-	crash.py drain.py world_fails.py thousand_calls.py rtp_engine.py cli_phone.py)
+	crash.py drain.py world_fails.py thousand_calls.py rtp_engine.py cli_phone.py two_telephones.py)
 test-uncompiled: build
 	TAPELINE_COMPILED=0 $(BIN)/pytest -q -n 2 --dist loadfile $(UNCOMPILED)
 

@@ -54,13 +54,15 @@ def test_a_hundred_calls_at_once(tmp_path: Path) -> None:
         counted = server.metrics()
         lost = {name: count for name in LOST if (count := counted[f"tapeline_rtp_packets_{name}_total"])}
         assert not lost, f"of {counted['tapeline_rtp_packets_packets_total']:.0f} packets"
-        assert counted["tapeline_rtp_packets_relayed_total"] > 2 * CALLS * SECONDS * 50 * 0.9, "both speak the same: nothing is mixed"
+        relayed = counted["tapeline_rtp_packets_relayed_total"]
+        assert relayed > 2 * CALLS * SECONDS * 50 * 0.9, f"both speak the same, so nothing is mixed; {relayed:.0f} packets were relayed"
         assert (counted["tapeline_rtp_legs"], counted["tapeline_calls"]) == (0, 0)
         heard = {caller_number(source): decode(server.api.file(row["id"])) for source, row in server.api.recordings_by_source().items()}
     wrong = {}
     for number, file in heard.items():
         for channel, plan in enumerate((callers_say[number], unsure_of_its_beginning(callees_say[number]))):
-            report = listen(Heard(file.samples[:, [channel]], file.rate), plan, IN_PLACE, seconds=file.seconds)
+            said = plan.between(0.0, SECONDS - ENDS_WITHIN_S)
+            report = listen(Heard(file.samples[:, [channel]], file.rate), said, IN_PLACE, seconds=file.seconds)
             # Each says its first word when the call is up, and the caller hangs up so long after it.
             if not report.ok or (channel == 0 and abs(file.seconds - report.offset - SECONDS) > ENDS_WITHIN_S):
                 wrong[number, channel] = report

@@ -34,8 +34,7 @@ def test_two_hundred_calls_are_recorded_as_they_were_spoken(tmp_path: Path) -> N
         callers = SippCallers(tmp_path / "sipp", server.sip, plans, rate=RATE, seconds=RECORDED_S + 10, ends="callee")
         result = callers.run()
         assert (result.successful, result.failed) == (CALLS, 0), result.errors
-        for recording in judge_recordings(server, plans, RECORDED_S).values():
-            assert recording["tapeline"]["duration"] == pytest.approx(RECORDED_S, abs=0.04)
+        judge_recordings(server, plans, RECORDED_S)
         assert server.stop() == 0
 
 
