@@ -23,7 +23,7 @@ CALLS, RATE = 100, 20.0
 SECONDS = float(os.environ.get("TAPELINE_CROWD_SECONDS", "15"))
 OFF_AT_MOST_S = 0.04
 # What a call's own packets suffered on a busy machine is its peers' doing; what is judged is that all of it is there, and in its place.
-IN_PLACE = replace(LIVE, edge_s=OFF_AT_MOST_S, start_s=0.9)
+IN_PLACE = replace(LIVE, edge_s=OFF_AT_MOST_S, start_s=0.9, slip_s=0.00013)
 ENDS_WITHIN_S = 0.3  # how promptly a BYE is acted on is not the question here
 LOST = ("late", "malformed", "unsettled", "implausible", "overloaded", "unsent", "skipped")
 

@@ -340,9 +340,9 @@ async def test_both_hear_each_other_and_the_recording_holds_each_on_its_channel(
         ("the left channel", spoken_by_channel[0], here),
         ("the right channel", spoken_by_channel[1], there),
     ):
-        # What is heard live may miss a packet that comes too late on a busy machine; a recording may not.
-        tolerance = replace(LIVE, start_s=0.05, holes_s=0.1 if "heard" in name else 0.0)
-        assert_heard(voice_in(heard), plan, tolerance, seconds=3.0, name=name)
+        # A busy machine relays live sound late at times: a packet may be missed, and the phone's clock corrected. Not in a recording.
+        live = replace(LIVE, holes_s=0.1, slip_s=0.00013) if "heard" in name else LIVE
+        assert_heard(voice_in(heard), plan, replace(live, start_s=0.05), seconds=3.0, name=name)
 
 
 def voice_in(heard: Heard, seconds: float = 3.0) -> Heard:
