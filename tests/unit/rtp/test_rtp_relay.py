@@ -220,6 +220,18 @@ def test_keys_are_not_passed_where_they_cannot_be(world: World) -> None:
     assert not bus.passes_digits(one), "a conference"
 
 
+def test_a_conference_of_two_passes_no_keys(world: World) -> None:
+    legs = [world.leg(**(L16 | {"dtmf_payload_type": 101})) for _ in range(2)]
+    bus = world.engine.open_bus(digits=False)
+    for leg in legs:
+        bus.add(leg)
+    world.speak((legs[0], tone(0.5)))
+    press(world, legs[0], 5)
+    world.wait(0.3)
+    assert [event.digit for event in world.events(Digit)] == ["5"] and not bus.passes_digits(legs[0])
+    assert [packet for packet in world.sent(legs[1]) if packet.payload_type == 101] == []
+
+
 def test_what_stands_against_relaying(world: World) -> None:
     one, two, bus = pair(world, dtmf_payload_type=101)
     world.speak((one, tone(0.5)))

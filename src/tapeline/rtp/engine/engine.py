@@ -151,12 +151,15 @@ class Engine:
             raise InvalidState("the engine is not running")
         return min(self._shards, key=lambda shard: shard.legs)
 
-    def open_bus(self, rate: int = 8000, *, beside: Leg | Bus | None = None, capacity: int = 256) -> Bus:
-        """A bus for `capacity` legs, on the thread of `beside`. `rate` is that of its players; legs hear it at their own."""
+    def open_bus(self, rate: int = 8000, *, beside: Leg | Bus | None = None, capacity: int = 256, digits: bool = True) -> Bus:
+        """A bus for `capacity` legs, on the thread of `beside`. `rate` is that of its players; legs hear it at their own.
+
+        `digits`: as long as there are two members, each gets the other's telephone events; not wanted in a conference.
+        """
         if rate not in (8000, 16000, 48000) or not 1 <= capacity <= 4096:
             raise InvalidInput(f"a bus runs at 8000, 16000 or 48000 for 1 to 4096 legs, not at {rate} for {capacity}")
         shard = home(beside) if beside else self._least_busy()
-        bus = Bus(next(self._numbers), shard, self._clock, self._numbers.__next__, rate, capacity)
+        bus = Bus(next(self._numbers), shard, self._clock, self._numbers.__next__, rate, capacity, digits)
         self._parts[bus.id] = bus
         shard.command(c.ADD_BUS, bus.handle)
         return bus

@@ -203,12 +203,13 @@ def new_player(long long number, const short[::1] pcm, bint loop_):
     return keep(player, "player")
 
 
-def new_bus(long long number, int rate, int capacity):
-    """A bus of at most `capacity` legs, whose players speak at `rate`."""
+def new_bus(long long number, int rate, int capacity, bint digits):
+    """A bus of at most `capacity` legs, whose players speak at `rate`; two of them pass on each other's `digits`."""
     cdef Bus* bus = <Bus*>allocate(sizeof(Bus))
     cdef int i
     bus.id = number
     bus.max_members = capacity
+    bus.digits = digits
     bus.members = <Leg**>allocate(capacity * sizeof(void*))
     bus.max_spans = 2 * capacity + 64
     bus.spans = <Span*>allocate(bus.max_spans * sizeof(Span))

@@ -274,13 +274,16 @@ class Bus(Part):
 
     arrival = c.ADD_BUS
 
-    def __init__(self, number: int, shard: Shard, clock: Callable[[], int], numbers: Callable[[], int], rate: int, capacity: int) -> None:
+    def __init__(
+        self, number: int, shard: Shard, clock: Callable[[], int], numbers: Callable[[], int], rate: int, capacity: int, digits: bool
+    ) -> None:
         super().__init__(number, shard, clock)
         self._numbers = numbers
         self.rate = rate
         self.capacity = capacity
+        self.digits = digits
         self.members: dict[Leg, tuple[int, int]] = {}  # with their gains, in 1/4096
-        self.handle = shard.keep(native.new_bus(number, rate, capacity))
+        self.handle = shard.keep(native.new_bus(number, rate, capacity, digits))
 
     def add(self, leg: Leg, *, hear: float = 1.0, speak: float = 1.0) -> None:
         """Let `leg` take part. `hear` and `speak` are gains, 0 to 8; a leg is on one bus at a time. A closed leg is nobody.
@@ -331,7 +334,7 @@ class Bus(Part):
         """Whether the telephone events of `leg` go on to its partner by themselves: on a bus of two, where the partner hears it and knows
         such events. Else a Digit event is all that comes of them, and `send_digits` on the partner is left to who listens."""
         other = next((member for member in self.members if member is not leg), None)
-        if len(self.members) != 2 or leg not in self.members or other is None or other.spec is None:
+        if not self.digits or len(self.members) != 2 or leg not in self.members or other is None or other.spec is None:
             return False
         heard = self.members[leg][1] > 0 and self.members[other][0] > 0
         return heard and other.spec.dtmf_payload_type is not None and other.spec.direction in ("sendrecv", "sendonly")

@@ -137,10 +137,11 @@ def new_player(number: int, pcm: NDArray[np.int16], loop_: bool) -> int:
     return state.keep(player)
 
 
-def new_bus(number: int, rate: int, capacity: int) -> int:
+def new_bus(number: int, rate: int, capacity: int, digits: bool) -> int:
     bus = state.Bus()
     bus.id, bus.max_members, bus.max_spans = number, capacity, 2 * capacity + 64
     bus.members = _blank(capacity)
+    bus.digits = int(digits)
     bus.spans = [state.Span() for _ in range(bus.max_spans)]
     bus.voice = voice = state.Leg()
     voice.id, voice.rate, voice.rate_ms, voice.mask = number, rate, rate // 1000, state.ring_mask(rate)

@@ -148,7 +148,9 @@ def send_on(
 def forward_event(shard: state.Shard, leg: state.Leg, other: state.Leg, buf: state.Buffer, sequence: int, stamp: int, at: int) -> None:
     """A telephone event goes on under the other side's payload type, relayed or between mixed packets, which then keep silent."""
     header = shard.header
-    if header.size < 4 or not leg.speak or not other.hear or not other.sends or not other.to_port or other.dtmf_type < 0 or other.digits:
+    if header.size < 4 or not leg.bus.digits or not leg.speak or not other.hear:
+        return
+    if not other.sends or not other.to_port or other.dtmf_type < 0 or other.digits:
         return
     if other.relaying:
         place = outgoing_stamp(leg, other, sequence, stamp, at)

@@ -351,6 +351,7 @@ class Bus(Struct):
     members: list[Leg]
     n_members: int
     max_members: int
+    digits: int
     moving: int
     closing: int
     closed_at: int

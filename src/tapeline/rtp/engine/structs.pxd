@@ -365,6 +365,7 @@ cdef struct Bus:
     Leg** members
     int n_members
     int max_members
+    int digits
     int moving
     int closing
     long long closed_at
