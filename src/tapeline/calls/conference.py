@@ -162,7 +162,8 @@ class Conference:
         now = round(self._kit.clock.wall(), 6)
         member = Member(new_id(), call, spec, now, left, spec.mute, spec.deaf)
         if self._bus is None:
-            self._bus = self._kit.engine.open_bus(BUS_RATE, beside=call.leg, capacity=limit, digits=False)
+            most = self._kit.settings.conference.max_members
+            self._bus = self._kit.engine.open_bus(BUS_RATE, beside=call.leg, capacity=most, digits=False)
         call.place = self
         self._members.append(member)
         self._empty_alarm.set(None)
