@@ -134,7 +134,9 @@ class Exchange:
         )  # type: ignore[arg-type]  # fmt: skip
         self.kit.dialer = SimpleNamespace(dial=self._dial)  # type: ignore[assignment]
         endpoint = SimpleNamespace(replaced=lambda text: next((call.session for call in self.calls if call.session.id == text), None))
-        self.transfers = Transfers(self.kit, endpoint, self._pump, self._by_session)  # type: ignore[arg-type]
+        self.led: list[Call] = []  # that a transfer has given to the flow of the number `flow`
+        flow_of = lambda number: self.led.append if number == "flow" else None  # noqa: E731
+        self.transfers = Transfers(self.kit, endpoint, self._pump, self._by_session, flow_of)  # type: ignore[arg-type]
 
     async def __aenter__(self) -> Exchange:
         return self

@@ -96,6 +96,29 @@ async def test_who_takes_the_place_is_heard_in_it(tmp_path: Path, follow: bool) 
     assert names(staying) == ["joined", "started", "transfer", "left", "joined", "stopped"]
 
 
+async def test_a_transfer_to_a_number_of_ours_is_to_its_flow(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        recorder = await exchange.record(caller, SPLIT)
+        staying = await exchange.record(callee, SPLIT)
+        await exchange.wait(1.0)
+        refer = Refer("sip:flow@192.0.2.9")
+        exchange.transfers.referred(caller, refer)  # type: ignore[arg-type]
+        await exchange.settle()
+        assert refer.told == [202, 200] and exchange.led == [callee]
+        assert (caller.status, callee.status, callee.place) == ("hangup", "progressing", None)
+        callee.play(exchange.kit.prompts.ringback(8000), lambda stopped: None, loop=True)  # what the flow says
+        await exchange.wait(2.0)
+        exchange.bye(callee)
+    mine, theirs = exchange.hertz[caller.facts.id], exchange.hertz[callee.facts.id]
+    samples, other = exchange.file(recorder)[0], exchange.file(staying)[0]
+    assert len(samples) == len(other) == 3 * 8000
+    assert loud(samples, 8000, 0, mine, 0.3, 0.9) > 0.1 and loud(samples, 8000, 0, 425.0, 1.3, 2.9) > 0.05
+    assert loud(samples, 8000, 1, theirs, 0.3, 2.9) > 0.1
+    assert loud(other, 8000, 0, theirs, 0.3, 2.9) > 0.1 and loud(other, 8000, 1, 425.0, 1.3, 2.9) > 0.05
+    assert names(recorder) == names(staying) == ["joined", "started", "transfer", "left", "stopped"]
+
+
 async def test_only_a_party_of_a_bridge_may_transfer_and_one_at_a_time(tmp_path: Path) -> None:
     async with Exchange(tmp_path) as exchange:
         alone = exchange.caller()

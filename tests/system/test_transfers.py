@@ -41,7 +41,8 @@ class Talk:
             plan = Plan.of([tone(frequency, 60.0)])
             phone = Baresip(self._folder / name, plan, name=name, answer=self._answer.get(name, "manual"))
             self.phones[name] = self._stack.enter_context(phone)
-        flows = {"1000": self._flow("B"), "2000": self._flow("C")}
+        sounds = {"type": "play", "option": {"stream_urls": ["tone:2000/1500"]}}
+        flows = {"1000": self._flow("B"), "2000": self._flow("C"), "3000": {"actions": [sounds]}}
         self.server = self._stack.enter_context(Server(self._folder / "server", flows))
         self.phones["A"].dial(self.server.uri("1000"))
         self.phones["B"].wait_for("CALL_ESTABLISHED")
@@ -228,6 +229,17 @@ def test_a_transferor_that_does_not_wait_leaves_the_other_ringing(tmp_path: Path
         sound = talk.heard(recording)
         assert voices(sound, 0) == "A-C" and re.fullmatch("-?B", voices(sound, 1))
         assert [event for event, _ in talk.events(recording)] == ["joined", "left", "transfer", "joined", "left"]
+
+
+def test_a_number_of_ours_is_its_flow(tmp_path: Path) -> None:
+    with Talk(tmp_path) as talk:
+        talk.phones["A"].transfer(talk.server.uri("3000"))
+        talk.phones["B"].wait_for("CALL_CLOSED")  # the flow has hung up
+        talk.over()
+        (recording,) = talk.recordings()
+        sound = talk.heard(recording)
+        assert voices(sound, 0) == "A-?" or voices(sound, 0) == "A?"
+        assert re.fullmatch("-?B", voices(sound, 1)), "the callee speaks on"
 
 
 def test_over_the_api(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from typing import Protocol
 from tapeline.core.recordspec import RecordSpec
 from tapeline.rtp import Bus, Leg, Source
 
-__all__ = ["Channels", "Ears", "OfAbsent", "OfCall", "OfConference"]
+__all__ = ["Channels", "Ears", "OfAbsent", "OfCall", "OfConference", "OfFlow"]
 
 Channels = tuple[tuple[Source, ...], ...]
 
@@ -99,6 +99,32 @@ class OfAbsent:
         if spec.heard in ("caller", "callee"):
             return ((),) if self.caller == (spec.heard == "caller") else ((heard,),)
         return ((), (heard,)) if spec.channels >= 2 else ((heard,),)
+
+
+@dataclass(frozen=True, slots=True)
+class OfFlow:
+    """A flow has taken the recorded party's place: what it lets `other` hear, and what `other` says."""
+
+    other: Leg
+    caller: bool
+
+    @property
+    def rate(self) -> int:
+        return self.other.rate
+
+    @property
+    def beside(self) -> Leg:
+        return self.other
+
+    @property
+    def voices(self) -> Sequence[Leg]:
+        return (self.other,)
+
+    def channels(self, spec: RecordSpec) -> Channels:
+        own, heard = Source("out", self.other), Source("in", self.other)
+        if spec.heard in ("caller", "callee"):
+            return ((own if self.caller == (spec.heard == "caller") else heard,),)
+        return ((own,), (heard,)) if spec.channels >= 2 else ((own, heard),)
 
 
 @dataclass(frozen=True, slots=True)

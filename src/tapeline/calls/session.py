@@ -135,6 +135,13 @@ class Call:
         self._listener = listener
         self._put_row()
 
+    def lead(self, listener: Listener) -> None:
+        """From now on `listener` follows the call that is up; who did before is told that for it the call has ended."""
+        before, self._listener = self._listener, listener
+        if before is not None:
+            before.hung_up("normal", "local")
+        self._put_row()
+
     @property
     def hears(self) -> bool:
         """Whether the peer is to hear the others of its place."""

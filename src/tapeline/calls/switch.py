@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import structlog
@@ -68,7 +68,7 @@ class Switch:
         self._by_leg: dict[int, Call] = {}
         self._ended: OrderedDict[str, tuple[float, CallView]] = OrderedDict()
         self._traces: OrderedDict[str, sip.Trace] = OrderedDict()
-        self.transfers = Transfers(equipment, endpoint, shell.pump, self._by_session.get)
+        self.transfers = Transfers(equipment, endpoint, shell.pump, self._by_session.get, self._flow_of)
         self.totals = {"calls_total": 0, "calls_refused_total": 0, "recordings_total": 0}
 
     # -- who is here ---------------------------------------------------------------------------------------------------
@@ -173,6 +173,19 @@ class Switch:
         if call.offered(event.body):
             session.ring(self._kit.clock.now())
             script.start()
+
+    def _flow_of(self, number: str) -> Callable[[Call], None] | None:
+        """What runs the flow of a number of ours on a call that is up. None where there is none, or a user has that name."""
+        route = self._routes.find(number)
+        if route is None or self._parties.user(number) is not None:
+            return None
+
+        def run(call: Call) -> None:
+            script = Script(route.program, variables_of(call, self._kit.settings), call, self._kit)
+            call.lead(script)
+            script.start()
+
+        return run
 
     def _replacing(self, event: sip.Incoming, old: Call | None) -> None:
         """Somebody wants to take the place of `old`: it is answered, and no flow is asked."""

@@ -2,6 +2,7 @@
 
     blind       the target is dialled; once it answers it takes the transferor's place. Until then the two stay connected, and where the
                 target does not answer nothing has changed. A transferor that hangs up at once leaves the other with a ringing tone.
+                Where the target is a number of ours that a flow answers, the other party is in that flow at once.
     attended    the target is the far party of another call that the transferor has with us: the two remaining parties are joined.
                 A call that is not with us is dialled with its Replaces, as RFC 3891 says.
     replaced    somebody calls us in place of a party that is connected (RFC 3891), and takes that place with its answer.
@@ -23,7 +24,7 @@ from tapeline.calls.bridge import Bridge
 from tapeline.calls.dialer import DialResult, Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import already_transferring, not_bridged
-from tapeline.calls.layout import OfAbsent, OfCall
+from tapeline.calls.layout import OfAbsent, OfCall, OfFlow
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
 from tapeline.core.errors import ProtocolError
@@ -39,13 +40,24 @@ Kind = Literal["blind", "attended", "replaced"]
 
 
 class Transfers:
-    """`find` gives the call of a session. `totals` counts what was asked for, and what came to nothing."""
+    """`find` gives the call of a session, `flow_of` what runs the flow of a number on a call; None where there is none.
 
-    def __init__(self, equipment: Equipment, endpoint: sip.Endpoint, pump: Callable[[], None], find: Callable[[str], Call | None]) -> None:
+    `totals` counts what was asked for, and what came to nothing.
+    """
+
+    def __init__(
+        self,
+        equipment: Equipment,
+        endpoint: sip.Endpoint,
+        pump: Callable[[], None],
+        find: Callable[[str], Call | None],
+        flow_of: Callable[[str], Callable[[Call], None] | None],
+    ) -> None:
         self._kit = equipment
         self._endpoint = endpoint
         self._pump = pump
         self._find = find
+        self._flow_of = flow_of
         self.totals = {"transfers_total": 0, "transfers_failed_total": 0}
 
     # -- REFER ---------------------------------------------------------------------------------------------------------
@@ -128,6 +140,11 @@ class Transfers:
         staying = bridge.other(leaving) if isinstance(bridge, Bridge) else None
         if not isinstance(bridge, Bridge) or staying is None:
             return 481
+        run = self._flow_of(target.target) if target.kind == "" and not headers else None
+        if run is not None:
+            log.info("transfer", call_id=leaving.facts.id, kind="blind", staying=staying.facts.id, to="a flow")
+            give_to_flow(bridge, leaving, staying, run)
+            return 200
         attempt = _Blind(bridge, leaving, staying, self._kit)
         bridge.change(leaving, attempt.left_early)
         wish = Wish(
@@ -238,7 +255,7 @@ class _Blind:
         take_place(bridge, self._leaving, coming, kind)
         for recorder in self._orphans:
             if recorder.active:
-                ears = OfCall(coming.leg, _is_caller(recorder, self._leaving))
+                ears = _ears(coming, recorder, self._leaving)
                 staying.recordings.hand_on(recorder, coming.recordings, ears, heard=coming.heard)
         return 200
 
@@ -295,10 +312,22 @@ def take_place(bridge: Bridge, leaving: Call, coming: Call, kind: Kind) -> None:
     hand_on(leaving, coming, bridge)
 
 
+def give_to_flow(bridge: Bridge, leaving: Call, staying: Call, run: Callable[[Call], None]) -> None:
+    """A flow stands where `leaving` stood. What recorded that party hears what the flow says in its place."""
+    bridge.note("transfer", kind="blind", **company.who(leaving))
+    release(leaving, staying)
+    bridge.dissolve(leaving)
+    for recorder in followers(leaving):
+        ears = OfFlow(staying.leg, _is_caller(recorder, leaving))
+        leaving.recordings.hand_on(recorder, staying.recordings, ears, heard=True)
+        company.departed(recorder, leaving)
+    run(staying)
+
+
 def hand_on(leaving: Call, coming: Call, bridge: Bridge) -> None:
     """What recorded `leaving` records `coming` from now on, or ends. Both legs are on the bridge's engine thread then."""
     for recorder in followers(leaving):
-        ears = OfCall(coming.leg, _is_caller(recorder, leaving))
+        ears = _ears(coming, recorder, leaving)
         heard = any(each.heard for each in bridge.calls)
         leaving.recordings.hand_on(recorder, coming.recordings, ears, heard=heard)
         company.departed(recorder, leaving)
@@ -320,9 +349,14 @@ def release(leaving: Call, staying: Call) -> None:
         leaving.unchain(staying)
 
 
+def _ears(coming: Call, recorder: Recorder, leaving: Call) -> OfCall:
+    """What a recording hears that follows to who comes."""
+    return OfCall(coming.leg, _is_caller(recorder, leaving), muted=coming.controls.muted in ("in", "both"))
+
+
 def _is_caller(recorder: Recorder, leaving: Call) -> bool:
     ears = recorder.ears
-    return ears.caller if isinstance(ears, OfCall | OfAbsent) else leaving.incoming
+    return ears.caller if isinstance(ears, OfCall | OfAbsent | OfFlow) else leaving.incoming
 
 
 def party_of(target: str, call: Call) -> Party:
