@@ -129,6 +129,10 @@ def stop_tap(tap: state.Tap, at: int) -> None:
     if span < 0:
         span = 0
     tap.end = tap.start + span // 1000000000 * tap.rate + ((span % 1000000000) * tap.rate + 500000000) // 1000000000
+    if tap.pos > tap.end and not tap.ended:  # a change of rate, obeyed a moment before, had all written that there was
+        tap.frames -= tap.pos - tap.end if tap.pos - tap.end < tap.frames else tap.frames
+        tap.pos = tap.end
+        cut_file(tap, tap.base + tap.frames * 2 * tap.n_channels)
 
 
 def due(tap: state.Tap, now: int) -> int:
