@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from test_thousand_calls import QUICK, Caller, settled
+from house_inside import Caller, Party, Target, serving, settings, settled
 
 from tapeline import sip
 from tapeline.app import Server
-from tapeline.core.clock import SystemClock
-from tapeline.core.settings import Settings, load
 from tapeline.sip import offer_answer
-from tapeline.sip.transports.shell import Shell
 from tapeline.testing import Plan, quiet
 from tapeline.testing.sipp import SippCallers, sipp_missing
 
@@ -32,13 +29,11 @@ AT_ONCE = 30
 MOST_KB = 3_000
 
 
-class Callee:
+class Callee(Party):
     """Takes calls; what it does with each is said by the user it is called as."""
 
     def __init__(self) -> None:
-        self.clock = SystemClock()
-        self.endpoint = sip.Endpoint(sip.EndpointConfig(timers=QUICK), os.urandom)
-        self.shell = Shell(self.endpoint, self.clock, self.on_event)
+        super().__init__()
         self.on_info: Callable[[sip.InfoReceived], None] = lambda event: None
         self.ports = itertools.cycle(range(30_000, 39_000, 2))
 
@@ -91,52 +86,37 @@ class Callee:
         asyncio.get_running_loop().call_later(seconds, run)
 
 
-def settings(folder: Path, callee: tuple[str, int]) -> Settings:
-    flows = ""
+def flows(callee: Target) -> dict[str, str]:
+    """For each kind of call a flow that connects with whoever does that."""
+    documents = {}
     for kind in NUMBERS:
         users = ("answers", "late") if kind == "both" else (kind,)
         targets = ", ".join(f'{{"type": "sip", "target": "sip:{user}@{callee[0]}:{callee[1]}"}}' for user in users)
         early = "true" if kind == "early" else "false"
-        document = f"""{{"actions": [{{"type": "connect", "option": {{"destinations": [{targets}], "early_media": {early}}}}}]}}"""
-        (folder / f"{kind}.json").write_text(document)
-        flows += f'[[numbers]]\nmatch = "{kind}"\nflow = "{kind}.json"\n'
-    config = folder / "tapeline.toml"
-    config.write_text(
-        f"""
-        [server]
-        data = "{folder / "data"}"
-        http = "127.0.0.1:0"
-        sip = ["udp:127.0.0.1:0"]
-        rtp_ports = "23100-25900"
-        rtp_threads = 1
-        {flows}
-        """
-    )
-    return load(config)
+        documents[kind] = f"""{{"actions": [{{"type": "connect", "option": {{"destinations": [{targets}], "early_media": {early}}}}}]}}"""
+    return documents
 
 
-async def place(
-    caller: Caller, target: tuple[str, int], gate: asyncio.Semaphore, kind: str, number: int, *, patience: float = 0.0
-) -> str:
+@asynccontextmanager
+async def house(folder: Path, callee: Callee, *parties: Party) -> AsyncIterator[tuple[Server, Target]]:
+    """A server that connects its callers with `callee`."""
+    await callee.shell.listen("udp:127.0.0.1:0")
+    chosen = settings(folder, flows(callee.shell.listeners[0][1]), "23100-25900")
+    async with serving(chosen, folder, callee, *parties) as running:
+        yield running
+
+
+async def place(caller: Caller, target: Target, gate: asyncio.Semaphore, kind: str, number: int, *, patience: float = 0.0) -> str:
     """Call, and hang up after a while that is another one for each call, if it has not ended by then."""
     async with gate:
-        offer = offer_answer.make_offer(offer_answer.LocalMedia("127.0.0.1", 40_000 + 2 * (number % 5000)))
-        session = caller.endpoint.invite(
-            f"sip:{kind}@{target[0]}:{target[1]}",
-            local=caller.shell.flow_to("udp", target),
-            from_uri=f"sip:{number}@127.0.0.1",
-            body=offer,
-            now=caller.clock.now(),
-        )
-        future = caller.waiting[session.id] = asyncio.get_running_loop().create_future()
-        caller.shell.pump()
-        await asyncio.wait([future], timeout=patience or (0.2 if kind == "crossing" else 0.05 + 0.03 * (number % 10)))
+        session, ended = caller.invite(target, kind, number)
+        await asyncio.wait([ended], timeout=patience or (0.2 if kind == "crossing" else 0.05 + 0.03 * (number % 10)))
         session.hangup(caller.clock.now())
         caller.shell.pump()
-        return await asyncio.wait_for(future, 20)
+        return await asyncio.wait_for(ended, 20)
 
 
-async def crowd(caller: Caller, target: tuple[str, int]) -> Counter[str]:
+async def crowd(caller: Caller, target: Target) -> Counter[str]:
     gate = asyncio.Semaphore(AT_ONCE)
     kinds = [kind for _ in range(ROUNDS) for kind in KINDS]
     return Counter(await asyncio.gather(*(place(caller, target, gate, kind, number) for number, kind in enumerate(kinds))))
@@ -145,31 +125,15 @@ async def crowd(caller: Caller, target: tuple[str, int]) -> Counter[str]:
 @pytest.mark.timeout(120)
 async def test_calls_that_end_in_every_way_leave_nothing_behind(tmp_path: Path) -> None:
     callee, caller = Callee(), Caller()
-    await callee.shell.listen("udp:127.0.0.1:0")
-    await caller.shell.listen("udp:127.0.0.1:0")
-    server = Server(settings(tmp_path, callee.shell.listeners[0][1]), tmp_path, QUICK)
-    started = await server.start()
-    host, _, port = started.sip[0].partition(":")[2].rpartition(":")
-    try:
-        await crowd(caller, (host, int(port)))
+    async with house(tmp_path, callee, caller) as (server, target):
+        await crowd(caller, target)
         before = await settled(server, caller)
-        causes = await crowd(caller, (host, int(port)))
+        causes = await crowd(caller, target)
         after = await settled(server, caller)
-        async with asyncio.timeout(10):
-            while not callee.endpoint.idle:
-                await asyncio.sleep(0.05)
-    finally:
-        await caller.shell.close()
-        await callee.shell.close()
-        await server.stop(0.0)
+        await callee.idle()
     assert sum(causes.values()) == ROUNDS * len(KINDS)
     assert causes["normal"] and causes["cancel"]
-    assert (after.legs, after.taps, after.players) == (0, 0, 0)
-    assert server.engine.counters().buses == 0
-    assert after.tasks <= before.tasks
-    assert after.threads <= before.threads
-    assert after.descriptors <= before.descriptors + 2
-    assert after.rss_kb - before.rss_kb < MOST_KB, f"{after.rss_kb - before.rss_kb} kB more"
+    after.no_more_than(before, MOST_KB)
 
 
 @pytest.mark.peer
@@ -177,62 +141,40 @@ async def test_calls_that_end_in_every_way_leave_nothing_behind(tmp_path: Path) 
 @pytest.mark.timeout(60)
 async def test_a_caller_who_never_acknowledges_ends_with_the_callee(tmp_path: Path) -> None:
     callee = Callee()
-    await callee.shell.listen("udp:127.0.0.1:0")
-    server = Server(settings(tmp_path, callee.shell.listeners[0][1]), tmp_path, QUICK)
-    started = await server.start()
-    host, _, port = started.sip[0].partition(":")[2].rpartition(":")
-    callers = SippCallers(tmp_path / "s", (host, int(port)), [Plan.of([quiet(1.0)])], number="answers", seconds=8.0, ends="never_acks")
-    try:
+    async with house(tmp_path, callee) as (server, target):
+        callers = SippCallers(tmp_path / "s", target, [Plan.of([quiet(1.0)])], number="answers", seconds=8.0, ends="never_acks")
         await asyncio.to_thread(callers.run)
+        await callee.idle()
         async with asyncio.timeout(20):
-            while server.busy or not callee.endpoint.idle:
+            while server.busy:
                 await asyncio.sleep(0.05)
         assert server.engine.counters().legs == 0
-    finally:
-        await callee.shell.close()
-        await server.stop(0.0)
 
 
 @pytest.mark.timeout(60)
 async def test_a_server_that_stops_ends_both_legs(tmp_path: Path) -> None:
     callee, caller = Callee(), Caller()
-    await callee.shell.listen("udp:127.0.0.1:0")
-    await caller.shell.listen("udp:127.0.0.1:0")
-    server = Server(settings(tmp_path, callee.shell.listeners[0][1]), tmp_path, QUICK)
-    started = await server.start()
-    host, _, port = started.sip[0].partition(":")[2].rpartition(":")
-    target = (host, int(port))
-    waiting = [asyncio.create_task(place(caller, target, asyncio.Semaphore(1), kind, 0, patience=20)) for kind in ("answers", "never")]
-    try:
+    async with house(tmp_path, callee, caller) as (server, target):
+        gate = asyncio.Semaphore(2)
+        waiting = [asyncio.create_task(place(caller, target, gate, kind, 0, patience=20)) for kind in ("answers", "never")]
         async with asyncio.timeout(5):
             while [session.state for session in caller.endpoint.sessions.values()] != ["confirmed", "early"]:
                 await asyncio.sleep(0.02)
-    finally:
         await server.stop(0.0)
-    assert await asyncio.gather(*waiting) == ["normal", "noanswer"]
-    async with asyncio.timeout(10):
-        while not callee.endpoint.idle:
-            await asyncio.sleep(0.05)
-    await caller.shell.close()
-    await callee.shell.close()
+        assert await asyncio.gather(*waiting) == ["normal", "noanswer"]
+        await callee.idle()
 
 
 @pytest.mark.timeout(60)
 async def test_keys_that_come_by_info_are_passed_on(tmp_path: Path) -> None:
     callee, caller = Callee(), Caller()
-    await callee.shell.listen("udp:127.0.0.1:0")
-    await caller.shell.listen("udp:127.0.0.1:0")
-    server = Server(settings(tmp_path, callee.shell.listeners[0][1]), tmp_path, QUICK)
-    started = await server.start()
-    host, _, port = started.sip[0].partition(":")[2].rpartition(":")
     keys: list[str] = []
     callee.on_info = lambda event: keys.append(sip.info_digit(event.content_type, event.body))
-    task = asyncio.create_task(place(caller, (host, int(port)), asyncio.Semaphore(1), "by_info", 0, patience=20))
-    try:
+    async with house(tmp_path, callee, caller) as (_, target):
+        session, ended = caller.invite(target, "by_info", 0)
         async with asyncio.timeout(5):
-            while not any(session.state == "confirmed" for session in caller.endpoint.sessions.values()):
+            while session.state != "confirmed":
                 await asyncio.sleep(0.02)
-            (session,) = caller.endpoint.sessions.values()
             await asyncio.sleep(0.2)
             for key in "12#":
                 session.info("application/dtmf-relay", f"Signal={key}\r\nDuration=100\r\n".encode(), caller.clock.now())
@@ -241,8 +183,4 @@ async def test_keys_that_come_by_info_are_passed_on(tmp_path: Path) -> None:
                 await asyncio.sleep(0.02)
         session.hangup(caller.clock.now())
         caller.shell.pump()
-        assert await task == "normal"
-    finally:
-        await server.stop(0.0)
-        await caller.shell.close()
-        await callee.shell.close()
+        assert await asyncio.wait_for(ended, 20) == "normal"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,13 @@ def test_started_and_stopped_from_outside(live: tuple[Api, str]) -> None:
     assert decode(api.file(first)).seconds == pytest.approx(1.5, abs=0.2)
 
 
-def test_what_is_masked_is_silent_and_the_file_keeps_its_length(live: tuple[Api, str]) -> None:
-    api, call = live
+def silent_in_its_middle(api: Api, call: str, begin: Callable[[str], Any], end: Callable[[str], Any]) -> list[str]:
+    """Record for 4.5 s, with `begin` and `end` called with the recording's id after a third and two; the timeline's events."""
     recording = order(api, f"/v1.0/calls/{call}/recording_start", {"format": "wav"})["recording_id"]
     time.sleep(1.5)
-    assert order(api, f"/v1.0/recordings/{recording}/mask")["tapeline"]["paused"] == "silence"
+    begin(recording)
     time.sleep(1.5)
-    assert order(api, f"/v1.0/recordings/{recording}/unmask")["tapeline"]["paused"] == ""
+    end(recording)
     time.sleep(1.5)
     order(api, f"/v1.0/calls/{call}/recording_stop")
     finished(api, recording)
@@ -80,25 +80,28 @@ def test_what_is_masked_is_silent_and_the_file_keeps_its_length(live: tuple[Api,
     plan = Plan.of([tone(STEADY_HZ, 1.25), edge, quiet(1.0), edge, tone(STEADY_HZ, file.seconds - 3.25)])
     assert_heard(file, plan, replace(LIVE, start_s=0))
     assert file.seconds == pytest.approx(4.5, abs=0.3)
-    events = [event["event"] for event in api.get(f"/v1.0/recordings/{recording}/timeline").ok().json()["result"]]
+    return [event["event"] for event in api.get(f"/v1.0/recordings/{recording}/timeline").ok().json()["result"]]
+
+
+def test_what_is_masked_is_silent_and_the_file_keeps_its_length(live: tuple[Api, str]) -> None:
+    api, call = live
+
+    def mask(recording: str) -> None:
+        assert order(api, f"/v1.0/recordings/{recording}/mask")["tapeline"]["paused"] == "silence"
+
+    def unmask(recording: str) -> None:
+        assert order(api, f"/v1.0/recordings/{recording}/unmask")["tapeline"]["paused"] == ""
+
+    events = silent_in_its_middle(api, call, mask, unmask)
     assert events.index("masked") < events.index("unmasked")
 
 
 def test_who_is_muted_is_silent_on_the_recording(live: tuple[Api, str]) -> None:
     api, call = live
-    recording = order(api, f"/v1.0/calls/{call}/recording_start", {"format": "wav"})["recording_id"]
-    time.sleep(1.5)
-    assert api.post(f"/v1.0/calls/{call}/mute", {"direction": "in"}).status == 200
-    time.sleep(1.5)
-    assert api.request("DELETE", f"/v1.0/calls/{call}/mute").status == 200
-    time.sleep(1.5)
-    order(api, f"/v1.0/calls/{call}/recording_stop")
-    finished(api, recording)
-    file = decode(api.file(recording))
-    edge = anything(UNSURE_S)
-    plan = Plan.of([tone(STEADY_HZ, 1.25), edge, quiet(1.0), edge, tone(STEADY_HZ, file.seconds - 3.25)])
-    assert_heard(file, plan, replace(LIVE, start_s=0))
-    events = [event["event"] for event in api.get(f"/v1.0/recordings/{recording}/timeline").ok().json()["result"]]
+    mute = f"/v1.0/calls/{call}/mute"
+    events = silent_in_its_middle(
+        api, call, lambda _: api.post(mute, {"direction": "in"}).ok(), lambda _: api.request("DELETE", mute).ok()
+    )
     assert events.index("muted") < events.index("unmuted")
 
 

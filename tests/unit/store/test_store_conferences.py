@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,14 +11,6 @@ from tapeline.store import ConferenceCallRow, ConferenceRow, Database
 from tapeline.store.rows import CONFERENCE_RANKS
 
 ACCOUNT = new_id()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def conference(status: str = "progressing", **fields: object) -> ConferenceRow:

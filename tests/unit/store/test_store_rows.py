@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,6 @@ from tapeline.store.database import normal_url
 from tapeline.store.rows import CALL_RANKS, RECORDING_RANKS
 
 ACCOUNT = new_id()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def recording(state: str = "recording", **fields: object) -> RecordingRow:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +19,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tapeline.store.writer.GATHER_S", 0.001)
     monkeypatch.setattr("tapeline.store.writer.FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr("tapeline.store.writer.LONGEST_PAUSE_S", 0.02)
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def call(status: str = "progressing", **fields: object) -> CallRow:
