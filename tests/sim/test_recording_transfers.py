@@ -246,6 +246,18 @@ async def test_strangers_do_not_transfer_where_there_are_users(tmp_path: Path, s
             await exchange.outcome(False)
 
 
+async def test_two_at_one_moment_are_one(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        refers = [Refer("sip:new@192.0.2.77"), Refer("sip:new@192.0.2.77")]
+        for party, refer in zip((caller, callee), refers, strict=True):
+            exchange.transfers.referred(party, refer)  # type: ignore[arg-type]
+        await exchange.settle()
+        assert len(exchange.dialled) == 1 and refers[1].told == [202, 491]
+        await exchange.outcome(True)
+        assert refers[0].told == [202, 200] and callee.status == "progressing" and caller.status == "hangup"
+
+
 async def test_an_invite_with_replaces_takes_the_place(tmp_path: Path) -> None:
     async with Exchange(tmp_path) as exchange:
         caller, callee = exchange.talk().calls

@@ -140,6 +140,8 @@ class Transfers:
         staying = bridge.other(leaving) if isinstance(bridge, Bridge) else None
         if not isinstance(bridge, Bridge) or staying is None:
             return 481
+        if bridge.changing is not None:
+            return 491
         run = self._flow_of(target.target) if target.kind == "" and not headers else None
         if run is not None:
             log.info("transfer", call_id=leaving.facts.id, kind="blind", staying=staying.facts.id, to="a flow")
