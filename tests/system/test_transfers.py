@@ -42,17 +42,18 @@ class Talk:
             phone = Baresip(self._folder / name, plan, name=name, answer=self._answer.get(name, "manual"))
             self.phones[name] = self._stack.enter_context(phone)
         sounds = {"type": "play", "option": {"stream_urls": ["tone:2000/1500"]}}
-        flows = {"1000": self._flow("B"), "2000": self._flow("C"), "3000": {"actions": [sounds]}}
+        asks = self._flow("C", begin="bridge", should_follow_transfer=False)
+        flows = {"1000": self._flow("B"), "2000": asks, "3000": {"actions": [sounds]}}
         self.server = self._stack.enter_context(Server(self._folder / "server", flows))
         self.phones["A"].dial(self.server.uri("1000"))
         self.phones["B"].wait_for("CALL_ESTABLISHED")
         self.listen(1.0)
         return self
 
-    def _flow(self, callee: str) -> dict[str, Any]:
+    def _flow(self, callee: str, **options: Any) -> dict[str, Any]:
         actions = [
             {"type": "answer"},
-            {"type": "recording_start", "option": {"split": True, "should_follow_transfer": callee == "B"}},
+            {"type": "recording_start", "option": {"split": True, **options}},
             {"type": "connect", "option": {"destinations": [{"type": "sip", "target": self.phones[callee].uri}]}},
             {"type": "hangup"},
         ]
@@ -211,7 +212,8 @@ def test_an_attended_transfer_joins_the_two_that_are_left(tmp_path: Path) -> Non
         sound = talk.heard(callees)
         assert re.fullmatch("B?-C", voices(sound, 0)) and re.fullmatch("A?-A", voices(sound, 1))
         assert consulting["tapeline"]["reason"] == "transfer"
-        assert voices(talk.heard(consulting), 0) == "B"
+        assert voices(talk.heard(consulting), 0) == "B" and re.fullmatch("-?C-?", voices(talk.heard(consulting), 1))
+        assert "not answered in time" not in talk.server.child.output(), "a recording that waits for the bridge does not hold the flow"
 
 
 def test_a_transferor_that_does_not_wait_leaves_the_other_ringing(tmp_path: Path) -> None:

@@ -131,6 +131,11 @@ class Recorder:
         return self._machine.state
 
     @property
+    def waits(self) -> bool:
+        """Whether it waits for the answer or the bridge."""
+        return self._machine.waits
+
+    @property
     def active(self) -> bool:
         return self._machine.state in ("starting", "recording")
 

@@ -187,8 +187,10 @@ class Script:
         self._kit.spawn(self._recorded(command.token, recorder))
 
     async def _recorded(self, token: int, recorder: Recorder) -> None:
-        """Tell of the start once audio is captured: what comes next in the flow shall be on the recording."""
-        await recorder.begun.wait()
+        """Tell of the start once audio is captured: what comes next in the flow shall be on the recording. One that waits for something may
+        wait for what the flow does next."""
+        if not recorder.waits:
+            await recorder.begun.wait()
         self._tell(flow.RecordingStarted(token, recorder.id, recorder.variables()))
         await recorder.done.wait()
         del self._recordings[token]

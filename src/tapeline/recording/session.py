@@ -96,6 +96,11 @@ class Recording:
         self._actions.append(Changed("starting"))
 
     @property
+    def waits(self) -> bool:
+        """Whether what `spec.begin` names has not come yet."""
+        return self._phase == "waiting"
+
+    @property
     def state(self) -> State:
         return PHASES[self._phase]
 

@@ -279,8 +279,9 @@ def test_it_waits_for_the_answer_or_the_bridge() -> None:
     made.tick(1000.0)
     made.captured(1000.0)
     made.tap_ended(5, "stopped", 1000.0)
-    assert (made.state, made.next_deadline(), made.take_actions()) == ("starting", None, [])
+    assert (made.state, made.next_deadline(), made.take_actions(), made.waits) == ("starting", None, [], True)
     made.begin(2000.0)
+    assert not made.waits
     made.begin(2000.0)
     assert made.take_actions() == [OpenTap()]
     made.captured(2000.5)
