@@ -280,6 +280,17 @@ def test_digits_are_sent_as_events(world: World) -> None:
     assert (audio[-1].stamp - audio[0].stamp) & 0xFFFFFFFF == round((audio[-1].at - audio[0].at) * 8000), "time goes on"
 
 
+def test_digits_that_wait_are_dropped_with_the_events(world: World) -> None:
+    """A new offer knows no telephone events any more, in the middle of one."""
+    leg = world.leg(dtmf_payload_type=101)
+    leg.send_digits("123", 100, 60)
+    world.wait(0.1)
+    leg.configure(StreamSpec(remote=PEER))
+    world.engine.sent.clear()
+    world.wait(0.5)
+    assert {packet.payload_type for packet in world.sent(leg)} == {0}
+
+
 def test_digits_we_send_are_heard_by_ourselves(world: World) -> None:
     """One leg's events into another."""
     from tapeline.rtp import Digit
