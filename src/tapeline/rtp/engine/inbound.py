@@ -324,9 +324,6 @@ def configure(shard: state.Shard, leg: state.Leg, i: int) -> None:
     leg.ptime = shard.commands[i].args[3]
     leg.ptime_ns = ms(leg.ptime)
     leg.dtmf_type = shard.commands[i].args[4]
-    if leg.dtmf_type < 0:  # nothing left to send the waiting digits as
-        leg.digits = 0
-        leg.dialled = 0
     leg.dtmf_rate = shard.commands[i].args[5]
     leg.noise_type = shard.commands[i].args[6]
     if not leg.configured or leg.timeout_ns == 0 or (shard.commands[i].args[7] and (leg.held or not leg.receives)):

@@ -42,6 +42,9 @@ def send_due(shard: state.Shard, leg: state.Leg, now: int) -> None:
 
 def send_frame(shard: state.Shard, leg: state.Leg, when: int) -> None:
     n = leg.ptime * leg.rate_ms
+    if leg.dtmf_type < 0:  # a new offer knows no telephone events: nothing is left to send waiting digits as
+        leg.digits = 0
+        leg.dialled = 0
     dialling = leg.digits and when >= leg.dial_at
     sounding = mix_frame(shard, leg, when, n, leg.sends and not dialling)
     if leg.sends and leg.to_port:
