@@ -21,6 +21,7 @@ from tapeline.core.clock import SystemClock
 from tapeline.core.settings import Settings, load
 from tapeline.sip import offer_answer
 from tapeline.sip.transports.shell import Shell
+from tapeline.testing.process import free_port_range
 
 Target = tuple[str, int]
 
@@ -70,8 +71,9 @@ class Caller(Party):
         return session, future
 
 
-def settings(folder: Path, flows: Mapping[str, str], rtp_ports: str) -> Settings:
+def settings(folder: Path, flows: Mapping[str, str], rtp_ports: int = 2000) -> Settings:
     """A server's settings; `flows` are documents by what they match."""
+    low, high = free_port_range(rtp_ports)
     numbers = ""
     for index, (match, document) in enumerate(flows.items()):
         (folder / f"flow-{index}.json").write_text(document)
@@ -83,7 +85,7 @@ def settings(folder: Path, flows: Mapping[str, str], rtp_ports: str) -> Settings
         data = "{folder / "data"}"
         http = "127.0.0.1:0"
         sip = ["udp:127.0.0.1:0"]
-        rtp_ports = "{rtp_ports}"
+        rtp_ports = "{low}-{high}"
         rtp_threads = 1
         {numbers}
         """

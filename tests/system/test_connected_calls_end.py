@@ -101,7 +101,7 @@ def flows(callee: Target) -> dict[str, str]:
 async def house(folder: Path, callee: Callee, *parties: Party) -> AsyncIterator[tuple[Server, Target]]:
     """A server that connects its callers with `callee`."""
     await callee.shell.listen("udp:127.0.0.1:0")
-    chosen = settings(folder, flows(callee.shell.listeners[0][1]), "23100-25900")
+    chosen = settings(folder, flows(callee.shell.listeners[0][1]), 2800)
     async with serving(chosen, folder, callee, *parties) as running:
         yield running
 

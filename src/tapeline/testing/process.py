@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,10 @@ from tapeline.testing.stalls import raised_priority
 __all__ = ["Child", "ChildFailed", "ProcessId", "free_port", "free_port_range", "until"]
 
 Found = TypeVar("Found")
+
+_PORTS = (10_240, 32_000)
+_PARTS = 5  # a server takes 2000 ports of its part
+_given: deque[tuple[int, int]] = deque(maxlen=4)
 
 
 class ChildFailed(AssertionError):
@@ -53,14 +58,30 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0
 def free_port_range(size: int, host: str = "127.0.0.1") -> tuple[int, int]:
     """(first, last) of `size` UDP ports in a row, below those that the system hands out by itself; the first is even.
 
-    Every port is tried, since a test that meets a foreign socket in the middle of its range fails in a way that explains nothing.
+    Every port is tried, since a test that meets a foreign socket in the middle of its range fails in a way that explains nothing. What was
+    given to others of the same test may not be in use yet: the last few ranges are left alone, and so are those of other pytest workers.
     """
     source = random.Random()
-    for _ in range(50):
-        first = source.randrange(10_240, 32_000 - size, 2)
-        if all(_is_free(host, port) for port in range(first, first + size)):
-            return first, first + size - 1
+    low, high = _own_ports()
+    for attempt in range(60):
+        first = source.randrange(low, high - size, 2)
+        last = first + size - 1
+        if attempt < 40 and any(first <= end and begin <= last for begin, end in _given):
+            continue
+        if all(_is_free(host, port) for port in range(first, last + 1)):
+            _given.append((first, last))
+            return first, last
     raise ChildFailed(f"no {size} free ports in a row")
+
+
+def _own_ports() -> tuple[int, int]:
+    """The part of the ports that this process may take: pytest-xdist numbers its workers gw0, gw1, ..."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw") or 0)
+    low, high = _PORTS
+    each = (high - low) // min(count, _PARTS) // 2 * 2
+    first = low + each * (number % min(count, _PARTS))
+    return first, first + each
 
 
 def _is_free(host: str, port: int) -> bool:
