@@ -10,8 +10,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .stamps
-# loadfile keeps the tests of one file together: a system test starts servers that its neighbours share
-WORKERS ?= 4
+# Most of them wait for processes and clocks, so more of them run than there are processors
+WORKERS ?= 6
 # Tests with real peers hold recordings against what was said in real time: they run beside few others, and none that only computes
 PEER_WORKERS ?= 3
 
@@ -32,10 +32,10 @@ check: build
 	$(BIN)/pytest -q tests/unit/test_architecture.py tests/unit/test_style.py
 
 test-compiled: build
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --ignore tests/fuzz -m "not peer"
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --ignore tests/fuzz -m "not peer"
 	$(BIN)/pytest -q -n $(PEER_WORKERS) --dist loadfile tests/system -m peer
 
-# Ten seconds for each parser.
+# Ten seconds for each parser, less for what is built of them.
 test-fuzz: build
 	TAPELINE_FUZZ_SECONDS=10 $(BIN)/pytest -q -n 2 tests/fuzz
 

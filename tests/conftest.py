@@ -3,8 +3,9 @@
 Every test under tests/system is watched; others ask for it with `@pytest.mark.leakless`. A watched test that leaves a thread, a descriptor
 or a task behind fails.
 
-A test with real peers (marked `peer`) that fails while a processor provably stood still is repeated once, and the summary tells of it: a
-voice that could not be sent in time is nobody's recording. It does not pass for that reason: the second time counts.
+A test with real peers (marked `peer`) that fails while a processor provably stood still, or while more wanted to run than there are
+processors, is repeated once, and the summary tells of it: a voice that could not be sent in time is nobody's recording. It does not
+pass for that reason: the second time counts.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ settings.register_profile("explore", deadline=None, max_examples=2000, print_blo
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 SYSTEM = Path(__file__).parent / "system"
-REPEATED = "repeated since the machine stood still"
+REPEATED = "repeated since the machine stood still or was crowded"
 WATCH = pytest.StashKey[StallWatch]()
 
 
@@ -77,13 +78,19 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     watch = _watch(item.config)
     began = time.monotonic()
     reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    if any(report.failed for report in reports) and (stall := watch.worst_since(began)) is not None:
-        item.user_properties.append((REPEATED, str(stall)))
+    if any(report.failed for report in reports) and (why := watch.worst_since(began) or _crowd()) is not None:
+        item.user_properties.append((REPEATED, str(why)))
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def _crowd() -> str | None:
+    """How many want to run, where they are more than there are processors for."""
+    waiting, processors = os.getloadavg()[0], os.cpu_count() or 1
+    return f"{waiting:.1f} wanted to run on {processors} processors" if waiting > processors else None
 
 
 def _watch(config: pytest.Config) -> StallWatch:

@@ -89,11 +89,11 @@ def fragment_target(data: bytes) -> None:
 
 
 def test_any_header_of_a_call_is_taken_or_refused() -> None:
-    hammer(header_target, HEADERS, seed=11)
+    hammer(header_target, HEADERS, seed=11, share=0.3)
 
 
 def test_any_body_of_a_notify_is_taken_or_passed_over() -> None:
-    hammer(fragment_target, FRAGMENTS, seed=12)
+    hammer(fragment_target, FRAGMENTS, seed=12, share=0.3)
 
 
 @given(st.binary(max_size=300))
@@ -217,7 +217,7 @@ def call_target(data: bytes) -> None:
 
 
 def test_a_call_survives_whatever_comes_within_it() -> None:
-    hammer(call_target, REQUESTS, seed=13)
+    hammer(call_target, REQUESTS, seed=13, share=0.3)
 
 
 @pytest.mark.parametrize("request_bytes", REQUESTS)
