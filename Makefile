@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .stamps
 # Most of them wait for processes and clocks, so more of them run than there are processors
-WORKERS ?= 6
+WORKERS ?= 5
 # Tests with real peers hold recordings against what was said in real time: they run beside few others, and none that only computes
 PEER_WORKERS ?= 3
 
