@@ -303,4 +303,4 @@ async def test_an_engine_that_stops_records_what_is_being_decoded(line: Line, tm
             await asyncio.sleep(0.02)
         line.engine.stop()
     heard = np.fromfile(tmp_path / "audio", np.int16)
-    assert np.abs(heard[-800:].astype(int)).max() > 3000
+    assert np.abs(heard[-8000:].astype(int)).max() > 3000  # to its end, give or take what a busy machine sent late
