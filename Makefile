@@ -13,7 +13,7 @@ STAMPS := .stamps
 # Most of them wait for processes and clocks, so more of them run than there are processors
 WORKERS ?= 5
 # Tests with real peers hold recordings against what was said in real time: they run beside few others, and none that only computes
-PEER_WORKERS ?= 3
+PEER_WORKERS ?= 4
 
 .PHONY: demo serve test check test-compiled test-fuzz test-uncompiled peers bench crowd build clean
 .DEFAULT_GOAL := demo
@@ -43,7 +43,7 @@ test-fuzz: build
 UNCOMPILED := tests/unit/rtp tests/sim tests/fuzz/test_fuzz_rtp.py $(addprefix tests/system/test_,recorded_calls.py live_control.py \
 	crash.py drain.py world_fails.py thousand_calls.py rtp_engine.py cli_phone.py two_telephones.py)
 test-uncompiled: build
-	TAPELINE_COMPILED=0 $(BIN)/pytest -q -n 2 --dist loadfile $(UNCOMPILED)
+	TAPELINE_COMPILED=0 $(BIN)/pytest -q -n 3 --dist worksteal $(UNCOMPILED)
 
 peers:
 	@scripts/peers
