@@ -23,6 +23,7 @@ from tapeline.flow.ops.deciding import Branch, Compare, CompareTime, HasDigits, 
 from tapeline.flow.ops.ending import Hangup, Skip, Stop
 from tapeline.flow.ops.fetching import FetchProgram, LoadProgram, Notify
 from tapeline.flow.ops.keys import Gather, SendDigits
+from tapeline.flow.ops.menu import Menu
 from tapeline.flow.ops.recording import Record, StopRecording
 from tapeline.flow.ops.sounding import Echo, Play, Say, Tone
 from tapeline.flow.ops.waiting import Hold, Sleep
@@ -55,6 +56,7 @@ def operations() -> list[st.SearchStrategy[Op]]:
         st.builds(Sleep, seconds),
         st.builds(Hold, st.sampled_from(["hangup", "recordings"])),
         st.builds(Gather, st.integers(0, 3), keys, limit, limit, limit, st.booleans(), st.booleans(), st.sampled_from(["", "x"])),
+        st.builds(Menu, texts, texts, st.sampled_from(["", "x"]), st.integers(1, 3), st.just(3.0), st.sampled_from([0.0, 2.0])),
         st.builds(SendDigits, texts),
         st.builds(Record, st.builds(RecordSpec, blocking=st.booleans(), beep=st.booleans()), st.booleans()),
         st.builds(StopRecording, st.sampled_from(["active", "newest"])),
