@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import Unauthenticated
-from tapeline.api.kazoo_words import FieldErrors
+from tapeline.api.kazoo_words import BadIdentifier, FieldErrors, uuid_of
 from tapeline.api.sessions import Sessions
 from tapeline.core.principal import Principal
 from tapeline.core.settings import User
@@ -112,10 +112,10 @@ class KazooAuth:
         raise Unauthenticated("invalid credentials")
 
     async def _by_id(self, text: str) -> Account | None:
-        digits = text.replace("-", "").lower()
-        if len(digits) != 32:
+        try:
+            return await self._accounts.get(uuid_of(text))
+        except BadIdentifier:
             return None
-        return await self._accounts.get(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")
 
 
 def credential(request: Request) -> str:

@@ -21,11 +21,12 @@ from starlette.responses import Response
 from tapeline.api.auth import principal_of
 from tapeline.api.bodies import read_json
 from tapeline.api.files import file_response, safe_name
-from tapeline.api.kazoo_words import BadIdentifier, FieldErrors, gregorian, hex_id, month_id, recording_uuid, success, unix, uuid_of
+from tapeline.api.kazoo_words import BadIdentifier, FieldErrors, hex_id, month_id, recording_uuid, success, uuid_of
 from tapeline.api.ports import Service
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import Clock
 from tapeline.core.errors import InvalidInput
+from tapeline.core.kazoo import CONTENT_TYPES, gregorian, unix
 from tapeline.store import Search
 
 __all__ = ["KazooRecordings", "document"]
@@ -35,7 +36,6 @@ PAGE_SIZE = 50
 MOST = 1000  # in one page
 LOOKED_AT = 20_000  # rows that a filter may pass over in one request
 AUDIO = ("audio/mpeg", "audio/mp3", "audio/wav", "audio/x-wav", "audio/ogg", "audio/*")
-_TYPES = {"mp3": "audio/mpeg", "wav": "audio/x-wav", "ogg": "audio/ogg"}
 
 
 def document(view: RecordingView) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def document(view: RecordingView) -> dict[str, Any]:
     started = view.started or view.created
     call_id = view.sip_call_id or view.call_id
     name = str(custom.get("media_name") or f"{hex_id(view.id)}.{view.format}")
-    kind = _TYPES.get(view.format, "application/octet-stream")
+    kind = CONTENT_TYPES.get(view.format, "application/octet-stream")
     duration = view.duration or 0.0
     origin = f"callflow : {view.label}" if view.origin == "flow" else view.origin
     return {

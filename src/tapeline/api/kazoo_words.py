@@ -1,7 +1,7 @@
-"""KAZOO's ids, times and envelope.
+"""KAZOO's ids and envelope.
 
 An id of ours is a UUID; KAZOO's is its 32 hex digits, and a recording's has the month of its making before it (`202611-...`), which makes
-the two one-to-one. Times are seconds since the year 0. Every answer, also that of an error, has the one envelope.
+the two one-to-one. Every answer, also that of an error, has the one envelope.
 """
 
 from __future__ import annotations
@@ -24,17 +24,14 @@ __all__ = [
     "BadIdentifier",
     "FieldErrors",
     "failure",
-    "gregorian",
     "hex_id",
     "month_id",
     "recording_uuid",
     "refusal",
     "success",
-    "unix",
     "uuid_of",
 ]
 
-_EPOCH = 62_167_219_200  # seconds from the year 0 to 1970
 _RECORDING = re.compile(r"[0-9]{6}-([0-9a-fA-F]{32})", re.ASCII)
 _CLOCK = SystemClock()
 
@@ -74,14 +71,6 @@ def recording_uuid(text: str) -> str:
     """The UUID in a recording's id. Raises BadIdentifier."""
     found = _RECORDING.fullmatch(text)
     return uuid_of(found.group(1) if found else text)
-
-
-def gregorian(wall: float) -> int:
-    return int(wall) + _EPOCH
-
-
-def unix(gregorian_seconds: float) -> float:
-    return gregorian_seconds - _EPOCH
 
 
 def _frame(request: Request, **more: Any) -> dict[str, Any]:

@@ -76,8 +76,8 @@ class OfCall:
 
 
 @dataclass(frozen=True, slots=True)
-class OfAbsent:
-    """The recorded party has gone and who takes its place is still to come: `other`, whom it talked with, is all that is heard."""
+class _Other:
+    """Heard by way of `other`, whom the recorded party talked with."""
 
     other: Leg
     caller: bool
@@ -93,6 +93,11 @@ class OfAbsent:
     @property
     def voices(self) -> Sequence[Leg]:
         return (self.other,)
+
+
+@dataclass(frozen=True, slots=True)
+class OfAbsent(_Other):
+    """The recorded party has gone and who takes its place is still to come: `other`, whom it talked with, is all that is heard."""
 
     def channels(self, spec: RecordSpec) -> Channels:
         heard = Source("in", self.other)
@@ -102,23 +107,8 @@ class OfAbsent:
 
 
 @dataclass(frozen=True, slots=True)
-class OfFlow:
+class OfFlow(_Other):
     """A flow has taken the recorded party's place: what it lets `other` hear, and what `other` says."""
-
-    other: Leg
-    caller: bool
-
-    @property
-    def rate(self) -> int:
-        return self.other.rate
-
-    @property
-    def beside(self) -> Leg:
-        return self.other
-
-    @property
-    def voices(self) -> Sequence[Leg]:
-        return (self.other,)
 
     def channels(self, spec: RecordSpec) -> Channels:
         own, heard = Source("out", self.other), Source("in", self.other)

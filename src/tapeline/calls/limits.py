@@ -1,4 +1,4 @@
-"""What the settings permit of a recording that a flow asks for."""
+"""What the settings permit of a recording, whoever asks for it."""
 
 from __future__ import annotations
 

@@ -27,44 +27,40 @@ _CONFERENCE_FIELDS = {field.name for field in fields(ConferenceView)} - {"member
 _STAY_FIELDS = {field.name for field in fields(ConferenceCallView)}
 
 
+def _same(found: Any, names: set[str]) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in names}
+
+
 def call_row(view: CallView, node: str) -> CallRow:
-    same: dict[str, Any] = {name: getattr(view, name) for name in _CALL_FIELDS}
-    return CallRow(**same, source=asdict(view.source), destination=asdict(view.destination), node=node)
+    return CallRow(**_same(view, _CALL_FIELDS), source=asdict(view.source), destination=asdict(view.destination), node=node)
 
 
 def call_view(row: CallRow) -> CallView:
-    same: dict[str, Any] = {name: getattr(row, name) for name in _CALL_FIELDS}
-    return CallView(**same, source=Address(**row.source), destination=Address(**row.destination))
+    return CallView(**_same(row, _CALL_FIELDS), source=Address(**row.source), destination=Address(**row.destination))
 
 
 def recording_row(view: RecordingView, node: str) -> RecordingRow:
-    same: dict[str, Any] = {name: getattr(view, name) for name in _RECORDING_FIELDS}
-    return RecordingRow(**same, node=node)
+    return RecordingRow(**_same(view, _RECORDING_FIELDS), node=node)
 
 
 def recording_view(row: RecordingRow) -> RecordingView:
-    same: dict[str, Any] = {name: getattr(row, name) for name in _RECORDING_FIELDS}
-    return RecordingView(**same)
+    return RecordingView(**_same(row, _RECORDING_FIELDS))
 
 
 def conference_row(view: ConferenceView, node: str) -> ConferenceRow:
-    same: dict[str, Any] = {name: getattr(view, name) for name in _CONFERENCE_FIELDS}
-    return ConferenceRow(**same, node=node)
+    return ConferenceRow(**_same(view, _CONFERENCE_FIELDS), node=node)
 
 
 def conference_view(row: ConferenceRow) -> ConferenceView:
-    same: dict[str, Any] = {name: getattr(row, name) for name in _CONFERENCE_FIELDS}
-    return ConferenceView(**same)
+    return ConferenceView(**_same(row, _CONFERENCE_FIELDS))
 
 
 def stay_row(view: ConferenceCallView, node: str) -> ConferenceCallRow:
-    same: dict[str, Any] = {name: getattr(view, name) for name in _STAY_FIELDS}
-    return ConferenceCallRow(**same, node=node)
+    return ConferenceCallRow(**_same(view, _STAY_FIELDS), node=node)
 
 
 def stay_view(row: ConferenceCallRow) -> ConferenceCallView:
-    same: dict[str, Any] = {name: getattr(row, name) for name in _STAY_FIELDS}
-    return ConferenceCallView(**same)
+    return ConferenceCallView(**_same(row, _STAY_FIELDS))
 
 
 def recovered_row(manifest: Manifest) -> RecordingRow:

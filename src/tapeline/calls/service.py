@@ -17,6 +17,7 @@ from tapeline.calls.call_service import CallService
 from tapeline.calls.conference_service import ConferenceService
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
+from tapeline.calls.limits import permitted
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.rows import call_view, recording_view
 from tapeline.calls.switch import Switch
@@ -117,8 +118,7 @@ class Service:
         call = self._switch.call(call_id)
         if call is None:
             raise InvalidState(f"the call is {view.status}, not progressing", reason="CALL_STATE_INVALID")
-        longest = min(spec.max_s or self._kit.settings.recording.max_seconds, self._kit.settings.recording.max_seconds)
-        call.start_recording(replace(spec, max_s=longest))
+        call.start_recording(permitted(spec, self._kit.settings.recording))
         return call.view()
 
     async def stop_recording(self, call_id: str, principal: Principal) -> CallView:

@@ -37,21 +37,12 @@ from tapeline.recording.manifest import Manifest
 from tapeline.recording.spool import AUDIO, Spool
 from tapeline.store import Database, DatabaseUnavailable, ObjectStore, RecordingRow, object_key
 
-__all__ = ["STAGES", "Finisher", "Outcome", "pause_after"]
+__all__ = ["STAGES", "Finisher", "Outcome"]
 
 log = logging.getLogger(__name__)
 
 STAGES = ("render", "store", "publish", "release")
 Outcome = Literal["ok", "again", "gone"]
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 900.0
-
-
-def pause_after(failures: int) -> float:
-    """Seconds to wait after that many failures in a row: 1, 2, 4 ... then every quarter of an hour, for as long as it takes.
-
-    There is no last try: while the spool has the audio, giving up would only lose it.
-    """
-    return min(FIRST_PAUSE_S * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE_S)
 
 
 @dataclass(frozen=True, slots=True)

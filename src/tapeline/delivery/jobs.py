@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import partial
 
 from tapeline.delivery.durable import Kind
-from tapeline.delivery.finish import STAGES, Finisher, pause_after
+from tapeline.delivery.finish import STAGES, Finisher
+from tapeline.delivery.pauses import pause_after
 from tapeline.delivery.send import Sender
 
 __all__ = ["Finishing", "Sending", "sending_key"]

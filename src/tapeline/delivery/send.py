@@ -22,10 +22,11 @@ from tapeline.core.errors import TapelineError
 from tapeline.delivery.errors import DeliveryFailed, Fault, Refused
 from tapeline.delivery.ftp import put_ftp
 from tapeline.delivery.http import GuardedClient
+from tapeline.delivery.pauses import pause_after
 from tapeline.delivery.seam import fault
 from tapeline.store import Database, DatabaseUnavailable, DeliveryRow, ObjectMissing, ObjectStore
 
-__all__ = ["KEEP_TRYING_S", "Sender", "pause_before_next"]
+__all__ = ["KEEP_TRYING_S", "LONGEST_PAUSE_S", "Sender"]
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +37,6 @@ IDLE_S = 30.0  # a receiver that takes or says nothing for so long is given up, 
 LONGEST_S = 4 * 3600.0  # one try as a whole
 MAX_REDIRECTS = 10
 ANSWER_BYTES = 65536
-
-
-def pause_before_next(failures: int) -> float:
-    """Seconds after that many failures in a row: 1, 2, 4 ... and at last once an hour."""
-    return float(min(2.0 ** min(failures - 1, 16), LONGEST_PAUSE_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +147,7 @@ class Sender:
         pause: float | None = None
         state = "delivered"
         if result.reason:
-            pause = pause_before_next(row.tries + 1)
+            pause = pause_after(row.tries + 1, LONGEST_PAUSE_S)
             state = "waiting" if not result.final and now + pause < row.until else "failed"
         due = now + pause if state == "waiting" and pause is not None else None
         while True:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+from tapeline.core.kazoo import CONTENT_TYPES, gregorian
 from tapeline.core.recordspec import Delivery
 from tapeline.delivery.send import KEEP_TRYING_S
 from tapeline.recording.manifest import Manifest
@@ -27,8 +28,6 @@ from tapeline.store import DeliveryRow, RecordingRow
 __all__ = ["Manner", "deliveries_of", "kazoo_address", "kazoo_fields"]
 
 _IDS: Final = uuid.UUID("1c9d7a54-6f0b-4a3e-9d5a-0f4f3a1b7c21")  # name space of the ids of deliveries
-_GREGORIAN: Final = 62_167_219_200  # seconds from the year 0 to 1970
-_KAZOO_TYPES: Final = {"mp3": "audio/mpeg", "wav": "audio/x-wav", "ogg": "audio/ogg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def _delivery(manifest: Manifest, row: RecordingRow, target: Delivery, number: i
     if target.naming == "kazoo":
         fields = kazoo_fields(manifest, row) if manner.kazoo_query else {}
         url = kazoo_address(target.url, manifest.sip_call_id or manifest.call_id, row.format, fields)
-        content_type = _KAZOO_TYPES.get(row.format, content_type)
+        content_type = CONTENT_TYPES.get(row.format, content_type)
     return DeliveryRow(
         id=str(uuid.uuid5(_IDS, f"{row.id}/{number}")),
         account=row.account,
@@ -99,7 +98,7 @@ def kazoo_fields(manifest: Manifest, row: RecordingRow) -> dict[str, str]:
         "interaction_id": str(custom.get("interaction_id", "")),
         "owner_id": str(custom.get("owner_id", "")),
         "account_id": manifest.account,
-        "start": str(int(started) + _GREGORIAN),
+        "start": str(gregorian(started)),
         "duration_ms": str(round((row.duration or 0.0) * 1000)),
         "recording_id": row.id,
     }

@@ -10,8 +10,9 @@ import httpx2
 import pytest
 from api_world import World
 
-from tapeline.api.kazoo_words import gregorian, hex_id, month_id, unix
+from tapeline.api.kazoo_words import hex_id, month_id
 from tapeline.core.ids import new_id
+from tapeline.core.kazoo import gregorian, unix
 
 HASH = hashlib.md5(b"alice:secret").hexdigest()
 

@@ -12,7 +12,8 @@ import pytest
 
 from tapeline.audio import wav
 from tapeline.core.ids import ZERO_ID, new_id
-from tapeline.delivery.finish import STAGES, Finisher, pause_after
+from tapeline.delivery.finish import STAGES, Finisher
+from tapeline.delivery.pauses import pause_after
 from tapeline.recording.manifest import Manifest
 from tapeline.recording.spool import Spool
 from tapeline.store import Database, ObjectStore, RecordingRow, object_key

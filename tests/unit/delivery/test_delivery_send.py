@@ -12,7 +12,8 @@ import pytest
 from tapeline.core.ids import new_id
 from tapeline.delivery import send
 from tapeline.delivery.http import GuardedClient
-from tapeline.delivery.send import KEEP_TRYING_S, Sender, pause_before_next
+from tapeline.delivery.pauses import pause_after
+from tapeline.delivery.send import KEEP_TRYING_S, LONGEST_PAUSE_S, Sender
 from tapeline.store import AttemptRow, Database, DatabaseUnavailable, DeliveryRow, ObjectStore
 from tapeline.testing.receiver import Receiver
 
@@ -222,7 +223,7 @@ async def test_begun_anew_in_the_middle_of_a_pause_it_waits_for_the_rest(bench: 
 
 
 def test_pauses_grow_to_an_hour() -> None:
-    assert [pause_before_next(failures) for failures in (1, 2, 3, 12, 13, 1000)] == [1.0, 2.0, 4.0, 2048.0, 3600.0, 3600.0]
+    assert [pause_after(failures, LONGEST_PAUSE_S) for failures in (1, 2, 3, 12, 13, 1000)] == [1.0, 2.0, 4.0, 2048.0, 3600.0, 3600.0]
 
 
 async def test_rows_that_are_added_twice_are_there_once(bench: Bench) -> None:

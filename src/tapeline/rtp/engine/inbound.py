@@ -94,14 +94,12 @@ def receive(shard: state.Shard, leg: state.Leg, buf: state.Buffer, n: int, high:
     if kind == leg.dtmf_type:
         leg.counts.dtmf += 1
         take_digit(shard, leg, buf, header.offset, header.size, stamp, at)
-        forward(shard, leg, buf, sequence, stamp, at)
     elif kind == leg.payload_type:
         if not take_payload(shard, leg, buf, header.size, stamp, in_order, at):
             return
-        forward(shard, leg, buf, sequence, stamp, at)
     else:
         leg.counts.comfort_noise += 1  # RFC 3389: the sender is silent; so is the recording
-        forward(shard, leg, buf, sequence, stamp, at)
+    forward(shard, leg, buf, sequence, stamp, at)
 
 
 def note_refused(leg: state.Leg, error: int) -> None:
