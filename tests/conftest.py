@@ -10,11 +10,14 @@ the second time counts.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import signal
+import sys
 import tempfile
 import time
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -32,6 +35,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 SYSTEM = Path(__file__).parent / "system"
 REPEATED = "repeated"
+LONGEST_REASON = 3000  # characters of what the first failure said
 WATCH = pytest.StashKey[StallWatch]()
 
 
@@ -78,9 +82,15 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     watch = _watch(item.config)
     began = time.monotonic()
     reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    if any(report.failed for report in reports):
+    if failed := [report for report in reports if report.failed]:
         why = watch.worst_since(began) or _crowd() or "for no reason that the machine gives"
-        item.user_properties.append((REPEATED, str(why)))
+        item.user_properties.append((REPEATED, f"{why}\n{failed[0].longreprtext[-LONGEST_REASON:]}"))
+        # What the first left unclosed is its own, not the second's. pytest keeps the failure, and so its frames, for debuggers.
+        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+            sys.__dict__.pop(name, None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)

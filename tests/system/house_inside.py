@@ -11,7 +11,7 @@ import gc
 import os
 import threading
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,18 +96,17 @@ def settings(folder: Path, flows: Mapping[str, str], rtp_ports: int = 2000) -> S
 @asynccontextmanager
 async def serving(chosen: Settings, folder: Path, *parties: Party) -> AsyncIterator[tuple[Server, Target]]:
     """A running server and where it takes calls. Parties that do not listen yet do from here on, and all end with it."""
-    server = Server(chosen, folder, QUICK)
-    started = await server.start()
-    host, _, port = started.sip[0].partition(":")[2].rpartition(":")
-    try:
+    async with AsyncExitStack() as stack:
+        for party in parties:
+            stack.push_async_callback(party.shell.close)
+        server = Server(chosen, folder, QUICK)
+        started = await server.start()
+        stack.push_async_callback(server.stop, 0.0)
+        host, _, port = started.sip[0].partition(":")[2].rpartition(":")
         for party in parties:
             if not party.shell.listeners:
                 await party.shell.listen("udp:127.0.0.1:0")
         yield server, (host, int(port))
-    finally:
-        await server.stop(0.0)
-        for party in parties:
-            await party.shell.close()
 
 
 @dataclass(frozen=True)
