@@ -25,6 +25,7 @@ from tapeline.store.attempts import Attempts
 from tapeline.store.calls import Calls
 from tapeline.store.conferences import ConferenceCalls, Conferences
 from tapeline.store.deliveries import Deliveries
+from tapeline.store.documents import Documents
 from tapeline.store.errors import DatabaseUnavailable
 from tapeline.store.flows import Flows
 from tapeline.store.migrate import migrate
@@ -68,7 +69,7 @@ def _tune_sqlite(engine: AsyncEngine, *, writer: bool) -> None:
 
 
 class Database:
-    """The tables as query objects: `.calls .recordings .conferences .conferencecalls .accounts .tokens .attempts .flows .deliveries`.
+    """The tables as query objects, each under its table's name (`.calls`, `.recordings` ...).
 
     Every query may raise DatabaseUnavailable; nothing of it was done then.
     """
@@ -85,6 +86,7 @@ class Database:
         self.conferencecalls = ConferenceCalls(self)
         self.attempts = Attempts(self)
         self.flows = Flows(self)
+        self.documents = Documents(self)
         self.deliveries = Deliveries(self)
 
     @property

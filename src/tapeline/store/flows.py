@@ -6,6 +6,8 @@ import builtins
 import time
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from tapeline.store import tables
 from tapeline.store.paging import Ledger
 from tapeline.store.rows import FlowRow
@@ -31,6 +33,11 @@ class Flows(Ledger[FlowRow]):
     async def list(self, account: str | None = None, before: float | None = None, limit: int = 100) -> builtins.list[FlowRow]:
         """A page, newest first. `account` None: all of them."""
         return await self._page(account=account, before=before, limit=limit)
+
+    async def changed(self, dialect: str, since: float) -> builtins.list[FlowRow]:
+        """All of a dialect that changed at or after `since`, deleted ones too. Rows without a time of change are not among them."""
+        table = tables.flows
+        return await self._all(select(table).where(table.c.dialect == dialect, table.c.updated >= since))
 
     async def delete(self, flow_id: str, at: float | None = None) -> FlowRow | None:
         """Mark as deleted. None where there is no such flow."""

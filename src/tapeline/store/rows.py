@@ -21,6 +21,7 @@ __all__ = [
     "ConferenceCallRow",
     "ConferenceRow",
     "DeliveryRow",
+    "DocumentRow",
     "FlowRow",
     "RecordingRow",
     "Token",
@@ -230,4 +231,18 @@ class FlowRow:
     dialect: str
     created: float
     updated: float | None = None
+    deleted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """A document of an account, found by its kind and name."""
+
+    id: str
+    account: str
+    kind: str  # "account", "user", "device" ...
+    name: str
+    body: Mapping[str, Any]
+    created: float
+    updated: float
     deleted: float | None = None

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
 
-__all__ = ["accounts", "attempts", "calls", "conferencecalls", "conferences", "deliveries", "flows", "metadata", "recordings", "tokens"]
+__all__ = [
+    "accounts",
+    "attempts",
+    "calls",
+    "conferencecalls",
+    "conferences",
+    "deliveries",
+    "documents",
+    "flows",
+    "metadata",
+    "recordings",
+    "tokens",
+]
 
 metadata = MetaData()
 _ID = String(36)
@@ -152,6 +164,22 @@ flows = Table(
     _time("updated"),
     _time("deleted"),
     Index("flows_account_created", "account", "created", "id"),
+    Index("flows_dialect_updated", "dialect", "updated"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("kind"),
+    _text("name"),
+    Column("body", JSON, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("updated", Double, nullable=False),
+    _time("deleted"),
+    Index("documents_account_kind", "account", "kind", "created", "id"),
+    Index("documents_updated", "updated"),
 )
 
 conferences = Table(
