@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from tapeline.flow.diagnostics import Problems
 from tapeline.flow.dialects.dialect import Dialect
-from tapeline.flow.dialects.kazoo_modules import MODULES, Module, Plan
+from tapeline.flow.dialects.kazoo_module import Module, Plan
+from tapeline.flow.dialects.kazoo_modules import MODULES
 from tapeline.flow.fields import Fields
 from tapeline.flow.jsondoc import Node
 from tapeline.flow.ops.ending import Skip

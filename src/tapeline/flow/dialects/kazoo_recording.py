@@ -1,0 +1,168 @@
+"""KAZOO's modules that record: both sides, the caller alone, a message in a box.
+
+Each becomes one specification of a recording. What names a file, or the place that it is sent to, stays a text and never becomes a path.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, cast
+from urllib.parse import urlsplit
+
+from tapeline.core.recordspec import Delivery, Format, RecordSpec, SilenceRule
+from tapeline.flow.dialects.kazoo_module import KEYS, LONGEST_S, Module, Plan, template
+from tapeline.flow.ops.ending import Skip
+from tapeline.flow.ops.recording import Record, StopRecording
+from tapeline.flow.ops.sounding import Say, Tone
+
+__all__ = ["record_call", "record_caller", "voicemail"]
+
+RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+def _delivery(module: Module) -> tuple[Delivery, ...] | None:
+    """Where the file goes; None where it can go nowhere, and so is not to be recorded."""
+    url = module.data.text("url").strip()
+    method = module.data.text("method", "put", choices=("", "put", "post"), lower=True) or "put"
+    if not url:
+        return ()
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in ("http", "https", "ftp", "ftps"):
+        module.warn("recordings are sent to http, https, ftp and ftps addresses only", "url", "this recording would be kept nowhere")
+        return None
+    return (Delivery(template(url), cast(Literal["PUT", "POST"], method.upper()), naming="kazoo"),)
+
+
+def _format(module: Module) -> Format:
+    return cast(Format, module.data.text("format", "mp3", choices=("", "mp3", "wav"), lower=True) or "mp3")
+
+
+def _limit(module: Module) -> float:
+    return float(module.data.integer("time_limit", 3600, low=5, high=LONGEST_S, clamp=True) or 3600)
+
+
+def _milliseconds(module: Module, name: str, default_s: float) -> float:
+    """A time of silence in seconds. Below 100 it can only have been meant as seconds."""
+    if name not in module.data:
+        return default_s
+    value = module.data.integer(name, 0, low=0, high=86_400_000, clamp=True)
+    if 0 < value < 100:
+        module.warn(f"{value} ms of silence is no time at all", name, f"{value} s is used")
+        return float(value)
+    return value / 1000
+
+
+def _silence(module: Module) -> SilenceRule | None:
+    data = module.data
+    wanted = data.boolean("silence_detection")
+    threshold = data.integer("silence_threshold", 200, low=0, high=32_767, clamp=True)
+    initial, final = _milliseconds(module, "silence_initial_timeout", 0.0), _milliseconds(module, "silence_final_timeout", 5.0)
+    return SilenceRule(threshold, initial, final) if wanted else None
+
+
+def _rate(module: Module) -> int:
+    rate = module.data.integer("record_sample_rate", 0)
+    if rate and rate not in RATES:
+        module.warn(f"{rate} Hz is no rate of a recording", "record_sample_rate", "the call's own is used")
+        return 0
+    return rate
+
+
+def _custom(module: Module) -> dict[str, str]:
+    """What names the recording to KAZOO's users, and the call to its receivers; none of it ever becomes a path."""
+    found = {name: module.text(name) for name in ("media_id", "media_name")}
+    told = {name: f"${{kazoo.{name}}}" for name in ("from", "to", "caller_id_name", "caller_id_number")}
+    return {name: value for name, value in found.items() if value} | told | {"dialect": "kazoo"}
+
+
+def record_call(module: Module) -> Plan:
+    data = module.data
+    data.ignore("origin")
+    action = data.text("action")
+    if action not in ("start", "stop"):
+        module.warn("the action must be `start` or `stop`", "action", "it starts")
+    spec = _call_spec(module)
+    if action == "stop":
+        return Plan((StopRecording("newest"),))
+    if spec is None:
+        return Plan((Skip("record_call", "its recording could be kept nowhere"),))
+    return Plan((Record(spec),))
+
+
+def _call_spec(module: Module) -> RecordSpec | None:
+    data = module.data
+    deliver = _delivery(module)
+    on_bridge = data.boolean("record_on_bridge") and not data.boolean("record_on_answer")
+    data.ignore("record_on_answer")  # nothing is recorded before that anyway
+    label = module.text("label") or template(module.document) or "${kazoo.dialled}"
+    spec = RecordSpec(
+        heard="both",
+        channels=2,
+        format=_format(module),
+        rate=_rate(module),
+        begin="bridge" if on_bridge else "answer",
+        max_s=_limit(module),
+        min_s=float(data.integer("record_min_sec", 0, low=0, clamp=True)),
+        silence=_silence(module),
+        follow_transfer=data.boolean("should_follow_transfer", True),
+        exclusive=False,
+        deliver=deliver or (),
+        label=label,
+        origin="flow",
+        custom=_custom(module),
+    )
+    return None if deliver is None else spec
+
+
+def record_caller(module: Module) -> Plan:
+    """Answers, holds the flow, and records only the caller, until a key, silence, the limit or hang-up."""
+    data = module.data
+    data.ignore("origin", "action", "record_on_answer", "record_on_bridge", "should_follow_transfer")
+    data.ignore("silence_detection", "silence_final_timeout", "silence_initial_timeout", "silence_threshold")
+    deliver = _delivery(module)
+    spec = RecordSpec(
+        heard="caller",
+        channels=1,
+        format=_format(module),
+        rate=_rate(module),
+        max_s=_limit(module),
+        min_s=float(data.integer("record_min_sec", 0, low=0, clamp=True)),
+        silence=SilenceRule(200, initial_s=5.0, final_s=5.0),
+        end_keys=frozenset(KEYS),
+        exclusive=False,
+        blocking=True,
+        deliver=deliver or (),
+        label=module.text("label") or template(module.document) or "${kazoo.dialled}",
+        origin="flow",
+        custom=_custom(module),
+    )
+    if deliver is None:
+        return Plan((Skip("record_caller", "its recording could be kept nowhere"),))
+    return Plan((Record(spec, answers=True),))
+
+
+def voicemail(module: Module) -> Plan:
+    """Greeting, beep, message. The message is a recording like any other, of the box that it was left in."""
+    data = module.data
+    data.ignore("interdigit_timeout", "single_mailbox_login", "callerid_match_login")
+    if data.text("action", "compose") == "check":
+        module.warn("listening to a box by telephone is not part of this system", "action", "messages are listed over the API")
+        return Plan((Skip("voicemail", "messages are listed over the API"),))
+    box = module.text("id") or "${kazoo.box_id}"
+    spec = RecordSpec(
+        heard="caller",
+        format="mp3",
+        rate=0,
+        max_s=float(data.integer("max_message_length", 500, low=1, high=LONGEST_S, clamp=True)),
+        silence=SilenceRule(200, initial_s=10.0, final_s=10.0),
+        end_keys=frozenset(KEYS),
+        exclusive=False,
+        blocking=True,
+        label="voicemail",
+        origin="voicemail",
+        custom={"dialect": "kazoo", "voicemail_box": box},
+    )
+    greeting = module.text("greeting") or "The person you are calling is not available. Please leave a message after the tone."
+    return Plan((Say(greeting, "${kazoo.language}", stop_keys=KEYS), Tone("beep"), Record(spec, answers=True)))
