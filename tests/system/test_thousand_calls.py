@@ -16,7 +16,7 @@ FLOW = """{"actions": [
 AT_ONCE = 40
 FIRST, CALLS = 1000, 1000 if COMPILED else 250  # the interpreted engine shows a leak as well, and takes its time
 # What makes up one call is some 20 kB, so a thousand kept would be 20 MB. Caches still fill: half a MB on an idle machine.
-# An interpreted leg is ten times that; its numpy buffers come back in lumps.
+# An interpreted leg is ten times that, its numpy buffers come back in lumps, and all of it settles after two thousand calls only.
 MOST_KB = 5_000 if COMPILED else 40_000
 
 

@@ -320,5 +320,17 @@ async def test_an_invite_with_replaces_takes_the_place(tmp_path: Path) -> None:
             (row,) = await asyncio.to_thread(server.api.wait_for_recordings, 1)
             timeline = server.api.get(f"/v1.0/recordings/{row['id']}/timeline").ok().json()["result"]
             assert [item.get("kind") for item in timeline if item["event"] == "transfer"] == ["replaced"]
+
+            # -- and of one that still rings: somebody else picks it up
+            first = phone.call(target)
+            await first.answered()
+            ringing = await phone.take()
+            early = ringing.session
+            replaces = f"{early.call_id};to-tag={early.remote_tag};from-tag={early.local_tag};early-only"
+            second = phone.call(target, headers=[("Replaces", replaces)])
+            await second.answered()
+            assert (await ringing.over()).cause == "cancel"
+            first.hang_up()
+            assert (await second.over()).by == "remote"
     finally:
         await phone.stop()

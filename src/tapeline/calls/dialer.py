@@ -260,6 +260,7 @@ class _Dialling:
             log.warning("the target cannot be called", error=str(error))
             return None, "NOT_FOUND", 404
         attempt.call = call
+        call.instead = self._picked_up
         self._calls.append(call)
         self._on_call(call)
         if hop.trunk is not None:
@@ -312,6 +313,12 @@ class _Dialling:
     def progressed(self, call: Call, status: int) -> None:
         if not self._winner.done():
             self._on_progress(call, status)
+
+    def _picked_up(self, coming: Call) -> None:
+        """`coming`, which called us, answers for one that rings."""
+        if self._wish.caller is not None and self._wish.chained:
+            self._wish.caller.chain(coming)
+        self.answered(coming)
 
     def answered(self, call: Call) -> None:
         if self._winner.done():

@@ -109,6 +109,7 @@ class Call:
         self.heard = False  # the peer's first packet came
         self.led = False  # a flow decides what becomes of it
         self.transfers = 0  # that its party has asked for
+        self.instead: Callable[[Call], None] | None = None  # while it is dialled: takes a call that answers in its place
         self._when_over: list[Callable[[], None]] = []
         self._by_info = False  # the peer sends its keys by INFO
         self._hangup: tuple[Literal["local", "remote"], str, str] | None = None

@@ -5,7 +5,8 @@
                 Where the target is a number of ours that a flow answers, the other party is in that flow at once.
     attended    the target is the far party of another call that the transferor has with us: the two remaining parties are joined.
                 A call that is not with us is dialled with its Replaces, as RFC 3891 says.
-    replaced    somebody calls us in place of a party that is connected (RFC 3891), and takes that place with its answer.
+    replaced    somebody calls us in place of a party that is connected (RFC 3891), and takes that place with its answer; or in place of
+                one that still rings, and answers for it (pickup).
 
 What recorded the party that leaves follows to who takes its place, or ends, as its specification says; the recordings of those who stay
 go on as they are. A transfer is one party's at a time and bounded in number, so that REFERs cannot make calls without end.
@@ -204,9 +205,10 @@ class Transfers:
     # -- an INVITE with Replaces ---------------------------------------------------------------------------------------
 
     def may_replace(self, call: Call, user: str) -> bool:
-        """Whether `user` may take the place of `call` now: it is connected, and nobody else is about to."""
+        """Whether `user` may take the place of `call` now: it is connected and nobody else is about to, or we dial it and it rings."""
         bridge = call.place
-        return self._allowed(user) and isinstance(bridge, Bridge) and bridge.changing is None and call.status == "progressing"
+        connected = isinstance(bridge, Bridge) and bridge.changing is None and call.status == "progressing"
+        return self._allowed(user) and (connected or rings(call))
 
     def replace(self, leaving: Call, coming: Call) -> None:
         """`coming`, which just calls us, is answered and takes the place of `leaving` once it is up."""
@@ -215,6 +217,10 @@ class Transfers:
 
     def _replaced(self, leaving: Call, coming: Call) -> None:
         bridge = leaving.place
+        if rings(leaving) and leaving.instead is not None:
+            log.info("picked up", call_id=leaving.facts.id, coming=coming.facts.id)
+            leaving.instead(coming)
+            return
         if not self.may_replace(leaving, coming.facts.user) or not isinstance(bridge, Bridge):
             self.totals["transfers_failed_total"] += 1
             log.info("nobody is there to be replaced any more", call_id=coming.facts.id)
@@ -301,6 +307,11 @@ class _Successor:
     @property
     def action(self) -> dict[str, Any]:
         return {}
+
+
+def rings(call: Call) -> bool:
+    """Whether it is dialled, and neither answered nor given up."""
+    return call.instead is not None and call.progressing is None and not call.over
 
 
 def take_place(bridge: Bridge, leaving: Call, coming: Call, kind: Kind) -> None:
