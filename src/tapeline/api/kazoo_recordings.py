@@ -21,58 +21,21 @@ from starlette.responses import Response
 from tapeline.api.auth import principal_of
 from tapeline.api.bodies import read_json
 from tapeline.api.files import file_response, safe_name
-from tapeline.api.kazoo_words import BadIdentifier, FieldErrors, hex_id, month_id, recording_uuid, success, uuid_of
+from tapeline.api.kazoo_words import BadIdentifier, FieldErrors, recording_uuid, success, uuid_of
 from tapeline.api.ports import Service
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import Clock
 from tapeline.core.errors import InvalidInput
-from tapeline.core.kazoo import CONTENT_TYPES, gregorian, unix
+from tapeline.core.kazoo import gregorian, recording_document, unix
 from tapeline.store import Search
 
-__all__ = ["KazooRecordings", "document"]
+__all__ = ["KazooRecordings"]
 
 RANGE_S = 31 * 86_400 + 3600
 PAGE_SIZE = 50
 MOST = 1000  # in one page
 LOOKED_AT = 20_000  # rows that a filter may pass over in one request
 AUDIO = ("audio/mpeg", "audio/mp3", "audio/wav", "audio/x-wav", "audio/ogg", "audio/*")
-
-
-def document(view: RecordingView) -> dict[str, Any]:
-    """A recording's metadata as KAZOO has it."""
-    custom = view.custom
-    started = view.started or view.created
-    call_id = view.sip_call_id or view.call_id
-    name = str(custom.get("media_name") or f"{hex_id(view.id)}.{view.format}")
-    kind = CONTENT_TYPES.get(view.format, "application/octet-stream")
-    duration = view.duration or 0.0
-    origin = f"callflow : {view.label}" if view.origin == "flow" else view.origin
-    return {
-        "id": month_id(view.id, view.created),
-        "name": name,
-        "description": f"recording {name}",
-        "content_type": kind,
-        "media_type": view.format,
-        "media_source": "recorded",
-        "source_type": "kzc_recording",
-        "call_id": call_id,
-        "cdr_id": f"{month_id(view.id, view.created)[:6]}-{call_id}",
-        "interaction_id": str(custom.get("interaction_id") or f"{gregorian(view.created)}-{hex_id(view.activeflow_id)[:8]}"),
-        "from": str(custom.get("from") or view.source),
-        "to": str(custom.get("to") or view.destination),
-        "request": str(custom.get("to") or view.destination),
-        "direction": "outbound" if view.direction == "outgoing" else "inbound",
-        "caller_id_name": str(custom.get("caller_id_name", "")),
-        "caller_id_number": str(custom.get("caller_id_number") or view.source),
-        "owner_id": str(custom.get("owner_id", "")),
-        "origin": origin,
-        "start": gregorian(started),
-        "duration": int(duration),
-        "duration_ms": round(duration * 1000),
-        "custom_channel_vars": {},
-        **({"media_id": custom["media_id"]} if custom.get("media_id") else {}),
-        **({"user_metadata": custom["notes"]} if custom.get("notes") else {}),
-    }
 
 
 class KazooRecordings:
@@ -99,7 +62,7 @@ class KazooRecordings:
             wanted = Search(account, since, until, after, ascending, max(size + 1, 200), {"state": ("available",)})
             rows = await self._service.archive.search(wanted, principal_of(request))
             looked += len(rows)
-            found += [(row, told) for row in rows if _fits(told := document(row), keep)]
+            found += [(row, told) for row in rows if _fits(told := recording_document(row), keep)]
             if len(rows) < wanted.limit:
                 break
             after = (rows[-1].created, rows[-1].id)
@@ -129,17 +92,17 @@ class KazooRecordings:
     async def get(self, request: Request, account: str, id: str) -> Response:
         view = await self._find(request, account, id)
         if not _wants_audio(request):
-            return success(request, document(view))
+            return success(request, recording_document(view))
         file = await self._service.recording_file(view.id, principal_of(request))
         response = await file_response(file, request)
         how = "inline" if _flag(request.query_params, "inline") else "attachment"
-        response.headers["Content-Disposition"] = f'{how}; filename="{safe_name(document(view)["name"])}"'
+        response.headers["Content-Disposition"] = f'{how}; filename="{safe_name(recording_document(view)["name"])}"'
         return response
 
     async def delete(self, request: Request, account: str, id: str) -> Response:
         view = await self._find(request, account, id)
         await self._service.delete_recording(view.id, principal_of(request))
-        return success(request, document(view) | {"_read_only": {"deleted": True}})
+        return success(request, recording_document(view) | {"_read_only": {"deleted": True}})
 
     async def patch(self, request: Request, account: str, id: str) -> Response:
         view = await self._find(request, account, id)
@@ -147,7 +110,7 @@ class KazooRecordings:
         notes = data.get("user_metadata") if isinstance(data, dict) else None
         if not isinstance(notes, dict):
             raise FieldErrors({"user_metadata": {"required": {"message": "Field is required but missing"}}})
-        return success(request, document(await self._service.archive.annotate(view.id, notes, principal_of(request))))
+        return success(request, recording_document(await self._service.archive.annotate(view.id, notes, principal_of(request))))
 
     async def _find(self, request: Request, account: str, id: str) -> RecordingView:
         """By its id, or by the `media_id` that it was given. Raises BadIdentifier."""

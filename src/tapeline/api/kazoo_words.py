@@ -19,6 +19,7 @@ from tapeline.api.errors import RETRY_AFTER_S, Unauthenticated, status_of
 from tapeline.api.middleware import request_id_of
 from tapeline.core.clock import SystemClock, utc
 from tapeline.core.errors import Forbidden, InvalidInput, InvalidState, NotFound, TapelineError
+from tapeline.core.kazoo import hex_id, month_id
 
 __all__ = [
     "BadIdentifier",
@@ -46,10 +47,6 @@ class BadIdentifier(NotFound):
         self.given = given[:128]
 
 
-def hex_id(uuid: str) -> str:
-    return uuid.replace("-", "").lower()
-
-
 def uuid_of(text: str) -> str:
     """Our id of 32 hex digits, or of a UUID as it is. Raises BadIdentifier."""
     try:
@@ -60,11 +57,6 @@ def uuid_of(text: str) -> str:
 
 def _bad(text: str) -> str:
     raise BadIdentifier(text)
-
-
-def month_id(uuid: str, created: float) -> str:
-    """`202611-` and the 32 digits."""
-    return f"{utc(created):%Y%m}-{hex_id(uuid)}"
 
 
 def recording_uuid(text: str) -> str:
