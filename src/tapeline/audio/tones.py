@@ -41,6 +41,11 @@ def _scaled(wave: NDArray[np.float64], level_db: float) -> Samples:
     return np.round(wave * (32767.0 * 10 ** (min(level_db, 0.0) / 20))).astype(np.int16)
 
 
+def louder(samples: Samples, level_db: float) -> Samples:
+    """`samples` at another level, cut at full scale where that is too much."""
+    return np.clip(np.round(samples.astype(np.float64) * 10 ** (level_db / 20)), -32768, 32767).astype(np.int16)
+
+
 def silence(seconds: float, rate: int) -> Samples:
     """`seconds` of digital silence."""
     return np.zeros(max(0, round(seconds * rate)), np.int16)

@@ -274,7 +274,8 @@ class Conference:
         alone = len(self.talking) == 1
         for member in self._members:
             address = member.spec.music if member.spec.music is not None else self.charter.spec.music
-            wanted = (address or "") if (member.status == "joining" or alone) and member.gains["hear"] else ""
+            waits = member.status == "joining" or (alone and self.charter.spec.music_alone)
+            wanted = (address or "") if waits and member.gains["hear"] else ""
             if not wanted:
                 self._hush(member)
             elif member.music is None and not member.fetching:

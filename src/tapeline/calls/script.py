@@ -14,7 +14,9 @@ from typing import Any
 import structlog
 
 from tapeline import flow
+from tapeline.audio import tones
 from tapeline.calls.alarm import Alarm
+from tapeline.calls.bridge import until_alone
 from tapeline.calls.connecting import connect
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
@@ -22,6 +24,7 @@ from tapeline.calls.limits import permitted
 from tapeline.calls.placing import compiled, place
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
+from tapeline.calls.telling import Teller
 from tapeline.calls.variables import variables_of
 from tapeline.calls.views import Address
 from tapeline.core.errors import TapelineError
@@ -32,6 +35,7 @@ __all__ = ["Script", "begin"]
 log = structlog.get_logger(__name__)
 
 
+LEVEL_DB = 12.0  # what the loudest level adds to speech and files, and the softest takes away
 MAX_DOCUMENT_BYTES = 100_000  # of a fetched flow: it is compiled on the event loop, which must not stand still
 
 
@@ -55,6 +59,7 @@ class Script:
         self._recordings: dict[int, Recorder] = {}  # by the token of the step that started it
         self._answering: list[int] = []
         self._dialling: asyncio.Task[None] | None = None
+        self._teller = Teller(call, equipment)
         self._queue: list[flow.Command] = []
         self._running = False
 
@@ -78,6 +83,7 @@ class Script:
             self._tell(flow.Answered(token))
 
     def digit(self, digit: str) -> None:
+        self._teller.digit(digit)
         self._tell(flow.Digit(digit))
 
     def hung_up(self, cause: str, by: str) -> None:
@@ -127,23 +133,25 @@ class Script:
         self._call.ring()
 
     def _say(self, command: flow.Say) -> None:
-        self._kit.spawn(self._sound(command.token, [partial(self._kit.prompts.say, command.text, command.language, self._call.leg.rate)]))
+        self._kit.spawn(self._sound(command, [partial(self._kit.prompts.say, command.text, command.language, self._call.leg.rate)]))
 
     def _play(self, command: flow.Play) -> None:
         rate = self._call.leg.rate
         own = {f"recording:{recording_id}" for recording_id in self._call.recordings.ids}
         allowed = [url for url in command.urls if url in own or not url.startswith("recording:")]
-        self._kit.spawn(self._sound(command.token, [partial(self._kit.prompts.load, url, rate) for url in allowed]))
+        self._kit.spawn(self._sound(command, [partial(self._kit.prompts.load, url, rate) for url in allowed]))
 
     def _tone(self, command: flow.Tone) -> None:
         self._begin(command.token, self._kit.prompts.beep(self._call.leg.rate), lambda stopped: self._played(command.token, stopped))
 
-    async def _sound(self, token: int, makers: list[Callable[[], Awaitable[Any]]]) -> None:
+    async def _sound(self, command: flow.Say | flow.Play, makers: list[Callable[[], Awaitable[Any]]]) -> None:
         """Play one sound after another. One that cannot be had is reported and skipped: the flow goes on."""
-        interrupted, failures = False, []
+        token, interrupted, failures = command.token, False, []
         for make in makers:
             try:
                 samples = await make()
+                if command.level:
+                    samples = await self._kit.thread(tones.louder, samples, LEVEL_DB * command.level)
             except (TapelineError, OSError) as error:
                 log.warning("a prompt cannot be played", call_id=self._call.facts.id, error=str(error))
                 failures.append(str(error))
@@ -261,6 +269,27 @@ class Script:
         if command.token is not None:
             self._tell(flow.Fetched(command.token, status, body, failure))
 
+    def _ask(self, command: flow.Ask) -> None:
+        self._kit.spawn(self._asked(command))
+
+    async def _asked(self, command: flow.Ask) -> None:
+        self._tell(flow.Asked(command.token, await self._teller.ask(command)))
+
+    def _report_digits(self, command: flow.ReportDigits) -> None:
+        self._teller.report_digits(command)
+
+    def _complain(self, command: flow.Complain) -> None:
+        log.error(command.reason, call_id=self._call.facts.id, problems=command.problems)
+
+    def _linger(self, command: flow.Linger) -> None:
+        self._kit.spawn(self._lingered(command))
+
+    async def _lingered(self, command: flow.Linger) -> None:
+        together = self._call.place is not None
+        for other in await until_alone(self._call):
+            other.hang_up("normal")
+        self._tell(flow.Parted(command.token, together))
+
     def _load_flow(self, command: flow.LoadFlow) -> None:
         self._kit.spawn(self._flow_loaded(command))
 
@@ -337,6 +366,10 @@ class Script:
         flow.StartRecording: _start_recording,
         flow.StopRecording: _stop_recording,
         flow.SendDigits: _send_digits,
+        flow.Ask: _ask,
+        flow.ReportDigits: _report_digits,
+        flow.Complain: _complain,
+        flow.Linger: _linger,
         flow.Fetch: _fetch,
         flow.Send: _send,
         flow.Hangup: _hangup,

@@ -22,6 +22,7 @@ class RoomSpec:
     join_tone: str | None = None  # what all hear when somebody has come
     leave_tone: str | None = None
     music: str | None = None  # what a member hears who waits for the moderator, or is alone
+    music_alone: bool = True  # False: only who waits hears it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +37,6 @@ class JoinSpec:
     join_tone: str | None = None
     leave_tone: str | None = None
     create: RoomSpec | None = None  # open the room in this manner where there is none of its name; None: it must exist
+    can_speak: tuple[str, ...] | None = None  # ids of the calls by which it is heard; None: by all
+    can_hear: tuple[str, ...] | None = None  # ids of the calls that it hears; None: all
     record: RecordSpec | None = None  # record the conference from its start, unless that is being done

@@ -15,17 +15,21 @@ from tapeline.core.roomspec import JoinSpec
 
 __all__ = [
     "Answer",
+    "Ask",
     "Command",
+    "Complain",
     "Dial",
     "Echo",
     "Fetch",
     "Hangup",
     "JoinRoom",
+    "Linger",
     "LoadFlow",
     "Log",
     "Party",
     "PlaceCall",
     "Play",
+    "ReportDigits",
     "Ring",
     "Say",
     "Send",
@@ -66,6 +70,7 @@ class Say:
     text: str
     language: str = "en-US"
     voice: str = ""
+    level: float = 0.0  # -1 (softest) to 1 (loudest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class Play:
 
     token: int
     urls: tuple[str, ...]
+    level: float = 0.0  # -1 (softest) to 1 (loudest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,44 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Tell the application of the call what happened, and wait for the document that it may answer with. Ends with `Asked`.
+
+    `kind` is input, notify or connect; `url` "" is where the call's events go; `fields` are the event's own, the call adds those that
+    every event has.
+    """
+
+    token: int
+    kind: str
+    url: str
+    method: str = "POST"
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDigits:
+    """Tell the application of the call of each key from now on, one by one. Nobody waits."""
+
+    url: str
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Complain:
+    """Tell the application of the call that something of its flow cannot be done. `reason` is for people, and so are `problems`."""
+
+    reason: str
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Linger:
+    """Let the call be with whom it is connected, until it is with nobody. Ends with `Parted`, at once where it is alone."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoadFlow:
     """Find a stored flow document of this account. Ends with `FlowLoaded`."""
 
@@ -178,7 +222,8 @@ class Dial:
 class JoinRoom:
     """Put the caller into a conference: `room` is its id, or for a `conversation` its name. Ends with `RoomLeft`.
 
-    With `prelude` the answer is `RoomPrelude` where the conference has a flow that comes first.
+    With `prelude` the answer is `RoomPrelude` where the conference has a flow that comes first. A `scoped` name belongs to the call's
+    application. With `everyone` all who are connected with the caller go there too, and `room` is the id of a conversation.
     """
 
     token: int
@@ -186,6 +231,8 @@ class JoinRoom:
     kind: Literal["conference", "confbridge", "conversation"] = "conference"
     spec: JoinSpec = JoinSpec()
     prelude: bool = True
+    scoped: bool = False
+    everyone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,5 +272,5 @@ class Log:
 
 Command = (
     Answer | Ring | Say | Play | Tone | StopPlay | Echo | StartRecording | StopRecording | SendDigits
-    | Fetch | Send | LoadFlow | Dial | JoinRoom | PlaceCall | Hangup | Log
+    | Ask | ReportDigits | Complain | Fetch | Send | LoadFlow | Dial | JoinRoom | Linger | PlaceCall | Hangup | Log
 )  # fmt: skip

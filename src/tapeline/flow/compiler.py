@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tapeline.flow.diagnostics import Problems
-from tapeline.flow.dialects.registry import DIALECTS, LATER
+from tapeline.flow.dialects.registry import DIALECTS
 from tapeline.flow.errors import DialectUnknown
 from tapeline.flow.jsondoc import Node, read, wrap
 from tapeline.flow.program import Compilation
@@ -25,8 +25,8 @@ def compile(source: Source, *, dialect: str | None = None, nested: bool = False)
     `dialect` None: found by the document's shape. `nested`: the document will be run from within another one, so targets that it
     does not hold may be in that one. Raises DialectUnknown where `dialect` is not one of the known names.
     """
-    if dialect is not None and dialect not in DIALECTS and dialect not in LATER:
-        raise DialectUnknown(f"no dialect {dialect!r}", hint="one of " + ", ".join(sorted({*DIALECTS, *LATER})))
+    if dialect is not None and dialect not in DIALECTS:
+        raise DialectUnknown(f"no dialect {dialect!r}", hint="one of " + ", ".join(sorted(DIALECTS)))
     problems = Problems()
     root = read(source, problems) if isinstance(source, str | bytes) else wrap(source, problems)
     if root is None:
@@ -35,14 +35,10 @@ def compile(source: Source, *, dialect: str | None = None, nested: bool = False)
     if name in DIALECTS:
         program = DIALECTS[name].compile(root, problems, nested=nested)
         return Compilation(None if problems.failed else program, problems.sorted(), name)
-    if name:
-        problems.error(root.place, f"this is a {LATER[name].title} document, which this version cannot run yet", code="DIALECT_UNSUPPORTED")
-    else:
-        hint = 'VoIPBIN: {"actions": [...]}; Vonage: [{"action": ...}]; KAZOO: {"module": ...} or {"flow": ...}'
-        problems.error(root.place, "this is no call flow of a known dialect", hint=hint, code="DIALECT_UNKNOWN")
+    hint = 'VoIPBIN: {"actions": [...]}; Vonage: [{"action": ...}]; KAZOO: {"module": ...} or {"flow": ...}'
+    problems.error(root.place, "this is no call flow of a known dialect", hint=hint, code="DIALECT_UNKNOWN")
     return Compilation(None, problems.sorted(), name)
 
 
 def _found(root: Node) -> str:
-    shapes = {name: dialect.recognises for name, dialect in DIALECTS.items()} | {name: shape.recognises for name, shape in LATER.items()}
-    return next((name for name, recognises in shapes.items() if recognises(root)), "")
+    return next((name for name, dialect in DIALECTS.items() if dialect.recognises(root)), "")

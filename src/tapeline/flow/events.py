@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "Answered",
+    "Asked",
     "CallStatus",
     "DialEnded",
     "Digit",
@@ -21,6 +22,7 @@ __all__ = [
     "Fetched",
     "FlowLoaded",
     "HungUp",
+    "Parted",
     "PlayEnded",
     "RecordingEnded",
     "RecordingRefused",
@@ -87,6 +89,22 @@ class Fetched:
     status: int
     body: bytes = b""
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the application answered to `Ask`: a document to go on in, or None."""
+
+    token: int
+    document: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """The call is with nobody. `was_together`: it was with somebody when that was asked for."""
+
+    token: int
+    was_together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +180,6 @@ class Elapsed:
 
 
 Event = (
-    Answered | PlayEnded | Digit | RecordingStarted | RecordingRefused | RecordingEnded | Fetched | FlowLoaded | DigitsSent
+    Answered | Asked | Parted | PlayEnded | Digit | RecordingStarted | RecordingRefused | RecordingEnded | Fetched | FlowLoaded | DigitsSent
     | DialEnded | RoomLeft | RoomPrelude | Unsupported | HungUp | CallStatus | Elapsed
 )  # fmt: skip

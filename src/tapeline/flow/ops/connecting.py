@@ -79,6 +79,8 @@ class JoinRoom(Op):
     room_kind: Literal["conference", "confbridge", "conversation"] = "conference"
     spec: JoinSpec = JoinSpec()
     prelude: bool = True
+    scoped: bool = False
+    everyone: bool = False
 
     def perform(self, context: Context) -> Performance:
         room, spec = context.text(self.room), self.spec
@@ -86,7 +88,7 @@ class JoinRoom(Op):
             spec = replace(spec, music=context.text(spec.music))
         yield from be_answered(context)
         token = context.token()
-        context.issue(commands.JoinRoom(token, room, self.room_kind, spec, self.prelude))
+        context.issue(commands.JoinRoom(token, room, self.room_kind, spec, self.prelude, self.scoped, self.everyone))
         event = yield from reply(token)
         if isinstance(event, RoomPrelude):
             rest = JoinRoom(room, self.room_kind, spec, prelude=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from tapeline.flow import commands
@@ -56,6 +57,7 @@ class Say(Op):
     wait: bool = True
     stop_keys: str = ""
     loops: int = 1
+    level: float = 0.0
 
     def __post_init__(self) -> None:
         if self.loops < 0:
@@ -70,9 +72,10 @@ class Say(Op):
             context.log("warning", "nothing to say")
             return DEFAULT
         if not self.wait:
-            context.issue(commands.Say(context.token(), text, language, voice))
+            context.issue(commands.Say(context.token(), text, language, voice, self.level))
             return DEFAULT
-        return (yield from _play_out(context, lambda token: commands.Say(token, text, language, voice), self.stop_keys, self.loops))
+        say = partial(commands.Say, text=text, language=language, voice=voice, level=self.level)
+        return (yield from _play_out(context, say, self.stop_keys, self.loops))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Play(Op):
     wait: bool = True
     stop_keys: str = ""
     loops: int = 1
+    level: float = 0.0
 
     def __post_init__(self) -> None:
         if self.loops < 0:
@@ -99,9 +103,9 @@ class Play(Op):
             context.log("warning", "nothing to play")
             return DEFAULT
         if not self.wait:
-            context.issue(commands.Play(context.token(), urls))
+            context.issue(commands.Play(context.token(), urls, self.level))
             return DEFAULT
-        return (yield from _play_out(context, lambda token: commands.Play(token, urls), self.stop_keys, self.loops))
+        return (yield from _play_out(context, lambda token: commands.Play(token, urls, self.level), self.stop_keys, self.loops))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +113,11 @@ class Tone(Op):
     kind: ClassVar[str] = "tone"
 
     tone: str = "beep"
+    answers: bool = False
 
     def perform(self, context: Context) -> Performance:
+        if self.answers:
+            yield from be_answered(context)
         return (yield from _play_out(context, lambda token: commands.Tone(token, self.tone), "", 1))
 
 

@@ -10,10 +10,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from tapeline.flow.events import Elapsed, Event
+from tapeline.flow import commands
+from tapeline.flow.events import Elapsed, Event, Parted
 from tapeline.flow.program import DEFAULT, Context, Op, Performance
 
-__all__ = ["Hold", "Sleep", "pause", "reply"]
+__all__ = ["Hold", "Remain", "Sleep", "pause", "reply"]
 
 MAX_SLEEP_S = 86_400.0
 
@@ -61,4 +62,22 @@ class Hold(Op):
     def perform(self, context: Context) -> Performance:
         while self.until == "hangup" or context.recordings:
             yield None
+        return DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Remain(Op):
+    """Stay for as long as there is somebody to talk with. With `recording` a call that is with nobody stays until the recordings that
+    its flow started have ended: nothing but its own end ends most of them."""
+
+    kind: ClassVar[str] = "remain"
+
+    recording: bool = False
+
+    def perform(self, context: Context) -> Performance:
+        token = context.token()
+        context.issue(commands.Linger(token))
+        event = yield from reply(token)
+        if self.recording and not (isinstance(event, Parted) and event.was_together):
+            yield from Hold("recordings").perform(context)
         return DEFAULT
