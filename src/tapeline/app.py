@@ -26,8 +26,10 @@ from tapeline import __version__, rtp, sip
 from tapeline.api.app import create_app
 from tapeline.api.sessions import session_key
 from tapeline.audio.speech import Speech
+from tapeline.calls.automatic import Automatic
 from tapeline.calls.conferences import Conferences
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.profiles import Profiles
 from tapeline.calls.prompts import MAX_PROMPT_BYTES, Prompts
 from tapeline.calls.registration import make_registrar
 from tapeline.calls.routing import Routes
@@ -111,7 +113,8 @@ class Server:
         await self._open(database)
         self._stack.push_async_callback(database.close)
         objects = ObjectStore(server.objects_url)
-        accounts = {name: (await database.accounts.ensure(name)).id for name in sorted(self._routes.accounts)}
+        names = self._routes.accounts | {account.name for account in self._settings.accounts}
+        accounts = {name: (await database.accounts.ensure(name)).id for name in sorted(names)}
         token = await self._admin_token(database, accounts["default"])
 
         writer = WriteBehind(database)
@@ -137,6 +140,7 @@ class Server:
             finished=self._recording_complete,
             load_flow=stored_flow(database),
         )
+        self._equipment.automatic = Automatic(self._equipment, Profiles(self._settings, accounts))
         self._equipment.conferences = Conferences(self._equipment)
         endpoint = self._endpoint()
         shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event), self._tls())

@@ -68,9 +68,13 @@ class Line:
         self.incoming = incoming
         self.state = "proceeding"
         self.local_uri = self.request_uri = "sip:here@192.0.2.9"
+        self.remote_uri = "sip:there@192.0.2.1"
         self.dialog = SimpleNamespace(flow=SimpleNamespace(local=("192.0.2.9", 5060)))
         self.call: Call = None  # type: ignore[assignment]  # at once
         self._exchange = exchange
+
+    def ring(self, now: float, status: int = 180, body: bytes | None = None) -> None:
+        self.state = "early"
 
     def accept(self, body: bytes, now: float) -> None:
         self.state = "confirmed"
@@ -173,14 +177,14 @@ class Exchange:
     def _by_session(self, session_id: str) -> Call | None:
         return next((call for call in self.calls if call.session.id == session_id and call.status != "hangup"), None)
 
-    def _call(self, incoming: bool, master: Call | None = None) -> Call:
+    def _call(self, incoming: bool, master: Call | None = None, user: str = "") -> Call:
         line = Line(self, incoming)
         leg = self.engine.open_leg(beside=master.leg if master is not None else None)
         name = f"party{len(self.calls)}"
         here, there = Address("sip", "here"), Address("sip", name)
         facts = Facts(
             id=new_id(), account=ACCOUNT, activeflow_id=new_id(), source=there if incoming else here,
-            destination=here if incoming else there, created=self.engine.now(),
+            destination=here if incoming else there, created=self.engine.now(), user=user,
         )  # fmt: skip
         media = Media(leg, offer_answer.LocalMedia(address="192.0.2.9", port=leg.port, codecs=("PCMU",)), self.kit)
         call = Call(facts, line, media, self.kit, self._pump, lambda call: None)  # type: ignore[arg-type]
@@ -198,9 +202,13 @@ class Exchange:
         self.arrive(call)
         return call
 
-    def ringing(self) -> Call:
-        """Somebody calls."""
-        return self._call(True)
+    def ringing(self, user: str = "") -> Call:
+        """Somebody calls, who is `user` or nobody of ours."""
+        return self._call(True, user=user)
+
+    def early(self, call: Call) -> None:
+        """It hears something before it is answered."""
+        assert call.offered(sdp()) and call.early_media()
 
     def arrive(self, call: Call) -> None:
         assert call.offered(sdp())

@@ -140,7 +140,7 @@ START_BODY: dict[str, Any] = {
         "split": {"type": "boolean", "description": "Two channels: left the recorded party, right what it hears."},
         "heard": {"type": "string", "enum": ["both", "caller", "callee"], "default": "both", "description": "Whose voice is recorded."},
         "rate": {"enum": [*RATES, "own"], "default": RATES[0], "description": "Samples a second; own: the call's."},
-        "begin": {"type": "string", "enum": ["now", "answer", "bridge"], "default": "now", "description": "What it waits for."},
+        "begin": {"type": "string", "enum": ["now", "media", "answer", "bridge"], "default": "now", "description": "What it waits for."},
         "should_follow_transfer": {"type": "boolean", "default": True, "description": "Go on when the recorded party transfers away."},
         "beep_start": {"type": "boolean", "description": "A beep when it begins."},
         "min_seconds": {"type": "number", "description": "What is shorter fails with too_short and is not kept."},

@@ -77,11 +77,23 @@ class DialResult:
 
 
 class Dialer:
-    def __init__(self, equipment: Equipment, outgoing: Outgoing, parties: Parties, trunks: Trunks, advertise: str) -> None:
+    """`answered(call, caller, user, offnet)` is told of who has answered: whom it was dialled for, whose phone it is ("" nobody's of ours),
+    and whether it went over a trunk."""
+
+    def __init__(
+        self,
+        equipment: Equipment,
+        outgoing: Outgoing,
+        parties: Parties,
+        trunks: Trunks,
+        advertise: str,
+        answered: Callable[[Call, Call | None, str, bool], None] = lambda call, caller, user, offnet: None,
+    ) -> None:
         self.kit = equipment
         self.outgoing = outgoing
         self.parties = parties
         self.trunks = trunks
+        self.answered = answered
         self.advertise = advertise  # the host that others reach us by; "" the address that a call is sent from
 
     async def dial(
@@ -98,7 +110,9 @@ class Dialer:
 class _Attempt:
     """Follows one call until it is answered or over, and stays quiet from then on."""
 
-    def __init__(self, dialling: _Dialling) -> None:
+    def __init__(self, dialling: _Dialling, user: str, offnet: bool) -> None:
+        self.user = user  # whose phone it was before any redirection
+        self.offnet = offnet
         self._dialling = dialling
         self.call: Call | None = None
         self.heard = asyncio.Event()  # of the peer, whatever it was
@@ -113,7 +127,7 @@ class _Attempt:
         self.heard.set()
         self.done.set()
         if self.call is not None:
-            self._dialling.answered(self.call)
+            self._dialling.answered(self.call, self.user, self.offnet)
 
     def digit(self, digit: str) -> None:
         """Keys are the bridge's."""
@@ -250,7 +264,7 @@ class _Dialling:
 
     async def _attempt(self, branch: Branch, hop: Hop, *, patient: bool) -> tuple[Call | None, str, int]:
         """Call once: the call, and the word and status of what went wrong; no word where it was answered."""
-        attempt = _Attempt(self)
+        attempt = _Attempt(self, branch.hops[0].user, hop.trunk is not None)
         try:
             call = self._dialer.outgoing.place(self._order(branch, hop), attempt)
         except Exhausted as error:
@@ -318,14 +332,15 @@ class _Dialling:
         """`coming`, which called us, answers for one that rings."""
         if self._wish.caller is not None and self._wish.chained:
             self._wish.caller.chain(coming)
-        self.answered(coming)
+        self.answered(coming, coming.facts.user, False)
 
-    def answered(self, call: Call) -> None:
+    def answered(self, call: Call, user: str, offnet: bool) -> None:
         if self._winner.done():
             call.hang_up("cancel", ELSEWHERE, 200)
             return
         self._winner.set_result(call)
         self._hang_up(self._calls, "cancel", ELSEWHERE)
+        self._dialer.answered(call, self._wish.caller, user, offnet)
 
 
 def outcome(call: Call) -> tuple[str, int]:

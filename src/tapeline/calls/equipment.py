@@ -23,6 +23,7 @@ from tapeline.rtp import Engine, Player
 from tapeline.store.writer import WriteBehind
 
 if TYPE_CHECKING:
+    from tapeline.calls.automatic import Automatic
     from tapeline.calls.conferences import Conferences
     from tapeline.calls.dialer import Dialer
     from tapeline.calls.recorder import Recorder
@@ -52,6 +53,7 @@ class Equipment:
     recorders: dict[str, Recorder] = field(default_factory=dict)  # of the calls that are up, by the recording's id
     taps: dict[int, Recorder] = field(default_factory=dict)  # by the tap's id
     players: dict[int, Callable[[bool], None]] = field(default_factory=dict)  # by the player's id: told whether it was stopped
+    automatic: Automatic = field(init=False)  # set by the composition root, as are the conferences
     conferences: Conferences = field(init=False)  # set by the composition root: they work with this themselves
     dialer: Dialer = field(init=False)  # set by the switch, which the calls it places are known to
     reason_of: Callable[[str], str] = field(default=lambda call_id: "")  # how a call ended, "" where that is not known; set by the switch

@@ -41,7 +41,7 @@ __all__ = ["Moment", "Recorder", "Subject"]
 
 log = structlog.get_logger(__name__)
 
-Moment = Literal["answer", "bridge"]  # that a recording may wait for
+Moment = Literal["media", "answer", "bridge"]  # that a recording may wait for
 
 RETRY_S = 2.0  # between attempts to write a manifest on a disk that refuses
 

@@ -106,6 +106,7 @@ class Call:
         self._listener: Listener | None = None
         self._answer: bytes | None = None  # what our 200 to the INVITE carries
         self._answering = False  # our 200 has gone, or waits for a PRACK
+        self._early = False  # media flow although it is not answered
         self.heard = False  # the peer's first packet came
         self.led = False  # a flow decides what becomes of it
         self.transfers = 0  # that its party has asked for
@@ -200,7 +201,12 @@ class Call:
             return False
         self.session.ring(self._now(), 183, self._answer)
         self._pump()
+        self._early_media_begun()
         return True
+
+    def _early_media_begun(self) -> None:
+        self._early = True
+        self.recordings.reached("media")
 
     def answer(self) -> None:
         """Send the 200; `established` follows with the caller's ACK."""
@@ -241,6 +247,7 @@ class Call:
         if body:
             try:
                 self.media.answered(body, final=False)
+                self._early_media_begun()
             except ProtocolError as error:
                 log.info("early media are of no use", call_id=self.facts.id, error=str(error))
         if self.status == "dialing" and status >= 180:
@@ -283,6 +290,7 @@ class Call:
         self.status = "progressing"
         self.progressing = self._kit.clock.wall()
         self.media.established()
+        self.recordings.reached("media")
         self.recordings.reached("answer")
         company.met(self)
         self._touch()
@@ -441,12 +449,12 @@ class Call:
     def start_recording(self, spec: RecordSpec) -> Recorder:
         """Raises InvalidState (not progressing, already recording) or Exhausted (the disk's watermark).
 
-        One that begins with the answer or the bridge may be asked for while the call still rings.
+        One that begins with media, the answer or the bridge may be asked for while the call still rings.
         """
         up = self.status == "progressing"
         if not up and (spec.begin == "now" or self.over):
             raise not_progressing(self.status)
-        reached: tuple[Moment, ...] = ("answer",) if up else ()
+        reached: tuple[Moment, ...] = ("media", "answer") if up else ("media",) if self._early else ()
         ears = OfCall(self.leg, caller=self.incoming, muted=self.controls.muted in ("in", "both"))
         recorder = self.recordings.start(spec, self._subject(), ears, reached)
         company.present(recorder, self)

@@ -62,7 +62,7 @@ class Switch:
         self._parties = Parties(shell, equipment.clock, equipment.settings.users, trunks, self._registered, advertise)
         outgoing = Outgoing(equipment, endpoint, shell, advertise, self._add, self._released)
         equipment.reason_of = self._reason_of
-        equipment.dialer = Dialer(equipment, outgoing, self._parties, trunks, advertise)
+        equipment.dialer = Dialer(equipment, outgoing, self._parties, trunks, advertise, equipment.automatic.answered)
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
         self._by_leg: dict[int, Call] = {}
@@ -172,6 +172,7 @@ class Switch:
         call.follow(script)
         if call.offered(event.body):
             session.ring(self._kit.clock.now())
+            self._kit.automatic.arrived(call, offnet=route.program.no_match)
             script.start()
 
     def _flow_of(self, number: str) -> Callable[[Call], None] | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tapeline import flow
 from tapeline.calls.session import Call
 from tapeline.calls.views import Address
+from tapeline.core.kazoo import gregorian
 from tapeline.core.settings import Settings
 
 __all__ = ["variables_of"]
@@ -52,6 +53,8 @@ def _kazoo(call: Call, settings: Settings) -> dict[str, str]:
         "kazoo.call_id": session.call_id,
         "kazoo.user_id": (only.id or only.name) if only is not None else "",
         "kazoo.box_id": (box.id or box.name) if box is not None else "",
+        "kazoo.owner_id": next((user.id or user.name for user in users if user.name == facts.user), ""),
+        "kazoo.interaction_id": f"{gregorian(facts.created)}-{facts.activeflow_id.replace('-', '')[:8]}",
         "kazoo.dialled": _user(facts.destination),
         "kazoo.from": _address(session.remote_uri),
         "kazoo.to": _address(session.local_uri),

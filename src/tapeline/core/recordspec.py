@@ -13,7 +13,7 @@ __all__ = ["RATES", "Begin", "Delivery", "Format", "Heard", "MaskMode", "RecordS
 
 RATES = (8000, 16000, 24000, 32000, 48000)  # that a recording may ask for
 
-Begin = Literal["now", "answer", "bridge"]
+Begin = Literal["now", "media", "answer", "bridge"]  # media: early ones, or the answer
 Heard = Literal["both", "caller", "callee", "mix", "participants"]
 Format = Literal["wav", "mp3", "ogg"]
 MaskMode = Literal["silence", "tone", "cut"]

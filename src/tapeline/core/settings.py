@@ -19,7 +19,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from tapeline.core.errors import InvalidInput
 
 __all__ = [
+    "Account",
     "Application",
+    "CallRecording",
     "ConferenceSettings",
     "DeliverySettings",
     "Number",
@@ -171,6 +173,46 @@ class Number(Section):
     account: str = "default"
 
 
+class RecordingParameters(Section):
+    """How calls of one direction and network are recorded; what is not set is left to another level."""
+
+    enabled: bool | None = None
+    format: Literal["mp3", "wav"] | None = None
+    record_min_sec: int | None = Field(None, ge=0)
+    record_on_answer: bool | None = None
+    record_on_bridge: bool | None = None
+    record_sample_rate: int | None = None
+    time_limit: int | None = Field(None, ge=5, le=10800)
+    url: str | None = None
+
+
+class RecordingSource(Section):
+    any: RecordingParameters | None = None
+    onnet: RecordingParameters | None = None
+    offnet: RecordingParameters | None = None
+
+
+class CallRecording(Section):
+    """KAZOO's `call_recording`: which calls are recorded by themselves (core.callrecording resolves it)."""
+
+    any: RecordingSource | None = None
+    inbound: RecordingSource | None = None
+    outbound: RecordingSource | None = None
+
+
+class AccountRecording(Section):
+    account: CallRecording | None = None  # of the account's calls
+    endpoint: CallRecording | None = None  # of its users and devices, where they say nothing else
+
+
+class Account(Section):
+    """What holds for all calls of an account."""
+
+    name: str
+    call_recording: AccountRecording = AccountRecording()
+    metaflows: dict[str, Any] = {}  # KAZOO's document
+
+
 class User(Section):
     """Somebody with telephones: `name` is what they register as."""
 
@@ -181,6 +223,8 @@ class User(Section):
     account: str = "default"  # of calls that go straight to this user
     voicemail: bool = False
     srtp: Srtp | None = None  # of calls to this user; None = as `server.srtp`
+    call_recording: CallRecording = CallRecording()
+    metaflows: dict[str, Any] = {}  # KAZOO's document
 
 
 class Trunk(Section):
@@ -223,6 +267,7 @@ class Settings(BaseSettings):
     conference: ConferenceSettings = ConferenceSettings()
     delivery: DeliverySettings = DeliverySettings()
     numbers: list[Number] = []
+    accounts: list[Account] = []
     users: list[User] = []
     trunks: list[Trunk] = []
     applications: list[Application] = []
@@ -245,6 +290,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "conference": ConferenceSettings,
     "delivery": DeliverySettings,
     "numbers": Number,
+    "accounts": Account,
     "users": User,
     "trunks": Trunk,
     "applications": Application,

@@ -38,6 +38,7 @@ from tapeline.flow.commands import (
 )
 from tapeline.flow.compiler import compile
 from tapeline.flow.diagnostics import Diagnostic, Place
+from tapeline.flow.dialects.kazoo_recording import recording_spec
 from tapeline.flow.errors import DialectUnknown, FlowError, RunMisused
 from tapeline.flow.events import (
     Answered,
@@ -125,4 +126,5 @@ __all__ = [
     "builtin_flow",
     "compile",
     "mermaid",
+    "recording_spec",
 ]

@@ -137,6 +137,7 @@ class Program:
     typed_ahead: Literal["last", "all", "none"] = "last"  # which keys are kept that no operation asked for
     name: str = ""
     on_complete_flow_id: str = ""
+    no_match: bool = False  # it is for the numbers that nothing else takes
 
     def __post_init__(self) -> None:
         if self.entry != END and self.entry not in self.steps:

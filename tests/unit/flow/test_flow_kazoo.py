@@ -278,7 +278,7 @@ def test_every_field_of_record_call_does_what_its_row_says():
     assert spec_of(url="https://h/x", method="post").deliver == (Delivery("https://h/x", "POST", naming="kazoo"),)
     assert spec_of(url="ftp://h/x").deliver[0].url == "ftp://h/x" and spec_of(url="").deliver == ()
     assert spec_of(record_min_sec=5).min_s == 5.0
-    assert spec_of().begin == spec_of(record_on_answer=True).begin == "answer" and spec_of(record_on_bridge="true").begin == "bridge"
+    assert (spec_of().begin, spec_of(record_on_answer=True).begin, spec_of(record_on_bridge="true").begin) == ("media", "answer", "bridge")
     assert spec_of(record_on_answer=True, record_on_bridge=True).begin == "answer"  # which comes first
     assert spec_of(record_sample_rate=16000).rate == 16000 and spec_of(record_sample_rate=12345).rate == 0
     assert spec_of().follow_transfer and not spec_of(should_follow_transfer=False).follow_transfer

@@ -44,11 +44,12 @@ def _recognises(root: Node) -> bool:
 
 
 def _compile(root: Node, problems: Problems, *, nested: bool) -> Program | None:
-    name, top = "", root
+    name, top, no_match = "", root, False
     if "module" not in root.value:
         document = Fields(root, problems)
         document.ignore(*_DOCUMENT_KEYS, *(key for key in root.value if key.startswith("_")))
         name = document.text("name")
+        no_match = "no_match" in document.texts("numbers")
         found = document.node("flow")
         document.done()
         if found is None:
@@ -58,7 +59,7 @@ def _compile(root: Node, problems: Problems, *, nested: bool) -> Program | None:
     entry, steps = _walk(top, name, problems)
     if problems.failed:
         return None
-    return Program(entry, steps, dialect="kazoo", name=name, typed_ahead="all")
+    return Program(entry, steps, dialect="kazoo", name=name, typed_ahead="all", no_match=no_match)
 
 
 @dataclass(slots=True)

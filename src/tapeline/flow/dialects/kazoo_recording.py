@@ -5,17 +5,24 @@ Each becomes one specification of a recording. What names a file, or the place t
 
 from __future__ import annotations
 
-from typing import Final, Literal, cast
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
+from tapeline.core.errors import InvalidInput
 from tapeline.core.recordspec import Delivery, Format, RecordSpec, SilenceRule
+from tapeline.flow.diagnostics import Problems
 from tapeline.flow.dialects.kazoo_module import KEYS, LONGEST_S, Module, Plan, template
+from tapeline.flow.fields import Fields
+from tapeline.flow.jsondoc import wrap
 from tapeline.flow.ops.ending import Skip
-from tapeline.flow.ops.recording import Record, StopRecording
+from tapeline.flow.ops.recording import Record, StopRecording, filled
 from tapeline.flow.ops.sounding import Say, Tone
 
-__all__ = ["record_call", "record_caller", "voicemail"]
+__all__ = ["recording_spec", "record_call", "record_caller", "voicemail"]
 
+_TOLD: Final = ("from", "to", "caller_id_name", "caller_id_number", "owner_id", "interaction_id")
 RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
@@ -73,8 +80,23 @@ def _rate(module: Module) -> int:
 def _custom(module: Module) -> dict[str, str]:
     """What names the recording to KAZOO's users, and the call to its receivers; none of it ever becomes a path."""
     found = {name: module.text(name) for name in ("media_id", "media_name")}
-    told = {name: f"${{kazoo.{name}}}" for name in ("from", "to", "caller_id_name", "caller_id_number")}
+    told = {name: f"${{kazoo.{name}}}" for name in _TOLD}
     return {name: value for name, value in found.items() if value} | told | {"dialect": "kazoo"}
+
+
+def recording_spec(
+    data: Mapping[str, Any], fill: Callable[[str], str], *, origin: str, follow_transfer: bool = True, label: str = ""
+) -> RecordSpec:
+    """What `record_call` would record with this data, asked for by something else than a flow. `fill` fills in variables of the call.
+
+    Raises InvalidInput where the data make no recording.
+    """
+    problems = Problems()
+    fields = Fields(wrap(dict(data), problems), problems)
+    spec = _call_spec(Module("record_call", fields, label))
+    if spec is None or problems.failed:
+        raise InvalidInput("this is no recording", problems=[str(found) for found in problems.sorted()], reason="INVALID_RECORDING")
+    return replace(filled(spec, fill), origin=origin, follow_transfer=follow_transfer)
 
 
 def record_call(module: Module) -> Plan:
@@ -94,15 +116,14 @@ def record_call(module: Module) -> Plan:
 def _call_spec(module: Module) -> RecordSpec | None:
     data = module.data
     deliver = _delivery(module)
-    on_bridge = data.boolean("record_on_bridge") and not data.boolean("record_on_answer")
-    data.ignore("record_on_answer")  # nothing is recorded before that anyway
+    on_answer, on_bridge = data.boolean("record_on_answer"), data.boolean("record_on_bridge")
     label = module.text("label") or template(module.document) or "${kazoo.dialled}"
     spec = RecordSpec(
         heard="both",
         channels=2,
         format=_format(module),
         rate=_rate(module),
-        begin="bridge" if on_bridge else "answer",
+        begin="answer" if on_answer else "bridge" if on_bridge else "media",
         max_s=_limit(module),
         min_s=float(data.integer("record_min_sec", 0, low=0, clamp=True)),
         silence=_silence(module),

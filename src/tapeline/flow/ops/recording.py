@@ -6,6 +6,7 @@ sample precedes what follows; a blocking one holds the flow until it ends. Where
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -16,7 +17,7 @@ from tapeline.flow.ops.answering import be_answered
 from tapeline.flow.ops.waiting import reply
 from tapeline.flow.program import DEFAULT, Context, Op, Performance
 
-__all__ = ["Record", "StopRecording"]
+__all__ = ["Record", "StopRecording", "filled"]
 
 START_PATIENCE_S = 2.0  # a start that is not answered within this does not hold the flow
 
@@ -34,7 +35,7 @@ class Record(Op):
         if self.answers:
             yield from be_answered(context)
         token = context.token()
-        context.issue(commands.StartRecording(token, self._filled(context), self.spec.blocking))
+        context.issue(commands.StartRecording(token, filled(self.spec, context.text), self.spec.blocking))
         deadline = None if self.spec.blocking else context.now + START_PATIENCE_S
         event = yield from reply(token, deadline)
         while self.spec.blocking and not isinstance(event, RecordingEnded | RecordingRefused | Unsupported):
@@ -46,12 +47,12 @@ class Record(Op):
             context.log("warning", "the start of a recording was not answered in time")
         return event.reason if isinstance(event, RecordingEnded) else DEFAULT
 
-    def _filled(self, context: Context) -> RecordSpec:
-        spec = self.spec
-        deliver = tuple(replace(target, url=context.text(target.url)) for target in spec.deliver)
-        custom = {name: context.text(value) for name, value in spec.custom.items()}
-        label, on_end = context.text(spec.label), context.text(spec.on_end_flow_id)
-        return replace(spec, deliver=deliver, label=label, on_end_flow_id=on_end, custom=custom)
+
+def filled(spec: RecordSpec, text: Callable[[str], str]) -> RecordSpec:
+    """The specification with the templates in its texts filled in by `text`."""
+    deliver = tuple(replace(target, url=text(target.url)) for target in spec.deliver)
+    custom = {name: text(value) for name, value in spec.custom.items()}
+    return replace(spec, deliver=deliver, label=text(spec.label), on_end_flow_id=text(spec.on_end_flow_id), custom=custom)
 
 
 @dataclass(frozen=True, slots=True)
