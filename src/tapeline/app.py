@@ -26,6 +26,7 @@ from tapeline import __version__, rtp, sip
 from tapeline.api.app import create_app
 from tapeline.api.sessions import session_key
 from tapeline.audio.speech import Speech
+from tapeline.calls.applications import Applications, declared
 from tapeline.calls.automatic import Automatic
 from tapeline.calls.conferences import Conferences
 from tapeline.calls.equipment import Equipment
@@ -113,8 +114,8 @@ class Server:
         await self._open(database)
         self._stack.push_async_callback(database.close)
         objects = ObjectStore(server.objects_url)
-        names = self._routes.accounts | {account.name for account in self._settings.accounts}
-        accounts = {name: (await database.accounts.ensure(name)).id for name in sorted(names)}
+        accounts = {name: (await database.accounts.ensure(name)).id for name in sorted(self._accounts())}
+        applications = await self._follow_applications(database, accounts)
         token = await self._admin_token(database, accounts["default"])
 
         writer = WriteBehind(database)
@@ -139,6 +140,7 @@ class Server:
             node=server.node_name,
             finished=self._recording_complete,
             load_flow=stored_flow(database),
+            applications=applications,
         )
         self._equipment.automatic = Automatic(self._equipment, Profiles(self._settings, accounts))
         self._equipment.conferences = Conferences(self._equipment)
@@ -164,6 +166,18 @@ class Server:
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
         return Started(address, tuple(listeners), token, recovered, rtp.COMPILED)
+
+    def _accounts(self) -> set[str]:
+        """The names of all accounts that the settings speak of."""
+        settings = self._settings
+        return self._routes.accounts | {each.name for each in settings.accounts} | {each.account for each in settings.applications}
+
+    async def _follow_applications(self, database: Database, accounts: Mapping[str, str]) -> Applications:
+        applications = Applications(declared(self._settings, accounts, self._folder), database.applications)
+        await applications.refresh()
+        following = asyncio.create_task(applications.follow())
+        self._stack.callback(following.cancel)
+        return applications
 
     async def _open(self, database: Database) -> None:
         """Open and migrate the rows. A database that is away is waited for: the spool still holds what it must be told."""
@@ -267,7 +281,12 @@ class Server:
             said = f"cannot serve HTTP on {server.http}: {error.strerror}"
             raise Unavailable(said, hint="change server.http, or stop what uses that port") from error
         app = create_app(
-            self._service, database.tokens, database.accounts, self._settings, session_key=session_key(server.data / "session-key")
+            self._service,
+            database.tokens,
+            database.accounts,
+            self._settings,
+            session_key=session_key(server.data / "session-key"),
+            applications=self._equipment.applications,
         )
         config = uvicorn.Config(
             app,

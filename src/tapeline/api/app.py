@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tapeline import __version__
-from tapeline.api import kazoo, shapes, system, voipbin, voipbin_calls, voipbin_conferences
+from tapeline.api import kazoo, shapes, system, voipbin, voipbin_calls, voipbin_conferences, vonage, vonage_words
 from tapeline.api.accesslog import RedactQuery
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import STATUSES, RouteNotFound, envelope, error_response
@@ -28,6 +28,8 @@ from tapeline.api.middleware import RequestFrame, UnexpectedErrors, request_id_o
 from tapeline.api.ports import Service, Tokens
 from tapeline.api.routes import Route, router
 from tapeline.api.sessions import Sessions
+from tapeline.api.vonage_auth import VonageAuth
+from tapeline.calls.applications import Applications
 from tapeline.core.clock import Clock, SystemClock
 from tapeline.core.errors import InvalidInput, TapelineError
 from tapeline.core.settings import Settings
@@ -68,6 +70,7 @@ def create_app(
     settings: Settings,
     *,
     session_key: str,
+    applications: Applications | None = None,
     metrics: Metrics | None = None,
     clock: Clock | None = None,
 ) -> FastAPI:
@@ -97,6 +100,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _on_http)
     authenticator = Authenticator(tokens, clock)
     app.include_router(router(platform_routes(service), authenticator))
+    app.include_router(vonage.router(service, VonageAuth(applications or Applications(), clock)))
     app.include_router(kazoo.router(KazooAuth(authenticator, Sessions(session_key, clock), accounts, settings.users), service, clock))
     app.include_router(system.router(service, metrics))
     return app
@@ -115,6 +119,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 def _told(error: TapelineError, request: Request) -> Response:
     """In the form of the platform whose path was asked."""
+    if vonage.owns(request.url.path):
+        return vonage_words.failure(error, request)
     if request.url.path.startswith(kazoo.PREFIX + "/"):
         return failure(error, request)
     return error_response(error, request_id_of(request.scope))
@@ -130,6 +136,8 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     """The router's own refusals. VoIPBIN never answers 405: a wrong method is a path that is not there."""
     assert isinstance(error, HTTPException)
+    if vonage.owns(request.url.path):
+        return vonage_words.refusal(error.status_code, request)
     if request.url.path.startswith(kazoo.PREFIX + "/"):
         return refusal(error.status_code, request)
     request_id = request_id_of(request.scope)

@@ -62,6 +62,7 @@ class Wish:
     each_s: float = 0.0  # how long each of them may ring, one after another; 0: its share of the time
     activeflow_id: str = ""
     flow_id: str = ""
+    application_id: str = ""  # the Vonage application that the calls belong to; "" the caller's
     headers: tuple[tuple[str, str], ...] = ()  # of the INVITE, beside those that every call of ours has
 
 
@@ -303,6 +304,7 @@ class _Dialling:
             max_forwards=hops_left(wish.caller),
             activeflow_id=wish.activeflow_id,
             flow_id=wish.flow_id,
+            application_id=wish.application_id or (wish.caller.facts.application_id if wish.caller is not None else ""),
             master=wish.caller if wish.chained else None,
             beside=wish.caller.leg if wish.caller is not None else None,
             prefer=agreed.codec if agreed is not None else "",

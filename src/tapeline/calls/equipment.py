@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import structlog
 
+from tapeline.calls.applications import Applications
 from tapeline.calls.ports import HttpClient
 from tapeline.calls.prompts import Prompts
 from tapeline.calls.views import RecordingView
@@ -49,6 +50,7 @@ class Equipment:
     node: str
     finished: Callable[[RecordingView], None]  # a recording's file is complete in the spool
     load_flow: Callable[[str, str], Awaitable[str]]  # a stored flow's document, by its id and the account; raises NotFound
+    applications: Applications = field(default_factory=Applications)
     free_bytes: int = 1 << 62  # where the spool is; looked up once a second
     recorders: dict[str, Recorder] = field(default_factory=dict)  # of the calls that are up, by the recording's id
     taps: dict[int, Recorder] = field(default_factory=dict)  # by the tap's id

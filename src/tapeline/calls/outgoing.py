@@ -49,6 +49,7 @@ class Order:
     max_forwards: int = 70
     activeflow_id: str = ""
     flow_id: str = ""
+    application_id: str = ""
     master: Call | None = None
     beside: rtp.Leg | None = None
     prefer: str = ""  # the codec that is offered first
@@ -107,6 +108,7 @@ class Outgoing:
             destination=order.destination,
             created=created,
             flow_id=order.flow_id,
+            application_id=order.application_id,
             master_call_id=order.master.facts.id if order.master is not None else "",
             user=order.hop.user,
         )

@@ -58,6 +58,7 @@ class Subject:
     destination: str = ""
     direction: str = ""  # of the call: incoming, outgoing
     reference: Literal["call", "confbridge"] = "call"
+    application_id: str = ""
 
 
 class Recorder:
@@ -258,6 +259,7 @@ class Recorder:
             node=self._kit.node,
             rate=self._rate,
             channels=len(self._channels),
+            application_id=subject.application_id,
         )
 
     def _save_soon(self) -> None:
@@ -336,5 +338,6 @@ class Recorder:
             updated=self._updated,
             timeline=tuple(machine.timeline.as_dicts()),
             custom=dict(self.spec.custom),
+            application_id=self._subject.application_id,
         )
 

@@ -27,6 +27,7 @@ class Route:
     program: flow.Program
     account: str
     source: str  # the document's file, or "built-in"
+    application: str = ""  # the id of the Vonage application that the call belongs to
 
 
 class Routes:
@@ -87,4 +88,4 @@ def _route(number: Number, folder: Path) -> Route:
     found = flow.compile(source)
     if found.program is None:
         raise InvalidInput(f"{path} cannot run", problems=[f"{path}:{problem}" for problem in found.problems])
-    return Route(found.program, number.account, str(path))
+    return Route(found.program, number.account, str(path), number.application.lower())

@@ -75,6 +75,7 @@ class Facts:
     destination: Address
     created: float
     flow_id: str = ""
+    application_id: str = ""  # the Vonage application that it belongs to
     master_call_id: str = ""  # the call that this one was dialled for, and with which it ends
     user: str = ""  # the name of the user of ours who is at its end, proved by a password or by being registered there
 
@@ -486,6 +487,7 @@ class Call:
             source=self.facts.source.target,
             destination=self.facts.destination.target,
             direction="incoming" if self.incoming else "outgoing",
+            application_id=self.facts.application_id,
         )
 
     # -- what is told of it --------------------------------------------------------------------------------------------
@@ -529,4 +531,5 @@ class Call:
             progressing=self.progressing,
             hungup=self.hungup,
             updated=self.updated,
+            application_id=facts.application_id,
         )

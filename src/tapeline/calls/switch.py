@@ -164,7 +164,9 @@ class Switch:
             log.info("call refused: no flow for the number", number=number)
             self._refuse(session, 404)
             return
-        call = self._open(session, self._accounts[route.account], event.user)
+        application = self._kit.applications.get(route.application) if route.application else None
+        account = application.account if application is not None else self._accounts[route.account]
+        call = self._open(session, account, event.user, application_id=route.application)
         if call is None:
             return
         log.info("call", call_id=call.facts.id, sip_call_id=session.call_id, flow=route.source)
@@ -201,7 +203,7 @@ class Switch:
         if call.offered(event.body):
             call.answer()
 
-    def _open(self, session: sip.Session, account: str, user: str, beside: Call | None = None) -> Call | None:
+    def _open(self, session: sip.Session, account: str, user: str, beside: Call | None = None, application_id: str = "") -> Call | None:
         """A call of ours for an INVITE, with a port for its media. None: there is no port, and the caller has been told."""
         local = self._local_address(session)
         try:
@@ -218,6 +220,7 @@ class Switch:
             destination=_party(session.request_uri, ""),
             created=round(self._kit.clock.wall(), 6),
             user=user,
+            application_id=beside.facts.application_id if beside is not None else application_id,
         )
         media = own_media(self._kit.settings.server.srtp, self._codecs(), local, leg.port, round(facts.created * 1000))
         call = Call(facts, session, Media(leg, media, self._kit), self._kit, self._shell.pump, self._released)

@@ -64,6 +64,7 @@ class CallView:
     hungup: float | None = None
     updated: float | None = None
     deleted: float | None = None
+    application_id: str = ""  # the Vonage application that it belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class RecordingView:
     measures: Mapping[str, Any] = field(default_factory=dict)  # loudness, silence, loss, peak level
     peaks: tuple[tuple[float, ...], ...] = ()  # for each channel: 0..1, evenly spaced; only where a single one is asked for
     custom: Mapping[str, Any] = field(default_factory=dict)  # what its specification says besides; a dialect's own names
+    application_id: str = ""  # of the call or conference that it was made of
 
 
 @dataclass(frozen=True, slots=True)

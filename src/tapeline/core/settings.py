@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tapeline.core.errors import InvalidInput
+from tapeline.core.ids import is_id
 
 __all__ = [
     "Account",
@@ -36,6 +37,7 @@ __all__ = [
 Role = Literal["media", "api", "worker"]
 
 
+Verb = Literal["GET", "POST"]
 Srtp = Literal["off", "optional", "required"]  # RFC 4568: not at all, where the peer offers keys, nothing else
 
 
@@ -169,7 +171,7 @@ class DeliverySettings(Section):
 class Number(Section):
     match: str
     flow: str = ""
-    answer_url: str = ""
+    application: str = ""  # the id of the Vonage application that the call belongs to, and that answers it where no flow is named
     account: str = "default"
 
 
@@ -250,11 +252,26 @@ class Trunk(Section):
 
 
 class Application(Section):
+    """A Vonage application: who may use its face of the API, and where it is told and asked."""
+
     id: str
-    public_key: str = ""
+    name: str = ""
+    account: str = "default"
+    public_key: str = ""  # PEM, or the name of a file that holds it
     answer_url: str = ""
+    answer_method: Verb = "GET"
+    fallback_url: str = ""
+    fallback_method: Verb = "GET"
     event_url: str = ""
-    signature_secret: str = ""
+    event_method: Verb = "POST"
+    signature_secret: str = ""  # "" = what is sent is not signed
+
+    @field_validator("id")
+    @classmethod
+    def _id(cls, value: str) -> str:
+        if not is_id(value):
+            raise ValueError("must be a UUID")
+        return value.lower()
 
 
 class Settings(BaseSettings):

@@ -6,6 +6,7 @@ from tapeline.store.objects import ObjectStat, ObjectStore, object_key
 from tapeline.store.recordings import Search
 from tapeline.store.rows import (
     Account,
+    Application,
     AttemptRow,
     CallRow,
     ConferenceCallRow,
@@ -20,6 +21,7 @@ from tapeline.store.writer import WriteBehind
 
 __all__ = [
     "Account",
+    "Application",
     "AttemptRow",
     "CallRow",
     "ConferenceCallRow",

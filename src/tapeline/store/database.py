@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tapeline.store.accounts import Accounts, Tokens
+from tapeline.store.applications import Applications
 from tapeline.store.attempts import Attempts
 from tapeline.store.calls import Calls
 from tapeline.store.conferences import ConferenceCalls, Conferences
@@ -80,6 +81,7 @@ class Database:
         self._reader: AsyncEngine | None = None
         self.accounts = Accounts(self)
         self.tokens = Tokens(self)
+        self.applications = Applications(self)
         self.calls = Calls(self)
         self.recordings = Recordings(self)
         self.conferences = Conferences(self)

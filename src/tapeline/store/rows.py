@@ -16,6 +16,7 @@ __all__ = [
     "CONFERENCE_RANKS",
     "RECORDING_RANKS",
     "Account",
+    "Application",
     "AttemptRow",
     "CallRow",
     "ConferenceCallRow",
@@ -47,6 +48,27 @@ class Account:
     id: str
     name: str
     created: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A Vonage application. `public_key` is PEM; `options` is what its owner said of it that nothing here is done with."""
+
+    id: str
+    account: str
+    name: str = ""
+    created: float = 0.0
+    public_key: str = ""
+    answer_url: str = ""
+    answer_method: str = "GET"
+    fallback_url: str = ""
+    fallback_method: str = "GET"
+    event_url: str = ""
+    event_method: str = "POST"
+    signature_secret: str = ""  # "": what is sent is not signed
+    options: Mapping[str, Any] = field(default_factory=dict)
+    updated: float | None = None
+    deleted: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +109,7 @@ class CallRow:
     hungup: float | None = None
     updated: float | None = None
     deleted: float | None = None
+    application_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +148,7 @@ class RecordingRow:
     measures: Mapping[str, Any] = field(default_factory=dict)
     peaks: tuple[tuple[float, ...], ...] = ()  # left out (empty) in lists
     custom: Mapping[str, Any] = field(default_factory=dict)
+    application_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer
 
 __all__ = [
     "accounts",
+    "applications",
     "attempts",
     "calls",
     "conferencecalls",
@@ -89,7 +90,9 @@ calls = Table(
     _time("hungup"),
     _time("updated"),
     _time("deleted"),
+    _later("application_id"),
     Index("calls_created", "created", "id"),
+    Index("calls_application_created", "application_id", "created", "id"),
     Index("calls_account_created", "account", "created", "id"),
     Index("calls_node_status", "node", "status"),
 )
@@ -131,6 +134,7 @@ recordings = Table(
     _later("source"),
     _later("destination"),
     _later("direction"),
+    _later("application_id"),
     Index("recordings_created", "created", "id"),
     Index("recordings_account_created", "account", "created", "id"),
     Index("recordings_call", "call_id"),
@@ -262,4 +266,25 @@ deliveries = Table(
     Index("deliveries_account_created", "account", "created", "id"),
     Index("deliveries_ref", "ref"),
     Index("deliveries_node_state", "node", "state"),
+)
+
+applications = Table(
+    "applications",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("name"),
+    _text("public_key"),
+    _text("answer_url"),
+    _text("answer_method"),
+    _text("fallback_url"),
+    _text("fallback_method"),
+    _text("event_url"),
+    _text("event_method"),
+    _text("signature_secret"),
+    Column("options", JSON, nullable=False),
+    Column("created", Double, nullable=False),
+    _time("updated"),
+    _time("deleted"),
+    Index("applications_account_created", "account", "created", "id"),
 )

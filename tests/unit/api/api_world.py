@@ -18,6 +18,7 @@ from telephony_world import MemoryTelephony
 
 from tapeline.api import create_app
 from tapeline.api.metrics import Metrics
+from tapeline.calls.applications import Applications
 from tapeline.calls.errors import (
     already_recording,
     call_not_found,
@@ -32,7 +33,7 @@ from tapeline.core.ids import new_id
 from tapeline.core.principal import ALL_SCOPES, Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
 from tapeline.core.settings import Settings, User
-from tapeline.store import Account, Search
+from tapeline.store import Account, Application, Search
 from tapeline.testing.clock import FakeClock
 
 PIECE = 1000  # bytes that the store gives at a time
@@ -73,6 +74,23 @@ class MemoryAccounts:
 
     async def by_name(self, name: str) -> Account | None:
         return next((found for found in self._accounts if found.name == name), None)
+
+
+class MemoryApplications(dict[str, Application]):
+    """Rows of applications by their id."""
+
+    async def all(self) -> list[Application]:
+        return [row for row in self.values() if row.deleted is None]
+
+    async def get(self, row_id: str) -> Application | None:  # type: ignore[override]
+        return dict.get(self, row_id)
+
+    async def put(self, row: Application) -> None:
+        self[row.id] = row
+
+    async def delete(self, row_id: str, at: float | None = None) -> Application | None:
+        self[row_id] = replace(self[row_id], deleted=at or 1.0)
+        return self[row_id]
 
 
 class MemoryArchive:
@@ -327,8 +345,17 @@ class World:
         self.secret = self.tokens.issue(self.account, *sorted(ALL_SCOPES - {"admin"}))
         settings = Settings(users=[User(name="alice", password="secret")])
         self.accounts = MemoryAccounts([Account(self.account, "default"), Account(self.other_account, "other")])
+        self.application_rows = MemoryApplications()
+        self.applications = Applications((), self.application_rows)
         self.app: FastAPI = create_app(
-            self.service, self.tokens, self.accounts, settings, session_key="k" * 64, metrics=self.metrics, clock=self.clock
+            self.service,
+            self.tokens,
+            self.accounts,
+            settings,
+            session_key="k" * 64,
+            applications=self.applications,
+            metrics=self.metrics,
+            clock=self.clock,
         )
 
     def client(self, secret: str | None = None, **headers: str) -> httpx2.AsyncClient:

@@ -16,8 +16,10 @@ from tapeline.api.routes import PREFIX
 from tapeline.api.voipbin import START_BODY
 from tapeline.api.voipbin_conferences import CREATE_BODY
 from tapeline.api.voipbin_conferences import START_BODY as CONFERENCE_BODY
+from tapeline.api.vonage import owns
 from tapeline.core.principal import ALL_SCOPES
 
+PAGE_OF_VONAGE = Path(__file__).resolve().parents[3] / "docs/vonage.md"
 PAGE_OF_KAZOO = Path(__file__).resolve().parents[3] / "docs/kazoo.md"
 PAGE = (Path(__file__).resolve().parents[3] / "docs/rest.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^### ([A-Z]+ /\S*)\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S))
@@ -27,10 +29,11 @@ def test_every_route_has_its_heading_and_every_heading_its_route(world: World) -
     served = {
         f"{method.upper()} {path}" for path, methods in world.app.openapi()["paths"].items() for method in methods
     } | {"GET /openapi.json"}
-    kazoo = {name for name in served if name.split()[1].startswith(KAZOO + "/")}
-    assert set(SECTIONS) == served - kazoo
-    page = PAGE_OF_KAZOO.read_text("utf-8")
-    assert kazoo and not [name for name in kazoo if f"`{name}`" not in page]
+    vonage = {name for name in served if owns(name.split()[1])}
+    kazoo = {name for name in served - vonage if name.split()[1].startswith(KAZOO + "/")}
+    assert set(SECTIONS) == served - kazoo - vonage
+    for names, page in ((kazoo, PAGE_OF_KAZOO.read_text("utf-8")), (vonage, PAGE_OF_VONAGE.read_text("utf-8"))):
+        assert names and not [name for name in names if f"`{name}`" not in page]
 
 
 @pytest.mark.parametrize("route", platform_routes(World().service), ids=lambda route: f"{route.method} {route.path}")

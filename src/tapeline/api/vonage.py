@@ -1,0 +1,81 @@
+"""Vonage's face: files of recordings. See docs/vonage.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from tapeline.api.files import file_response
+from tapeline.api.ports import Service
+from tapeline.api.vonage_auth import Asking, VonageAuth, asking
+from tapeline.api.vonage_words import recording_of
+from tapeline.core.errors import Forbidden, NotFound
+
+__all__ = ["ROUTES", "owns", "router"]
+
+ROUTES: tuple[tuple[str, str, str, str], ...] = (  # method, path, endpoint, summary
+    ("GET", "/v1/files/{id}", "file", "Download a recording"),
+    ("GET", "/v3/files/{id}", "file", "The same, as one of the SDKs asks for it"),
+    ("GET", "/media/download", "file_by_query", "The same, as it was asked for in the beginning"),
+)
+
+
+def owns(path: str) -> bool:
+    """Whether what is asked at `path` is answered in Vonage's form."""
+    return path.startswith(("/v1/", "/v3/", "/media/", "/v2/applications/")) or path in ("/v1", "/v2/applications")
+
+
+class VonageFiles:
+    """The files of an application's own recordings."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def file(self, id: str, request: Request) -> Response:
+        return await self._send(id, request)
+
+    async def file_by_query(self, request: Request) -> Response:
+        return await self._send(request.query_params.get("id", ""), request)
+
+    async def _send(self, file: str, request: Request) -> Response:
+        found = await _own_file(self._service, recording_of(file), asking(request))
+        return await file_response(found, request)
+
+
+async def _own_file(service: Service, recording_id: str, who: Asking) -> Any:
+    """Whatever keeps it from being had, it is told alike: nobody learns of what is not theirs."""
+    try:
+        view = await service.get_recording(recording_id, who.principal)
+        if view.application_id == who.application.id:
+            return await service.recording_file(recording_id, who.principal)
+    except (NotFound, Forbidden):
+        pass
+    raise NotFound("no file of this application has this id")
+
+
+def router(service: Service, auth: VonageAuth) -> APIRouter:
+    files = VonageFiles(service)
+    made = APIRouter(tags=["vonage"])
+
+    def add(method: str, path: str, endpoint: Callable[..., Any], summary: str) -> None:
+        for verb in (method, "HEAD") if method == "GET" else (method,):
+            made.add_api_route(
+                path,
+                endpoint,
+                methods=[verb],
+                name=f"vonage_{endpoint.__name__}",
+                operation_id=f"vonage_{verb.lower()}{path.replace('/', '_').replace('{', '').replace('}', '')}",
+                summary=summary,
+                description="Needs the token of an application.",
+                response_model=None,
+                dependencies=[Depends(auth.guard)],
+                openapi_extra={"security": [{"bearer": []}]},
+                include_in_schema=verb == method,
+            )
+
+    for method, path, endpoint, summary in ROUTES:
+        add(method, path, getattr(files, endpoint), summary)
+    return made
