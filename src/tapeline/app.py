@@ -48,7 +48,7 @@ from tapeline.delivery.process import WorkerProcess
 from tapeline.recording.spool import Spool
 from tapeline.sip.transports.shell import Shell
 from tapeline.sip.transports.tls import Tls
-from tapeline.store import Database
+from tapeline.store import Database, Trail
 from tapeline.store.objects import ObjectStore
 from tapeline.store.writer import WriteBehind
 
@@ -95,6 +95,7 @@ class Server:
         self._service: Service
         self._switch: Switch
         self._equipment: Equipment
+        self._trail: Trail
         self._worker: WorkerProcess | None = None
 
     # -- start ---------------------------------------------------------------------------------------------------------
@@ -121,6 +122,9 @@ class Server:
         writer = WriteBehind(database)
         writer.start()
         self._stack.push_async_callback(writer.close, 5.0)
+        self._trail = Trail(database)
+        self._trail.start()
+        self._stack.push_async_callback(self._trail.close, 5.0)
         spool = Spool(self._data / "spool")
         http = GuardedClient(allow_private_addresses=self._settings.delivery.allow_private_addresses)
         self._stack.push_async_callback(http.close)
@@ -287,6 +291,7 @@ class Server:
             self._settings,
             session_key=session_key(server.data / "session-key"),
             applications=self._equipment.applications,
+            trail=self._trail,
         )
         config = uvicorn.Config(
             app,

@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tapeline import __version__
-from tapeline.api import kazoo, shapes, system, voipbin, voipbin_calls, voipbin_conferences, vonage, vonage_words
+from tapeline.api import kazoo, shapes, system, voipbin, voipbin_audit, voipbin_calls, voipbin_conferences, vonage, vonage_words
 from tapeline.api.accesslog import RedactQuery
+from tapeline.api.auditing import Trail
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import STATUSES, RouteNotFound, envelope, error_response
 from tapeline.api.kazoo_auth import Directory, KazooAuth
@@ -73,8 +74,10 @@ def create_app(
     applications: Applications | None = None,
     metrics: Metrics | None = None,
     clock: Clock | None = None,
+    trail: Trail | None = None,
 ) -> FastAPI:
-    """The application over `service`. `metrics` may hold collectors of others already; its page then shows theirs too."""
+    """The application over `service`. `metrics` may hold collectors of others already; its page then shows theirs too.
+    `trail` takes what is to be noted in the audit."""
     clock = clock or SystemClock()
     metrics = metrics or Metrics()
     metrics.watch(service.stats)
@@ -90,7 +93,7 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         servers=[{"url": settings.server.base_url}],
         middleware=[
-            Middleware(RequestFrame, metrics=metrics, clock=clock),
+            Middleware(RequestFrame, metrics=metrics, clock=clock, trail=trail),
             Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=_METHODS, allow_headers=["*"], expose_headers=_EXPOSED),
             Middleware(UnexpectedErrors),
         ],
@@ -109,7 +112,8 @@ def create_app(
 def platform_routes(service: Service) -> tuple[Route, ...]:
     """Everything under /v1.0."""
     calls = voipbin_calls.CallFace(service.telephony).routes()
-    return (*voipbin.Face(service).routes(), *calls, *voipbin_conferences.ConferenceFace(service.conferences).routes())
+    conferences = voipbin_conferences.ConferenceFace(service.conferences).routes()
+    return (*voipbin.Face(service).routes(), *calls, *conferences, *voipbin_audit.AuditFace(service).routes())
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
+from tapeline.api.auditing import called
 from tapeline.api.ranges import http_date, not_modified, quoted, range_applies, select
 from tapeline.calls.views import RecordingFile
 
@@ -45,6 +46,7 @@ async def file_response(file: RecordingFile, request: Request) -> Response:
         "Cache-Control": "private, no-cache",
         "Content-Disposition": f'attachment; filename="{safe_name(file.filename)}"',
     }
+    called(request, "")  # until audio is sent, whatever the route says
     if not_modified(asked.get("if-none-match"), asked.get("if-modified-since"), etag, file.modified):
         return Response(status_code=304, headers=headers)
     headers["Content-Type"] = file.content_type
@@ -52,6 +54,7 @@ async def file_response(file: RecordingFile, request: Request) -> Response:
     if request.method == "GET" and range_applies(asked.get("if-range"), etag, file.modified):  # RFC 9110 section 14.2: GET only
         chosen = select(asked.get("range"), file.size)
     start, end = chosen or (0, file.size)
+    called(request, "" if request.method == "HEAD" else "listened" if chosen else "downloaded")
     headers["Content-Length"] = str(end - start)
     if request.method == "HEAD" or start == end:
         return Response(headers=headers)

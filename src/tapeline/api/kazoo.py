@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from tapeline.api.auditing import audited
 from tapeline.api.bodies import read_json
 from tapeline.api.kazoo_auth import KazooAuth
 from tapeline.api.kazoo_recordings import KazooRecordings
@@ -26,6 +27,7 @@ ROUTES: tuple[tuple[str, str, str, str, str], ...] = (  # method, path, scope, e
     ("DELETE", "/accounts/{account}/recordings/{id}", "recordings:delete", "delete", "Delete a recording"),
     ("PATCH", "/accounts/{account}/recordings/{id}", "recordings:write", "patch", "Note something about a recording"),
 )
+AUDITED = {"list": "listed", "list_of_user": "listed", "get": "seen", "delete": "deleted", "patch": "changed"}  # endpoint -> deed
 
 
 class _Logins:
@@ -59,8 +61,9 @@ def router(auth: KazooAuth, service: Service, clock: Clock) -> APIRouter:
     recordings = KazooRecordings(service, clock)
     made = APIRouter(prefix=PREFIX, tags=["v2"])
 
-    def add(method: str, path: str, endpoint: Callable[..., Any], summary: str, *, scope: str = "") -> None:
+    def add(method: str, path: str, endpoint: Callable[..., Any], summary: str, *, scope: str = "", audit: str = "") -> None:
         extra: dict[str, Any] = {"security": [{"bearer": []}], "x-scope": scope} if scope else {}
+        guards = [Depends(auth.needs(scope))] if scope else []
         for verb in (method, "HEAD") if method == "GET" else (method,):
             made.add_api_route(
                 path,
@@ -71,7 +74,7 @@ def router(auth: KazooAuth, service: Service, clock: Clock) -> APIRouter:
                 summary=summary,
                 description=f"Needs the scope `{scope}`." if scope else "Needs no token.",
                 response_model=None,
-                dependencies=[Depends(auth.needs(scope))] if scope else [],
+                dependencies=[Depends(audited(audit)), *guards] if audit and verb != "HEAD" else guards,
                 openapi_extra=extra,
                 include_in_schema=verb == method,
             )
@@ -80,5 +83,5 @@ def router(auth: KazooAuth, service: Service, clock: Clock) -> APIRouter:
     add("PUT", "/api_auth", logins.api_auth, "A token for an api_key")
     add("PUT", "/user_auth", logins.user_auth, "A token for a user's credentials")
     for method, path, scope, endpoint, summary in ROUTES:
-        add(method, path, getattr(recordings, endpoint), summary, scope=scope)
+        add(method, path, getattr(recordings, endpoint), summary, scope=scope, audit=AUDITED.get(endpoint, ""))
     return made

@@ -18,6 +18,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tapeline.api.auditing import about
 from tapeline.api.auth import principal_of
 from tapeline.api.bodies import read_json
 from tapeline.api.files import file_response, safe_name
@@ -125,6 +126,7 @@ class KazooRecordings:
             view = found
         if view.account != owner or view.state != "available":
             raise BadIdentifier(id)
+        about(request, view.id)
         return view
 
 

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tapeline.api.accesslog import redact
+from tapeline.api.auditing import Trail, deed_of
 from tapeline.api.errors import error_response
 from tapeline.api.metrics import Metrics
 from tapeline.core.clock import Clock
@@ -38,12 +39,14 @@ def request_id_of(scope: Scope) -> str:
 
 
 class RequestFrame:
-    """Gives each request an id (the client's own where it is well-formed), counts it and logs it without its query."""
+    """Gives each request an id (the client's own where it is well-formed), counts it, logs it without its query, and notes
+    in the audit what its route says."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock, trail: Trail | None = None) -> None:
         self.app = app
         self.metrics = metrics
         self.clock = clock
+        self.trail = trail
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,6 +83,8 @@ class RequestFrame:
         principal = scope["state"].get("principal")
         if principal is not None:
             fields["account"] = principal.account
+        if self.trail is not None and (deed := deed_of(scope, status, self.clock.wall(), request_id)) is not None:
+            self.trail.note(deed)
         log.info("request", path=scope["path"], **fields)
 
 

@@ -23,7 +23,7 @@ from tapeline.calls.views import (
 )
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
-from tapeline.store import Search
+from tapeline.store import AuditRow, Search
 
 __all__ = ["CallService", "ConferenceService", "Service", "Token", "Tokens"]
 
@@ -94,6 +94,19 @@ class Archive(Protocol):
     """Recordings that are over, found by more than their id."""
 
     async def search(self, wanted: Search, principal: Principal) -> list[RecordingView]: ...
+
+    async def deeds(
+        self,
+        principal: Principal,
+        *,
+        before: int | None,
+        limit: int,
+        subject: str,
+        action: str,
+        actor: str,
+        since: float | None,
+        until: float | None,
+    ) -> list[AuditRow]: ...
 
     async def annotate(self, recording_id: str, notes: Mapping[str, Any], principal: Principal) -> RecordingView: ...
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
+from tapeline.api.auditing import audited
 from tapeline.api.auth import Authenticator
 from tapeline.api.times import read_page_token
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import is_id
 
-__all__ = ["PAGING", "PREFIX", "Route", "path_id", "read_paging", "router"]
+__all__ = ["PAGING", "PREFIX", "Route", "page_size", "path_id", "read_paging", "router"]
 
 PREFIX = "/v1.0"
 PAGE_SIZE = 100
@@ -32,6 +33,7 @@ class Route:
     answer: type | None = None  # one of shapes.DESCRIBED, for the API's description
     parameters: tuple[dict[str, Any], ...] = ()
     body: dict[str, Any] | None = None
+    audit: str = ""  # what using it is called in the audit; "" = nothing to note
 
 
 def router(routes: Iterable[Route], authenticator: Authenticator, prefix: str = PREFIX) -> APIRouter:
@@ -46,6 +48,9 @@ def router(routes: Iterable[Route], authenticator: Authenticator, prefix: str = 
             extra["parameters"] = list(route.parameters)
         if route.body:
             extra["requestBody"] = {"required": False, "content": {"application/json": {"schema": route.body}}}
+        guards = [Depends(authenticator.needs(route.scope))]
+        if route.audit:
+            guards.insert(0, Depends(audited(route.audit)))  # before the other: who is turned away is noted, too
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             made.add_api_route(
                 route.path,
@@ -56,7 +61,7 @@ def router(routes: Iterable[Route], authenticator: Authenticator, prefix: str = 
                 summary=route.summary,
                 description=f"Needs the scope `{route.scope}`.",
                 response_model=None,
-                dependencies=[Depends(authenticator.needs(route.scope))],
+                dependencies=guards if method != "HEAD" else guards[-1:],
                 openapi_extra=extra,
                 include_in_schema=method == route.method,
             )
@@ -72,13 +77,18 @@ def path_id(text: str) -> str:
 
 def read_paging(request: Request) -> tuple[float | None, int]:
     """(before, limit) of a list request; sizes out of range become the largest one, as on the platform."""
-    size = request.query_params.get("page_size", "").strip()
     token = request.query_params.get("page_token", "").strip()
+    return read_page_token(token) if token else None, page_size(request)
+
+
+def page_size(request: Request) -> int:
+    """Raises InvalidInput."""
+    size = request.query_params.get("page_size", "").strip()
     digits = size.removeprefix("-")
     if size and not (digits.isascii() and digits.isdigit()):
         raise InvalidInput("page_size must be a whole number", reason="INVALID_REQUEST_PARAMETER")
     limit = int(size) if 0 < len(size) <= len(str(PAGE_SIZE)) else PAGE_SIZE
-    return read_page_token(token) if token else None, limit if 1 <= limit <= PAGE_SIZE else PAGE_SIZE
+    return limit if 1 <= limit <= PAGE_SIZE else PAGE_SIZE
 
 
 PAGING: tuple[dict[str, Any], ...] = (

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from tapeline.core.clock import utc
 from tapeline.core.errors import InvalidInput
 
-__all__ = ["page_token", "read_page_token", "rfc3339"]
+__all__ = ["moment", "page_token", "read_page_token", "rfc3339"]
 
 _TOKEN = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII)
 
@@ -37,17 +37,22 @@ def page_token(created: float) -> str:
 
 def read_page_token(text: str) -> float:
     """Seconds since 1970 of a token in either form. Raises InvalidInput."""
+    return moment(text, "page_token", "pass next_page_token of the page before as it was given")
+
+
+def moment(text: str, name: str, hint: str = "write it as 2026-01-15T09:30:02Z") -> float:
+    """Seconds since 1970 of the time `text`, given as the parameter `name`. Raises InvalidInput."""
     found = _TOKEN.fullmatch(text)
     if found:
         day, clock, fraction, zone = found.groups()
         try:
-            moment = datetime.fromisoformat(f"{day}T{clock}{(fraction or '')[:7]}{zone if zone and zone != 'Z' else '+00:00'}")
-            return (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+            found_at = datetime.fromisoformat(f"{day}T{clock}{(fraction or '')[:7]}{zone if zone and zone != 'Z' else '+00:00'}")
+            return (found_at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
         except (ValueError, OverflowError):  # the 31st of February and the like
             pass
     raise InvalidInput(
-        "page_token is not a time",
-        hint="pass next_page_token of the page before as it was given",
+        f"{name} is not a time",
+        hint=hint,
         reason="INVALID_REQUEST_PARAMETER",
     )
 

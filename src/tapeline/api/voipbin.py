@@ -40,30 +40,41 @@ class Face:
             ),
             Route(
                 "POST", "/calls/{id}/recording_start", "recordings:write", self.start_recording, "Start recording", shapes.CallShape,
-                body=START_BODY,
+                body=START_BODY, audit="started",
             ),
-            Route("POST", "/calls/{id}/recording_stop", "recordings:write", self.stop_recording, "Stop recording", shapes.CallShape),
+            Route(
+                "POST", "/calls/{id}/recording_stop", "recordings:write", self.stop_recording, "Stop recording", shapes.CallShape,
+                audit="stopped",
+            ),
             Route(
                 "GET", "/recordings", "recordings:read", self.list_recordings, "List recordings, newest first", shapes.RecordingsShape,
-                PAGING,
+                PAGING, audit="listed",
             ),
-            Route("GET", "/recordings/{id}", "recordings:read", self.get_recording, "One recording", shapes.RecordingShape),
-            Route("DELETE", "/recordings/{id}", "recordings:delete", self.delete_recording, "Delete with its audio", shapes.RecordingShape),
-            Route("GET", "/recordings/{id}/file", "recordings:listen", self.file, "The audio, whole or a range"),
-            Route("GET", "/recordingfiles/{id}", "recordings:listen", self.file, "The audio; the platform's other path"),
-            Route("GET", "/recordings/{id}/timeline", "recordings:read", self.timeline, "What happened, when", shapes.TimelineShape),
-            Route("GET", "/recordings/{id}/peaks", "recordings:read", self.peaks, "Loudness for drawing", shapes.PeaksShape),
+            Route(
+                "GET", "/recordings/{id}", "recordings:read", self.get_recording, "One recording", shapes.RecordingShape, audit="seen",
+            ),
+            Route(
+                "DELETE", "/recordings/{id}", "recordings:delete", self.delete_recording, "Delete with its audio", shapes.RecordingShape,
+                audit="deleted",
+            ),
+            Route("GET", "/recordings/{id}/file", "recordings:listen", self.file, "The audio, whole or a range", audit="listened"),
+            Route("GET", "/recordingfiles/{id}", "recordings:listen", self.file, "The audio; the platform's other path", audit="listened"),
+            Route(
+                "GET", "/recordings/{id}/timeline", "recordings:read", self.timeline, "What happened, when", shapes.TimelineShape,
+                audit="seen",
+            ),
+            Route("GET", "/recordings/{id}/peaks", "recordings:read", self.peaks, "Loudness for drawing", shapes.PeaksShape, audit="seen"),
             Route("POST", "/recordings/{id}/verify", "recordings:read", self.verify, "Read the stored audio and compare its checksum"),
             Route(
                 "POST", "/recordings/{id}/pause", "recordings:write", self.pause, "Pause: cut, unless another mode is given",
-                shapes.RecordingShape, body=MASK_BODY,
+                shapes.RecordingShape, body=MASK_BODY, audit="paused",
             ),
-            Route("POST", "/recordings/{id}/resume", "recordings:write", self.unmask, "Resume", shapes.RecordingShape),
+            Route("POST", "/recordings/{id}/resume", "recordings:write", self.unmask, "Resume", shapes.RecordingShape, audit="resumed"),
             Route(
                 "POST", "/recordings/{id}/mask", "recordings:write", self.mask, "Mask: silence, unless another mode is given",
-                shapes.RecordingShape, body=MASK_BODY,
+                shapes.RecordingShape, body=MASK_BODY, audit="masked",
             ),
-            Route("POST", "/recordings/{id}/unmask", "recordings:write", self.unmask, "Unmask", shapes.RecordingShape),
+            Route("POST", "/recordings/{id}/unmask", "recordings:write", self.unmask, "Unmask", shapes.RecordingShape, audit="unmasked"),
         )  # fmt: skip
 
     async def list_calls(self, request: Request) -> Response:

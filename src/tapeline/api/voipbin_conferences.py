@@ -39,9 +39,12 @@ class ConferenceFace:
             Route("DELETE", "/conferences/{id}", "calls:write", self.delete, "End and delete a conference", one),
             Route(
                 "POST", "/conferences/{id}/recording_start", "recordings:write", self.start_recording, "Start recording a conference", one,
-                body=START_BODY,
+                body=START_BODY, audit="started",
             ),
-            Route("POST", "/conferences/{id}/recording_stop", "recordings:write", self.stop_recording, "Stop recording a conference", one),
+            Route(
+                "POST", "/conferences/{id}/recording_stop", "recordings:write", self.stop_recording, "Stop recording a conference", one,
+                audit="stopped",
+            ),
             Route("GET", "/conferencecalls", "calls:read", self.list_stays, "List calls in conferences, newest first", stays, PAGING),
             Route("GET", "/conferencecalls/{id}", "calls:read", self.get_stay, "One call in a conference", stay),
             Route("DELETE", "/conferencecalls/{id}", "calls:write", self.kick, "Put a call out of its conference", stay),

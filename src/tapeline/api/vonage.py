@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from tapeline.api.auditing import about, audited
 from tapeline.api.files import file_response
 from tapeline.api.ports import Service
 from tapeline.api.vonage_auth import Asking, VonageAuth, asking
@@ -41,6 +42,7 @@ class VonageFiles:
         return await self._send(request.query_params.get("id", ""), request)
 
     async def _send(self, file: str, request: Request) -> Response:
+        about(request, recording_of(file))
         found = await _own_file(self._service, recording_of(file), asking(request))
         return await file_response(found, request)
 
@@ -71,7 +73,7 @@ def router(service: Service, auth: VonageAuth) -> APIRouter:
                 summary=summary,
                 description="Needs the token of an application.",
                 response_model=None,
-                dependencies=[Depends(auth.guard)],
+                dependencies=[*([Depends(audited("listened"))] if verb != "HEAD" else []), Depends(auth.guard)],
                 openapi_extra={"security": [{"bearer": []}]},
                 include_in_schema=verb == method,
             )

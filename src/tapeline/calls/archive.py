@@ -10,7 +10,7 @@ from tapeline.calls.errors import not_yours, recording_not_found
 from tapeline.calls.rows import recording_view
 from tapeline.calls.views import RecordingView
 from tapeline.core.principal import Principal
-from tapeline.store import Database, Search
+from tapeline.store import AuditRow, Database, Search
 
 __all__ = ["Archive"]
 
@@ -27,6 +27,33 @@ class Archive:
         if wanted.account is not None and not principal.may_see(wanted.account):
             raise not_yours("account")
         return [recording_view(row) for row in await self._database.recordings.search(wanted)]
+
+    async def deeds(
+        self,
+        principal: Principal,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        subject: str = "",
+        action: str = "",
+        actor: str = "",
+        since: float | None = None,
+        until: float | None = None,
+    ) -> list[AuditRow]:
+        """A page of the audit, newest first: what was done from the principal's account, or, of one recording of that account (`subject`),
+        by whomever. Raises NotFound, Forbidden."""
+        principal.require("audit:read")
+        account = None if principal.admin else principal.account
+        if subject:
+            row = await self._database.recordings.get(subject)
+            if row is None:
+                raise recording_not_found(subject)
+            if not principal.may_see(row.account):
+                raise not_yours("recording")
+            account = None
+        return await self._database.audit.list(
+            account, before=before, limit=limit, subject=subject, action=action, actor=actor, since=since, until=until
+        )
 
     async def annotate(self, recording_id: str, notes: Mapping[str, Any], principal: Principal) -> RecordingView:
         """Merge `notes` into what is noted of a recording. Raises NotFound, Forbidden."""

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import tapeline
-from tapeline.cli import application, call, deliveries, demo, doctor, flow, recordings, terminal, token
+from tapeline.cli import application, audit, call, deliveries, demo, doctor, flow, recordings, terminal, token
 from tapeline.cli.serve import serve
 from tapeline.core.errors import TapelineError
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.add_typer(flow.app, name="flow")
 app.add_typer(recordings.app, name="recordings")
 app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(audit.app, name="audit")
 app.add_typer(token.app, name="token")
 app.add_typer(application.app, name="application")
 app.command()(serve)

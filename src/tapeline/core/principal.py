@@ -19,6 +19,7 @@ ALL_SCOPES = frozenset({
     "recordings:listen",  # hear and download
     "recordings:write",  # start, stop, pause, mask
     "recordings:delete",
+    "audit:read",  # who did what with recordings
 })
 
 

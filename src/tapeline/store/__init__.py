@@ -1,5 +1,6 @@
 """Rows and stored audio: what is known of calls and recordings, and the files themselves. See README.md beside this file."""
 
+from tapeline.store.audit import AuditRow, Deed, Verdict
 from tapeline.store.database import Database
 from tapeline.store.errors import DatabaseUnavailable, ObjectMissing, ObjectsUnavailable
 from tapeline.store.objects import ObjectStat, ObjectStore, object_key
@@ -17,17 +18,20 @@ from tapeline.store.rows import (
     RecordingRow,
     Token,
 )
+from tapeline.store.trail import Trail
 from tapeline.store.writer import WriteBehind
 
 __all__ = [
     "Account",
     "Application",
     "AttemptRow",
+    "AuditRow",
     "CallRow",
     "ConferenceCallRow",
     "ConferenceRow",
     "Database",
     "DatabaseUnavailable",
+    "Deed",
     "DeliveryRow",
     "DocumentRow",
     "FlowRow",
@@ -38,6 +42,8 @@ __all__ = [
     "RecordingRow",
     "Search",
     "Token",
+    "Trail",
+    "Verdict",
     "WriteBehind",
     "object_key",
 ]

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from tapeline.store.accounts import Accounts, Tokens
 from tapeline.store.applications import Applications
 from tapeline.store.attempts import Attempts
+from tapeline.store.audit import Audit
 from tapeline.store.calls import Calls
 from tapeline.store.conferences import ConferenceCalls, Conferences
 from tapeline.store.deliveries import Deliveries
@@ -87,6 +88,7 @@ class Database:
         self.conferences = Conferences(self)
         self.conferencecalls = ConferenceCalls(self)
         self.attempts = Attempts(self)
+        self.audit = Audit(self)
         self.flows = Flows(self)
         self.documents = Documents(self)
         self.deliveries = Deliveries(self)

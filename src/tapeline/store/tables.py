@@ -12,6 +12,7 @@ __all__ = [
     "accounts",
     "applications",
     "attempts",
+    "audit",
     "calls",
     "conferencecalls",
     "conferences",
@@ -154,6 +155,25 @@ attempts = Table(
     _text("reason"),
     _text("fault"),
     Index("attempts_ref_time", "ref", "time"),
+)
+
+audit = Table(  # the triggers that keep it as it is are the migration's
+    "audit",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", Double, nullable=False),
+    _text("account"),
+    _text("actor"),
+    _text("action"),
+    _text("subject"),
+    Column("status", Integer, nullable=False),
+    _text("request_id"),
+    _text("address"),
+    _text("detail"),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("audit_account_seq", "account", "seq"),
+    Index("audit_subject_seq", "subject", "seq"),
 )
 
 flows = Table(

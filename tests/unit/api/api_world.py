@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
+from archive_world import MemoryArchive
 from conference_world import MemoryConferences
 from fastapi import FastAPI
 from telephony_world import MemoryTelephony
@@ -33,7 +34,7 @@ from tapeline.core.ids import new_id
 from tapeline.core.principal import ALL_SCOPES, Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
 from tapeline.core.settings import Settings, User
-from tapeline.store import Account, Application, Search
+from tapeline.store import Account, Application, Deed
 from tapeline.testing.clock import FakeClock
 
 PIECE = 1000  # bytes that the store gives at a time
@@ -93,30 +94,12 @@ class MemoryApplications(dict[str, Application]):
         return self[row_id]
 
 
-class MemoryArchive:
-    """Over the service's recordings; a search's columns are the view's fields."""
+class MemoryTrail:
+    def __init__(self) -> None:
+        self.deeds: list[Deed] = []
 
-    def __init__(self, recordings: dict[str, RecordingView]) -> None:
-        self._recordings = recordings
-
-    async def search(self, wanted: Search, principal: Principal) -> list[RecordingView]:
-        account = wanted.account or (None if principal.admin else principal.account)
-        if account is not None and not principal.may_see(account):
-            raise not_yours("account")
-        rows = [view for view in self._recordings.values() if view.deleted is None and account in (None, view.account)]
-        rows = [view for view in rows if all(getattr(view, name) in values for name, values in wanted.equal.items())]
-        rows = [view for view in rows if (wanted.since or 0.0) <= view.created <= (wanted.until or 9e99)]
-        rows.sort(key=lambda view: (view.created, view.id), reverse=not wanted.ascending)
-        if wanted.after is not None:
-            before = [(row.created, row.id) == wanted.after for row in rows].index(True)
-            rows = rows[before + 1 :]
-        return rows[: wanted.limit]
-
-    async def annotate(self, recording_id: str, notes: Mapping[str, Any], principal: Principal) -> RecordingView:
-        view = self._recordings[recording_id]
-        custom = {**view.custom, "notes": {**view.custom.get("notes", {}), **notes}}
-        self._recordings[recording_id] = replace(view, custom=custom)
-        return self._recordings[recording_id]
+    def note(self, deed: Deed) -> None:
+        self.deeds.append(deed)
 
 
 class MemoryService:
@@ -124,7 +107,7 @@ class MemoryService:
         self.clock = clock
         self.calls: dict[str, CallView] = {}
         self.recordings: dict[str, RecordingView] = {}
-        self.archive = MemoryArchive(self.recordings)
+        self.archive = MemoryArchive(self.recordings, self._maybe_broken)
         self.specs: dict[str, RecordSpec] = {}
         self.audio: dict[str, bytes] = {}
         self.checks: dict[str, str] = {"database": "ok", "disk": "ok"}
@@ -357,6 +340,11 @@ class World:
             metrics=self.metrics,
             clock=self.clock,
         )
+        self.trail = MemoryTrail()
+        self.app: FastAPI = create_app(
+            self.service, self.tokens, self.accounts, settings, session_key="k" * 64, metrics=self.metrics, clock=self.clock,
+            trail=self.trail,
+        )  # fmt: skip
 
     def client(self, secret: str | None = None, **headers: str) -> httpx2.AsyncClient:
         """Of `secret`, or of nobody with ""."""

@@ -18,10 +18,12 @@ from tapeline.store.tables import metadata
 
 
 def schema(path: Path) -> dict[str, object]:
-    """Every table's columns and every index's, as SQLite itself tells them."""
+    """Every table's columns and every index's, as SQLite itself tells them. Triggers are the migrations' alone."""
     found: dict[str, object] = {}
     connection = sqlite3.connect(path)
-    names = connection.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND name != 'alembic_version'")
+    names = connection.execute(
+        "SELECT type, name FROM sqlite_master WHERE type IN ('table', 'index') AND name NOT LIKE 'sqlite_%' AND name != 'alembic_version'"
+    )
     for kind, name in names.fetchall():
         pragma = "table_info" if kind == "table" else "index_xinfo"
         found[f"{kind} {name}"] = connection.execute(f"PRAGMA {pragma}({name})").fetchall()
