@@ -95,7 +95,6 @@ class Server:
         self._service: Service
         self._switch: Switch
         self._equipment: Equipment
-        self._trail: Trail
         self._worker: WorkerProcess | None = None
 
     # -- start ---------------------------------------------------------------------------------------------------------
@@ -122,9 +121,6 @@ class Server:
         writer = WriteBehind(database)
         writer.start()
         self._stack.push_async_callback(writer.close, 5.0)
-        self._trail = Trail(database)
-        self._trail.start()
-        self._stack.push_async_callback(self._trail.close, 5.0)
         spool = Spool(self._data / "spool")
         http = GuardedClient(allow_private_addresses=self._settings.delivery.allow_private_addresses)
         self._stack.push_async_callback(http.close)
@@ -284,6 +280,9 @@ class Server:
             listener.close()
             said = f"cannot serve HTTP on {server.http}: {error.strerror}"
             raise Unavailable(said, hint="change server.http, or stop what uses that port") from error
+        trail = Trail(database)
+        trail.start()
+        self._stack.push_async_callback(trail.close, 5.0)
         app = create_app(
             self._service,
             database.tokens,
@@ -291,7 +290,7 @@ class Server:
             self._settings,
             session_key=session_key(server.data / "session-key"),
             applications=self._equipment.applications,
-            trail=self._trail,
+            trail=trail,
         )
         config = uvicorn.Config(
             app,
