@@ -28,13 +28,15 @@ from tapeline.api.sessions import session_key
 from tapeline.audio.speech import Speech
 from tapeline.calls.applications import Applications, declared
 from tapeline.calls.automatic import Automatic
+from tapeline.calls.changes import tell
 from tapeline.calls.conferences import Conferences
+from tapeline.calls.drain import Drain
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.profiles import Profiles
 from tapeline.calls.prompts import MAX_PROMPT_BYTES, Prompts
 from tapeline.calls.registration import make_registrar
 from tapeline.calls.routing import Routes
-from tapeline.calls.rows import recovered_row
+from tapeline.calls.rows import call_view, recovered_row
 from tapeline.calls.service import Service
 from tapeline.calls.switch import Switch
 from tapeline.calls.views import RecordingView
@@ -95,6 +97,7 @@ class Server:
         self._service: Service
         self._switch: Switch
         self._equipment: Equipment
+        self._drain: Drain
         self._worker: WorkerProcess | None = None
 
     # -- start ---------------------------------------------------------------------------------------------------------
@@ -149,7 +152,10 @@ class Server:
         self._switch = Switch(self._equipment, endpoint, shell, self._routes, accounts, self._advertise())
         self._service = Service(self._switch, database, objects, self._equipment)
 
+        self._drain = Drain(database, self._equipment)
         recovered = await self._recover(database, spool)
+        self._drain.start()
+        self._stack.push_async_callback(self._drain.close)
         self._start_worker()
         self._watch_disk()
         engine.start(lambda event: self._switch.on_media(event), asyncio.get_running_loop())
@@ -238,7 +244,9 @@ class Server:
         now = self._clock.wall()
         for call in await database.calls.unfinished(self._equipment.node):
             ended = replace(call, status="hangup", hungup=now, updated=now, recording_id="", hangup_by="local", hangup_reason="failed")
-            self._equipment.writer.put(replace(ended, hangup_cause="the server stopped while the call was up"))
+            ended = replace(ended, hangup_cause="the server stopped while the call was up")
+            self._equipment.writer.put(ended)
+            tell(self._equipment, "call", call_view(ended), call_view(call))
         node = self._equipment.node
         self._equipment.conferences.restore(await database.conferences.unfinished(node), await database.conferencecalls.unfinished(node))
         return len(manifests)
@@ -329,6 +337,7 @@ class Server:
             log.info("recording", recording_id=news["recording"], state=news.get("state"))
             if news.get("state") in ("available", "failed"):
                 self._service.finished(news["recording"])
+                self._drain.wake()
 
     @property
     def engine(self) -> rtp.Engine:

@@ -12,6 +12,7 @@ from dataclasses import fields, replace
 
 import structlog
 
+from tapeline.calls.changes import tell
 from tapeline.calls.conference import Charter, Conference, Member
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.rows import conference_row, conference_view, stay_row
@@ -36,6 +37,7 @@ class Conferences:
         self._all: dict[str, Conference] = {}
         self._rooms: dict[tuple[str, str], Conference] = {}  # by account and name
         self._stays: dict[str, tuple[Conference, Member]] = {}
+        self._told: dict[str, ConferenceView] = {}  # what listeners know of each
         self.totals = {"conferences_total": 0, "conference_members_total": 0}
 
     # -- which there are -----------------------------------------------------------------------------------------------
@@ -58,9 +60,11 @@ class Conferences:
         usual = {name: getattr(own, name) for name in sounds if getattr(spec, name) is None}
         return self._open(replace(charter, spec=replace(spec, **usual)))
 
-    def _open(self, charter: Charter, history: tuple[str, ...] = ()) -> Conference:
+    def _open(self, charter: Charter, history: tuple[str, ...] = (), *, known: bool = False) -> Conference:
         conference = Conference(charter, self._kit, self._changed, history)
         self._all[charter.id] = conference
+        if known:
+            self._told[charter.id] = conference.view()
         if charter.room:
             self._rooms[charter.account, charter.room] = conference
         self.totals["conferences_total"] += 1
@@ -97,7 +101,9 @@ class Conferences:
     def _changed(self, conference: Conference, member: Member | None) -> None:
         """Every change of a conference or of a member comes by here."""
         put = self._kit.writer.put
-        put(conference_row(conference.view(), self._kit.node))
+        view = conference.view()
+        put(conference_row(view, self._kit.node))
+        self._told[conference.id] = tell(self._kit, "conference", view, self._told.get(conference.id))
         if member is not None:
             put(stay_row(conference.stay(member), self._kit.node))
             if member.status == "leaved":
@@ -108,6 +114,7 @@ class Conferences:
             del self._rooms[conference.charter.account, conference.charter.room]
         if conference.status == "terminated":
             self._all.pop(conference.id, None)
+            self._told.pop(conference.id, None)
 
     # -- start and stop of the server ----------------------------------------------------------------------------------
 
@@ -121,9 +128,11 @@ class Conferences:
             view = replace(conference_view(row), recording_id="")
             if view.room or view.status == "terminating":
                 ended = replace(view, status="terminated", reason=view.reason or "restart", ended=now, updated=now)
-                put(conference_row(replace(ended, deleted=None if view.room else now), self._kit.node))
+                ended = replace(ended, deleted=None if view.room else now)
+                put(conference_row(ended, self._kit.node))
+                tell(self._kit, "conference", ended, view)
             else:
-                self._open(_charter(view), view.recording_ids)
+                self._open(_charter(view), view.recording_ids, known=True)
 
     async def stop(self) -> None:
         """The server stops: recordings are completed, as far as a disk that works lets them; conferences go on at the next start."""

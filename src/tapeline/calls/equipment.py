@@ -18,6 +18,8 @@ from tapeline.calls.ports import HttpClient
 from tapeline.calls.prompts import Prompts
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import Clock
+from tapeline.core.happening import Happening, Listener
+from tapeline.core.ids import new_id
 from tapeline.core.settings import Settings
 from tapeline.recording.spool import Spool
 from tapeline.rtp import Engine, Player
@@ -59,7 +61,27 @@ class Equipment:
     conferences: Conferences = field(init=False)  # set by the composition root: they work with this themselves
     dialer: Dialer = field(init=False)  # set by the switch, which the calls it places are known to
     reason_of: Callable[[str], str] = field(default=lambda call_id: "")  # how a call ended, "" where that is not known; set by the switch
+    listeners: list[Listener] = field(default_factory=list)  # who is told of what happens
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def happened(self, kind: str, account: str, subject: str, data: Any) -> None:
+        """Tell all listeners of something that happened just now to `subject`; `data` is its view. Never raises, never waits."""
+        happening = Happening(kind, account, subject, self.clock.wall(), data, new_id())
+        for work in self.tell(happening):
+            self.spawn(work)
+
+    def tell(self, happening: Happening) -> list[Coroutine[Any, Any, None]]:
+        """Tell all listeners; what they still have to do for it, to be run or awaited by the caller."""
+        work: list[Coroutine[Any, Any, None]] = []
+        for listener in self.listeners:
+            try:
+                more = listener(happening)
+            except Exception as error:  # a defect in who listens must not end a call
+                log.exception("a listener broke", kind=happening.kind, error=repr(error))
+            else:
+                if more is not None:
+                    work.append(more)
+        return work
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` on the loop; it is kept until it ends, and what it raises is logged, never lost."""

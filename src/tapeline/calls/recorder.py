@@ -155,11 +155,13 @@ class Recorder:
         self._machine.mask(mode, self._kit.clock.now())
         self._dirty = True
         self._act()
+        self._kit.happened("recording_paused", self._subject.account, self.id, self.view())
 
     def unmask(self) -> None:
         self._machine.unmask(self._kit.clock.now())
         self._dirty = True
         self._act()
+        self._kit.happened("recording_resumed", self._subject.account, self.id, self.view())
 
     def digit(self, digit: str, at: float) -> None:
         self._machine.digit(digit, at)
@@ -222,6 +224,8 @@ class Recorder:
                 if self._machine.state != "starting":
                     self.begun.set()
                 self._put_row()
+                if self._machine.state == "recording":
+                    self._kit.happened("recording_started", self._subject.account, self.id, self.view())
                 self._on_change(self)
             case Finished():
                 self._alarm.set(None)

@@ -98,7 +98,9 @@ class Service:
         await self._kit.writer.drain(5.0)
         deleted = self._kit.clock.wall()
         await self._database.calls.delete(call_id, deleted)
-        return replace(view, deleted=deleted)
+        view = replace(view, deleted=deleted)
+        self._kit.happened("call_deleted", view.account, call_id, view)
+        return view
 
     async def transfer(self, call_id: str, destination: Address, principal: Principal) -> CallView:
         """Connect the call with `destination`, in place of whom it talks with now. Raises InvalidState where it talks with nobody."""
@@ -196,7 +198,7 @@ class Service:
             raise InvalidState(f"the recording is {view.state}", hint="delete it once it is available")
         row = await self._database.recordings.get(recording_id)
         deleted = self._kit.clock.wall()
-        await self._database.recordings.delete(recording_id, deleted)
+        await self._database.recordings.delete(recording_id, deleted, self._kit.node)
         if row is not None and row.object_key:
             await self._objects.delete(row.object_key)
         return replace(view, deleted=deleted)

@@ -21,6 +21,7 @@ import structlog
 
 from tapeline import rtp, sip
 from tapeline.calls import company
+from tapeline.calls.changes import tell
 from tapeline.calls.controls import Controls
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import not_progressing
@@ -121,6 +122,7 @@ class Call:
         self.progressing: float | None = None
         self.hungup: float | None = None
         self.updated = facts.created
+        self._told: CallView | None = None  # what listeners know of it
         self.ended = asyncio.Event()
         media.on_play = lambda: self.recordings.sounded(self._now(), "out")
 
@@ -136,6 +138,10 @@ class Call:
     def follow(self, listener: Listener) -> None:
         """From now on `listener` is told, in place of whoever was before."""
         self._listener = listener
+        self._put_row()
+
+    def announce(self) -> None:
+        """Let it be known that there is this call."""
         self._put_row()
 
     def lead(self, listener: Listener) -> None:
@@ -500,7 +506,9 @@ class Call:
         self._put_row()
 
     def _put_row(self) -> None:
-        self._kit.writer.put(call_row(self.view(), self._kit.node))
+        view = self.view()
+        self._kit.writer.put(call_row(view, self._kit.node))
+        self._told = tell(self._kit, "call", view, self._told)
 
     def view(self) -> CallView:
         active = self.recordings.active

@@ -230,6 +230,7 @@ class Switch:
     def _add(self, call: Call) -> None:
         self._calls[call.facts.id] = self._by_session[call.session.id] = self._by_leg[call.leg.id] = call
         self.totals["calls_total"] += 1
+        call.announce()
 
     def _registered(self, username: str, now: float) -> Sequence[Binding]:
         registrar = self._endpoint.registrar

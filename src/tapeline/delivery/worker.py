@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -169,8 +170,9 @@ class Worker:
         while not self._stop.is_set():
             self._to_send.clear()
             try:
-                for delivery_id, round in await self._database.deliveries.waiting(self._config.node):
-                    await self._sending.offer(sending_key(delivery_id, round), lambda: None)
+                for files in (True, False):
+                    for due in await self._database.deliveries.due(self._config.node, time.time(), files=files, limit=1000):
+                        await self._sending.offer(sending_key(due.id, due.round), lambda: None)
             except Exception as error:  # noqa: BLE001 - whatever either database did, the next look tries again
                 log.warning("cannot begin to deliver: %s", error)
             with suppress(TimeoutError):

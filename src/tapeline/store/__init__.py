@@ -7,6 +7,7 @@ from tapeline.store.objects import ObjectStat, ObjectStore, object_key
 from tapeline.store.recordings import Search
 from tapeline.store.rows import (
     Account,
+    ActiveflowRow,
     Application,
     AttemptRow,
     CallRow,
@@ -15,6 +16,7 @@ from tapeline.store.rows import (
     DeliveryRow,
     DocumentRow,
     FlowRow,
+    OutboxRow,
     RecordingRow,
     Token,
 )
@@ -23,6 +25,7 @@ from tapeline.store.writer import WriteBehind
 
 __all__ = [
     "Account",
+    "ActiveflowRow",
     "Application",
     "AttemptRow",
     "AuditRow",
@@ -39,6 +42,7 @@ __all__ = [
     "ObjectStat",
     "ObjectStore",
     "ObjectsUnavailable",
+    "OutboxRow",
     "RecordingRow",
     "Search",
     "Token",

@@ -31,6 +31,10 @@ def secret_digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def _random() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(32))
+
+
 class Accounts:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -40,7 +44,7 @@ class Accounts:
         found = await self.by_name(name)
         if found is not None:
             return found
-        account = Account(new_id(), name, time.time())
+        account = Account(new_id(), name, time.time(), webhook_secret=_random())
         insert = insert_for(self._database.dialect, tables.accounts).values(values(account))
         async with self._database.writing() as connection:
             await connection.execute(insert.on_conflict_do_nothing(index_elements=[tables.accounts.c.name]))
@@ -49,6 +53,12 @@ class Accounts:
 
     async def get(self, account_id: str) -> Account | None:
         return await self._one(tables.accounts.c.id == account_id)
+
+    async def amend(self, account_id: str, **changes: str) -> Account | None:
+        """Set columns of an account. None where there is no such account."""
+        async with self._database.writing() as connection:
+            await connection.execute(update(tables.accounts).where(tables.accounts.c.id == account_id).values(**changes))
+        return await self.get(account_id)
 
     async def by_name(self, name: str) -> Account | None:
         return await self._one(tables.accounts.c.name == name)
@@ -75,7 +85,7 @@ class Tokens:
 
     async def add(self, account_id: str, name: str, scopes: Iterable[str], *, secret: str = "") -> tuple[Token, str]:
         """A new token and its secret, which cannot be had again: only its SHA-256 is stored. `secret` sets a known one."""
-        secret = secret or "vb_" + "".join(secrets.choice(_ALPHABET) for _ in range(32))
+        secret = secret or "vb_" + _random()
         token = Token(new_id(), account_id, name, frozenset(scopes), time.time())
         columns = values(replace(token, scopes=frozenset())) | {"scopes": sorted(token.scopes), "sha256": secret_digest(secret)}
         async with self._database.writing() as connection:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tapeline.store.accounts import Accounts, Tokens
+from tapeline.store.activeflows import Activeflows
 from tapeline.store.applications import Applications
 from tapeline.store.attempts import Attempts
 from tapeline.store.audit import Audit
@@ -31,6 +32,7 @@ from tapeline.store.documents import Documents
 from tapeline.store.errors import DatabaseUnavailable
 from tapeline.store.flows import Flows
 from tapeline.store.migrate import migrate
+from tapeline.store.outbox import Outbox
 from tapeline.store.recordings import Recordings
 
 __all__ = ["Database", "normal_url"]
@@ -92,6 +94,8 @@ class Database:
         self.flows = Flows(self)
         self.documents = Documents(self)
         self.deliveries = Deliveries(self)
+        self.outbox = Outbox(self)
+        self.activeflows = Activeflows(self)
 
     @property
     def dialect(self) -> str:

@@ -7,10 +7,12 @@ it makes, in one transaction.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tapeline.core.ids import new_id
@@ -21,9 +23,25 @@ from tapeline.store.statements import build, insert_for, values
 if TYPE_CHECKING:
     from tapeline.store.database import Database
 
-__all__ = ["Deliveries"]
+__all__ = ["Deliveries", "Due", "receiver_of"]
 
 _TABLE = tables.deliveries
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery whose next try may be made now."""
+
+    id: str
+    round: int
+    receiver: str
+    lane: str
+
+
+def receiver_of(url: str) -> str:
+    """Scheme, host and port, as written: deliveries with the same one go to one receiver."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
 
 
 class Deliveries:
@@ -37,9 +55,9 @@ class Deliveries:
 
     async def write(self, connection: AsyncConnection, rows: Sequence[DeliveryRow]) -> None:
         """`add` within a transaction that the caller holds."""
-        insert = insert_for(self._database.dialect, _TABLE)
-        for row in rows:
-            await connection.execute(insert.values(values(row)).on_conflict_do_nothing(index_elements=[_TABLE.c.id]))
+        if rows:
+            insert = insert_for(self._database.dialect, _TABLE).on_conflict_do_nothing(index_elements=[_TABLE.c.id])
+            await connection.execute(insert, [values(replace(row, receiver=receiver_of(row.url))) for row in rows])
 
     async def get(self, delivery_id: str) -> DeliveryRow | None:
         async with self._database.reading() as connection:
@@ -60,11 +78,41 @@ class Deliveries:
         async with self._database.reading() as connection:
             return [build(DeliveryRow, row) for row in (await connection.execute(query)).mappings()]
 
-    async def waiting(self, node: str) -> builtins.list[tuple[str, int]]:
-        """Id and round of all that `node` has still to send, oldest first."""
-        query = select(_TABLE.c.id, _TABLE.c.round).where(_TABLE.c.node == node, _TABLE.c.state == "waiting").order_by(_TABLE.c.created)
+    async def due(
+        self, node: str, now: float, *, files: bool, limit: int = 100, without: Collection[str] = (), busy: Collection[str] = ()
+    ) -> builtins.list[Due]:
+        """The next ones that `node` may try at `now`, oldest first: files, or messages. Of each lane only its oldest that still waits.
+
+        `without` names those that are being tried, `busy` receivers that have enough to do.
+        """
+        before = _TABLE.alias("before")
+        behind = exists().where(
+            before.c.lane == _TABLE.c.lane,
+            before.c.state == "waiting",
+            or_(before.c.created < _TABLE.c.created, and_(before.c.created == _TABLE.c.created, before.c.id < _TABLE.c.id)),
+        )
+        query = select(_TABLE.c.id, _TABLE.c.round, _TABLE.c.receiver, _TABLE.c.lane).where(
+            _TABLE.c.node == node,
+            _TABLE.c.state == "waiting",
+            or_(_TABLE.c.due.is_(None), _TABLE.c.due <= now),
+            _TABLE.c.object_key != "" if files else _TABLE.c.object_key == "",
+            or_(_TABLE.c.lane == "", ~behind),
+        )
+        if without:
+            query = query.where(_TABLE.c.id.not_in(list(without)))
+        if busy:
+            query = query.where(_TABLE.c.receiver.not_in(list(busy)))
+        query = query.order_by(_TABLE.c.created, _TABLE.c.id).limit(limit)
         async with self._database.reading() as connection:
-            return [(found[0], found[1]) for found in (await connection.execute(query)).all()]
+            return [Due(*found) for found in (await connection.execute(query)).all()]
+
+    async def next_due(self, node: str) -> float | None:
+        """When the next pause of a message ends. None: nothing pauses."""
+        waits = (_TABLE.c.node == node, _TABLE.c.state == "waiting", _TABLE.c.object_key == "")
+        query = select(_TABLE.c.due).where(*waits, _TABLE.c.due.is_not(None)).order_by(_TABLE.c.due).limit(1)
+        async with self._database.reading() as connection:
+            found = (await connection.execute(query)).scalar_one_or_none()
+            return float(found) if found is not None else None
 
     async def note(
         self, row: DeliveryRow, *, at: float, state: str, status: int, reason: str, fault: str, due: float | None, target: str = ""

@@ -13,6 +13,7 @@ from sqlalchemy import select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tapeline.store import tables
+from tapeline.store.outbox import entry
 from tapeline.store.paging import Ledger
 from tapeline.store.rows import DeliveryRow, RecordingRow
 from tapeline.store.statements import forward, values
@@ -47,10 +48,18 @@ class Recordings(Ledger[RecordingRow]):
             await self.write(connection, rows)
 
     async def publish(self, row: RecordingRow, deliveries: Sequence[DeliveryRow]) -> None:
-        """`upsert` one, and in the same transaction what is to be sent of it: neither is ever there without the other."""
+        """`upsert` one that is available or failed, and in the same transaction what is to be sent of it, and what is to be told: none is
+        ever there without the others."""
         async with self._database.writing() as connection:
             await self.write(connection, [row])
             await self._database.deliveries.write(connection, deliveries)
+            await self.tell(connection, [row])
+
+    async def tell(self, connection: AsyncConnection, rows: Sequence[RecordingRow]) -> None:
+        """Put into the outbox, within the caller's transaction, which of `rows` are final."""
+        kinds = {"available": "recording_finished", "failed": "recording_failed"}
+        told = [entry(kinds[row.state], row.id, row.account, row.updated or row.created, row.node) for row in rows if row.state in kinds]
+        await self._database.outbox.write(connection, told)
 
     async def write(self, connection: AsyncConnection, rows: Sequence[RecordingRow]) -> None:
         """`upsert` within a transaction that the caller holds."""
@@ -102,9 +111,19 @@ class Recordings(Ledger[RecordingRow]):
         async with self._database.writing() as connection:
             await connection.execute(update(table).where(table.c.id == recording_id).values(custom=dict(custom)))
 
-    async def delete(self, recording_id: str, at: float | None = None) -> RecordingRow | None:
-        """Mark as deleted; the row stays readable by `get`. None where there is no such recording."""
-        return await self._tombstone(recording_id, time.time() if at is None else at)
+    async def delete(self, recording_id: str, at: float | None = None, node: str = "") -> RecordingRow | None:
+        """Mark as deleted, and put that into the outbox of `node` (that of the recording, where none is named); the row stays readable by
+        `get`. None where there is no such recording."""
+        at = time.time() if at is None else at
+        table = tables.recordings
+        async with self._database.writing() as connection:
+            alive = (table.c.id == recording_id, table.c.deleted.is_(None))
+            change = update(table).where(*alive).values(deleted=at, updated=at).returning(table.c.account, table.c.node)
+            done = await connection.execute(change)
+            if (found := done.first()) is not None:
+                told = entry("recording_deleted", recording_id, found.account, at, node or found.node)
+                await self._database.outbox.write(connection, [told])
+        return await self.get(recording_id)
 
     async def unfinished(self, node: str) -> builtins.list[RecordingRow]:
         """Recordings of `node` that are neither available nor failed."""

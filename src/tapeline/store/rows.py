@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "ACTIVEFLOW_RANKS",
     "CALL_RANKS",
     "CONFERENCECALL_RANKS",
     "CONFERENCE_RANKS",
     "RECORDING_RANKS",
     "Account",
+    "ActiveflowRow",
     "Application",
     "AttemptRow",
     "CallRow",
@@ -24,6 +26,7 @@ __all__ = [
     "DeliveryRow",
     "DocumentRow",
     "FlowRow",
+    "OutboxRow",
     "RecordingRow",
     "Token",
 ]
@@ -39,6 +42,7 @@ CALL_RANKS: Mapping[str, int] = {
 RECORDING_RANKS: Mapping[str, int] = {"starting": 0, "recording": 1, "stopping": 2, "available": 3, "failed": 3}
 CONFERENCE_RANKS: Mapping[str, int] = {"starting": 0, "progressing": 1, "terminating": 2, "terminated": 3}
 CONFERENCECALL_RANKS: Mapping[str, int] = {"joining": 0, "joined": 1, "leaving": 2, "leaved": 3}
+ACTIVEFLOW_RANKS: Mapping[str, int] = {"running": 0, "ended": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,9 @@ class Account:
     id: str
     name: str
     created: float = 0.0
+    webhook_uri: str = ""  # where its events go, "" nowhere
+    webhook_method: str = ""  # "" is POST
+    webhook_secret: str = field(default="", repr=False)  # signs what is sent there
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +240,10 @@ class DeliveryRow:
     body: str = ""
     object_key: str = ""
     content_type: str = ""
-    policy: str = "any"  # what is tried again: "any" answer but 2xx, or only those of the "server" (5xx) and no answer at all
+    policy: str = "any"  # what is tried again, and how often; see delivery.policies
+    lane: str = ""  # what shares one is sent one after the other, in order of `created`; "": waits for nobody
+    signing: str = ""  # who signs it, as it is sent: "voipbin:<account>", "vonage:<application>"; "": nobody
+    receiver: str = ""  # scheme, host and port of `url`; filled in when the row is written
     node: str = ""  # whose worker sends it
     state: str = "waiting"
     round: int = 0
@@ -242,6 +252,44 @@ class DeliveryRow:
     reason: str = ""  # why the last try failed
     due: float | None = None  # the next try
     done: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """Something still to be told, of a row that has changed; see `outbox.entry`."""
+
+    id: str
+    kind: str
+    account: str
+    subject: str
+    time: float
+    node: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveflowRow:
+    """One run of a flow: on a call (`reference_type` call), over the API (api), or after something (""), without media."""
+
+    id: str
+    account: str
+    status: str  # running, ended
+    created: float
+    flow_id: str = ""
+    reference_type: str = ""
+    reference_id: str = ""
+    reference_activeflow_id: str = ""  # the run that began this one
+    on_complete_flow_id: str = ""
+    webhook_uri: str = ""  # where this run's events go, besides the account's address
+    webhook_method: str = ""
+    current_action: Mapping[str, Any] = field(default_factory=dict)
+    executed_actions: tuple[Mapping[str, Any], ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)  # the starter's own
+    document: str = ""  # what a run without media needs to begin again after a crash; "" otherwise
+    node: str = ""
+    updated: float | None = None
+    ended: float | None = None
+    deleted: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

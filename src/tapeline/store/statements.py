@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, Table, and_, case, func, or_, sele
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 
-from tapeline.store.rows import CALL_RANKS, CONFERENCE_RANKS, CONFERENCECALL_RANKS, RECORDING_RANKS
+from tapeline.store.rows import ACTIVEFLOW_RANKS, CALL_RANKS, CONFERENCE_RANKS, CONFERENCECALL_RANKS, RECORDING_RANKS
 
 __all__ = ["build", "forward", "insert_for", "newest", "values"]
 
@@ -25,6 +25,7 @@ RANKS: Mapping[str, Mapping[str, int]] = {
     "recordings": RECORDING_RANKS,
     "conferences": CONFERENCE_RANKS,
     "conferencecalls": CONFERENCECALL_RANKS,
+    "activeflows": ACTIVEFLOW_RANKS,
 }
 
 

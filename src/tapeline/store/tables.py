@@ -10,6 +10,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer
 
 __all__ = [
     "accounts",
+    "activeflows",
     "applications",
     "attempts",
     "audit",
@@ -20,6 +21,7 @@ __all__ = [
     "documents",
     "flows",
     "metadata",
+    "outbox",
     "recordings",
     "tokens",
 ]
@@ -48,6 +50,9 @@ accounts = Table(
     Column("id", _ID, primary_key=True),
     _text("name"),
     Column("created", Double, nullable=False),
+    _later("webhook_uri"),
+    _later("webhook_method"),
+    _later("webhook_secret"),
     Index("accounts_name", "name", unique=True),
 )
 
@@ -282,10 +287,54 @@ deliveries = Table(
     Column("until", Double, nullable=False),
     _time("due"),
     _time("done"),
+    _later("lane"),
+    _later("signing"),
+    _later("receiver"),
     Index("deliveries_created", "created", "id"),
     Index("deliveries_account_created", "account", "created", "id"),
     Index("deliveries_ref", "ref"),
-    Index("deliveries_node_state", "node", "state"),
+    Index("deliveries_node_state", "node", "state", "created", "id"),
+    Index("deliveries_lane", "lane", "state", "created", "id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("kind"),
+    _text("account"),
+    _text("subject"),
+    Column("time", Double, nullable=False),
+    _text("node"),
+    Column("data", JSON, nullable=False),
+    Index("outbox_node_time", "node", "time", "id"),
+)
+
+activeflows = Table(
+    "activeflows",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("status"),
+    Column("created", Double, nullable=False),
+    _text("flow_id"),
+    _text("reference_type"),
+    _text("reference_id"),
+    _text("reference_activeflow_id"),
+    _text("on_complete_flow_id"),
+    _text("webhook_uri"),
+    _text("webhook_method"),
+    Column("current_action", JSON, nullable=False),
+    Column("executed_actions", JSON, nullable=False),
+    Column("variables", JSON, nullable=False),
+    _text("document"),
+    _text("node"),
+    _time("updated"),
+    _time("ended"),
+    _time("deleted"),
+    Index("activeflows_created", "created", "id"),
+    Index("activeflows_account_created", "account", "created", "id"),
+    Index("activeflows_node_status", "node", "status"),
 )
 
 applications = Table(

@@ -1,9 +1,10 @@
-"""Write-behind: rows of live calls, recordings and conferences, written when the database has time for them.
+"""Write-behind: rows of live calls, recordings, conferences, runs of flows, and messages about them, written when the database has time.
 
 `put` never waits and never fails. Of each thing only the newest row is kept, so that what waits is bounded by the number of things
-that changed, however long the database is away. Rows go out in batches, one transaction for all of them: a burst of
-200 calls costs a few syncs of the disk, not 200. While the database is locked or gone the same batch is tried again for ever, with
-growing pauses. A row the database refuses for good (it should not happen) is dropped aloud, alone, and does not hold up the rest.
+that changed, however long the database is away; messages, each of which is a thing by itself, are dropped aloud above `MOST_MESSAGES`.
+Rows go out in batches, one transaction for all of them: a burst of 200 calls costs a few syncs of the disk, not 200. While the database
+is locked or gone the same batch is tried again for ever, with growing pauses. A row the database refuses for good (it should not happen)
+is dropped aloud, alone, and does not hold up the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tapeline.store.database import Database
 from tapeline.store.errors import DatabaseUnavailable
-from tapeline.store.rows import CallRow, ConferenceCallRow, ConferenceRow, RecordingRow
+from tapeline.store.rows import ActiveflowRow, CallRow, ConferenceCallRow, ConferenceRow, DeliveryRow, RecordingRow
 
 __all__ = ["WriteBehind"]
 
@@ -26,7 +27,8 @@ GATHER_S = 0.05  # rows that come within this time of each other share a transac
 BATCH = 200  # rows in one transaction: a few milliseconds in which no other process can write
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
-Row = CallRow | RecordingRow | ConferenceRow | ConferenceCallRow
+MOST_MESSAGES = 20_000  # that wait for the database; each is as big as a view of what it tells
+Row = CallRow | RecordingRow | ConferenceRow | ConferenceCallRow | ActiveflowRow | DeliveryRow
 Key = tuple[type, str]
 
 
@@ -37,6 +39,7 @@ class WriteBehind:
         self._database = database
         self._rows: dict[Key, Row] = {}
         self._in_flight = 0
+        self._messages = 0  # among `_rows`
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -56,6 +59,12 @@ class WriteBehind:
 
     def put(self, row: Row) -> None:
         """Write `row` soon, instead of an older one of the same thing that still waits."""
+        if isinstance(row, DeliveryRow):
+            if self._messages >= MOST_MESSAGES:
+                self.dropped += 1
+                log.error("a message is lost: too many wait for the database", extra={"ref": row.ref})
+                return
+            self._messages += (type(row), row.id) not in self._rows
         self._rows[type(row), row.id] = row
         self._idle.clear()
         self._wake.set()
@@ -82,7 +91,7 @@ class WriteBehind:
             await self._wake.wait()
             await asyncio.sleep(GATHER_S)
             self._wake.clear()
-            batch, self._rows = self._rows, {}
+            batch, self._rows, self._messages = self._rows, {}, 0
             self._in_flight = len(batch)
             await self._write(list(batch.values()))
             self._in_flight = 0
@@ -129,7 +138,11 @@ class WriteBehind:
                 await database.calls.write(connection, calls)
             if recordings := [row for row in chunk if isinstance(row, RecordingRow)]:
                 await database.recordings.write(connection, recordings)
+                await database.recordings.tell(connection, [row for row in recordings if row.state == "failed"])
             if conferences := [row for row in chunk if isinstance(row, ConferenceRow)]:
                 await database.conferences.write(connection, conferences)
             if stays := [row for row in chunk if isinstance(row, ConferenceCallRow)]:
                 await database.conferencecalls.write(connection, stays)
+            if runs := [row for row in chunk if isinstance(row, ActiveflowRow)]:
+                await database.activeflows.write(connection, runs)
+            await database.deliveries.write(connection, [row for row in chunk if isinstance(row, DeliveryRow)])

@@ -230,5 +230,5 @@ async def test_rows_that_are_added_twice_are_there_once(bench: Bench) -> None:
     delivery = await bench.upload()
     await bench.database.deliveries.add(replace(delivery, url="http://other"))
     assert (await bench.row(delivery)).url == delivery.url
-    assert await bench.database.deliveries.waiting("") == [(delivery.id, 0)]
+    assert [(due.id, due.round) for due in await bench.database.deliveries.due("", bench.now, files=True)] == [(delivery.id, 0)]
     assert [found.id for found in await bench.database.deliveries.list(ref=delivery.ref)] == [delivery.id]
