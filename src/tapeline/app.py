@@ -152,10 +152,8 @@ class Server:
         self._switch = Switch(self._equipment, endpoint, shell, self._routes, accounts, self._advertise())
         self._service = Service(self._switch, database, objects, self._equipment)
 
-        self._drain = Drain(database, self._equipment)
         recovered = await self._recover(database, spool)
-        self._drain.start()
-        self._stack.push_async_callback(self._drain.close)
+        self._start_drain(database)
         self._start_worker()
         self._watch_disk()
         engine.start(lambda event: self._switch.on_media(event), asyncio.get_running_loop())
@@ -250,6 +248,11 @@ class Server:
         node = self._equipment.node
         self._equipment.conferences.restore(await database.conferences.unfinished(node), await database.conferencecalls.unfinished(node))
         return len(manifests)
+
+    def _start_drain(self, database: Database) -> None:
+        self._drain = Drain(database, self._equipment)
+        self._drain.start()
+        self._stack.push_async_callback(self._drain.close)
 
     def _start_worker(self) -> None:
         if "worker" not in self._settings.server.roles:
