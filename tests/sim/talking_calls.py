@@ -25,6 +25,7 @@ from tapeline.calls.bridge import Bridge
 from tapeline.calls.dialer import DialResult, Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.media import Media
+from tapeline.calls.metaflows import Actions, Metaflows
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call, Facts
 from tapeline.calls.transfer import Transfers
@@ -78,6 +79,9 @@ class Line:
 
     def accept(self, body: bytes, now: float) -> None:
         self.state = "confirmed"
+
+    def reoffer(self, body: bytes, now: float) -> None:
+        pass
 
     def answer_reoffer(self, body: bytes, now: float) -> None:
         pass
@@ -140,7 +144,9 @@ class Exchange:
         endpoint = SimpleNamespace(replaced=lambda text: next((call.session for call in self.calls if call.session.id == text), None))
         self.led: list[Call] = []  # that a transfer has given to the flow of the number `flow`
         flow_of = lambda number: self.led.append if number == "flow" else None  # noqa: E731
+        self.kit.pressed = lambda call, digit: self.kit.metaflows.pressed(call, digit)
         self.transfers = Transfers(self.kit, endpoint, self._pump, self._by_session, flow_of)  # type: ignore[arg-type]
+        self.kit.metaflows = Metaflows(self.kit, Actions(self.kit, self.transfers))
 
     async def __aenter__(self) -> Exchange:
         return self

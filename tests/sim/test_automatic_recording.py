@@ -60,7 +60,7 @@ async def talk(exchange: Exchange, which: str) -> tuple[Call, Call]:
     source, _, target = which.partition(" to ")
     caller = exchange.ringing("alice" if source == "onnet" else "")
     assert caller.facts.account == ACCOUNT
-    exchange.kit.automatic.arrived(caller, offnet=target == "offnet")
+    exchange.kit.automatic.arrived(caller, {}, offnet=target == "offnet")
     caller.led = True
     callee = exchange.callee(caller)
     exchange.kit.automatic.answered(callee, caller, "bob" if target == "onnet" else "", target == "offnet")
@@ -126,7 +126,7 @@ async def test_the_caller_s_waits_as_the_flags_say_the_called_one_s_starts_with_
     columns = ("acct in/on", "ep in/on")
     async with world(tmp_path, *columns, record_on_bridge=True) as exchange:
         caller = exchange.ringing("alice")
-        exchange.kit.automatic.arrived(caller, offnet=False)
+        exchange.kit.automatic.arrived(caller, {}, offnet=False)
         (first,) = caller.recordings
         exchange.recorders.append(first)
         exchange.arrive(caller)
@@ -147,7 +147,7 @@ async def test_the_caller_s_waits_as_the_flags_say_the_called_one_s_starts_with_
 async def test_early_media_are_recorded_once_there_are_any(tmp_path: Path) -> None:
     async with world(tmp_path, "acct in/on") as exchange:
         caller = exchange.ringing("alice")
-        exchange.kit.automatic.arrived(caller, offnet=False)
+        exchange.kit.automatic.arrived(caller, {}, offnet=False)
         (recorder,) = caller.recordings
         exchange.recorders.append(recorder)
         assert recorder.waits

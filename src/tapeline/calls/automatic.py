@@ -1,4 +1,4 @@
-"""Recordings that no flow asks for: what an account, a user or a device has set is begun with the call.
+"""What no flow asks for: recordings, and keys that mean something, which an account, a user or a device has set, begin with the call.
 
     the account     what arrives is recorded on the caller's leg, before the first module of the flow: `inbound` by where it comes from,
                     or else `outbound` by where it goes. At most one.
@@ -36,8 +36,13 @@ class Automatic:
         self._kit = equipment
         self._profiles = profiles
 
-    def arrived(self, call: Call, *, offnet: bool) -> None:
-        """A call has come in and its flow is about to begin; `offnet`: it is for a number that only a flow for all others takes."""
+    def arrived(self, call: Call, metaflow: Mapping[str, Any], *, offnet: bool) -> None:
+        """A call has come in and its flow is about to begin, which has this `metaflow`; `offnet`: it is for a number that only a flow for
+        all others takes."""
+        endpoint = self._profiles.endpoint(call.facts.user) if call.facts.user else None
+        of_account = self._profiles.account(call.facts.account).get("metaflows")
+        documents = [*(endpoint.metaflows if endpoint is not None else ()), metaflow, of_account]
+        self._kit.metaflows.own(call, [document for document in documents if isinstance(document, Mapping)])
         self._of_account(call, _network(call), "offnet" if offnet else "onnet")
         self._of_caller(call, "offnet" if offnet else "onnet")
 
@@ -49,6 +54,7 @@ class Automatic:
         endpoint = self._profiles.endpoint(user) if user else None
         if endpoint is None:
             return
+        self._kit.metaflows.own(call, endpoint.metaflows)
         network = _network(caller) if caller is not None else "onnet"
         found = parameters(endpoint.recording, "inbound", network)
         if found is not None:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from tapeline.calls.automatic import Automatic
     from tapeline.calls.conferences import Conferences
     from tapeline.calls.dialer import Dialer
+    from tapeline.calls.metaflows import Metaflows
     from tapeline.calls.recorder import Recorder
+    from tapeline.calls.session import Call
 
 __all__ = ["Equipment"]
 
@@ -57,6 +59,8 @@ class Equipment:
     recorders: dict[str, Recorder] = field(default_factory=dict)  # of the calls that are up, by the recording's id
     taps: dict[int, Recorder] = field(default_factory=dict)  # by the tap's id
     players: dict[int, Callable[[bool], None]] = field(default_factory=dict)  # by the player's id: told whether it was stopped
+    metaflows: Metaflows = field(init=False)  # set by the switch
+    pressed: Callable[[Call, str], None] = field(default=lambda call, digit: None)  # told of each key of a call's party
     automatic: Automatic = field(init=False)  # set by the composition root, as are the conferences
     conferences: Conferences = field(init=False)  # set by the composition root: they work with this themselves
     dialer: Dialer = field(init=False)  # set by the switch, which the calls it places are known to

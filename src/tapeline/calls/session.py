@@ -432,6 +432,7 @@ class Call:
     def on_digit(self, digit: str, at: float, *, event: bool) -> None:
         """The peer pressed a key; `event`: it was an event among its media."""
         self.recordings.digit(digit, at)
+        self._kit.pressed(self, digit)
         if self.place is not None:
             self.place.on_digit(self, digit, event=event)
         if self._listener is not None and self.status == "progressing":

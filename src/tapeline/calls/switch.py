@@ -16,6 +16,7 @@ from tapeline import rtp, sip
 from tapeline.calls.dialer import Dialer
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.media import Media, own_media, usable
+from tapeline.calls.metaflows import Actions, Metaflows
 from tapeline.calls.outgoing import Outgoing
 from tapeline.calls.parties import Binding, Parties
 from tapeline.calls.registration import Registrations
@@ -69,6 +70,9 @@ class Switch:
         self._ended: OrderedDict[str, tuple[float, CallView]] = OrderedDict()
         self._traces: OrderedDict[str, sip.Trace] = OrderedDict()
         self.transfers = Transfers(equipment, endpoint, shell.pump, self._by_session.get, self._flow_of)
+        self.actions = Actions(equipment, self.transfers)
+        equipment.metaflows = Metaflows(equipment, self.actions)
+        equipment.pressed = equipment.metaflows.pressed
         self.totals = {"calls_total": 0, "calls_refused_total": 0, "recordings_total": 0}
 
     # -- who is here ---------------------------------------------------------------------------------------------------
@@ -174,7 +178,7 @@ class Switch:
         call.follow(script)
         if call.offered(event.body):
             session.ring(self._kit.clock.now())
-            self._kit.automatic.arrived(call, offnet=route.program.no_match)
+            self._kit.automatic.arrived(call, route.program.metaflow, offnet=route.program.no_match)
             script.start()
 
     def _flow_of(self, number: str) -> Callable[[Call], None] | None:

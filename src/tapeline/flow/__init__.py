@@ -37,7 +37,7 @@ from tapeline.flow.commands import (
     Tone,
 )
 from tapeline.flow.compiler import compile
-from tapeline.flow.diagnostics import Diagnostic, Place
+from tapeline.flow.diagnostics import Diagnostic, Place, Problems
 from tapeline.flow.dialects.kazoo_recording import recording_spec
 from tapeline.flow.errors import DialectUnknown, FlowError, RunMisused
 from tapeline.flow.events import (
@@ -62,15 +62,19 @@ from tapeline.flow.events import (
 )
 from tapeline.flow.interpreter import Limits, Run
 from tapeline.flow.mermaid import mermaid
+from tapeline.flow.metaflows import Action, Collector, Metaflows, action, metaflows
+from tapeline.flow.metaflows import Found as MetaflowFound
 from tapeline.flow.program import DEFAULT, END, Compilation, Op, Program, Step
 from tapeline.flow.variables import DIGITS, Variables
 
 __all__ = [
+    "Action",
     "Answer",
     "Answered",
     "Ask",
     "Asked",
     "CallStatus",
+    "Collector",
     "Command",
     "Compilation",
     "Complain",
@@ -96,6 +100,8 @@ __all__ = [
     "Linger",
     "LoadFlow",
     "Log",
+    "MetaflowFound",
+    "Metaflows",
     "Op",
     "Parted",
     "Party",
@@ -103,6 +109,7 @@ __all__ = [
     "PlaceCall",
     "Play",
     "PlayEnded",
+    "Problems",
     "Program",
     "RecordingEnded",
     "RecordingRefused",
@@ -123,8 +130,10 @@ __all__ = [
     "Tone",
     "Unsupported",
     "Variables",
+    "action",
     "builtin_flow",
     "compile",
     "mermaid",
+    "metaflows",
     "recording_spec",
 ]

@@ -138,6 +138,7 @@ class Program:
     name: str = ""
     on_complete_flow_id: str = ""
     no_match: bool = False  # it is for the numbers that nothing else takes
+    metaflow: Mapping[str, Any] = field(default_factory=dict)  # KAZOO's document of what keys do on its calls (`flow.metaflows`)
 
     def __post_init__(self) -> None:
         if self.entry != END and self.entry not in self.steps:

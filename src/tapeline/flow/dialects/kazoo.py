@@ -17,6 +17,7 @@ from tapeline.flow.dialects.kazoo_module import Module, Plan
 from tapeline.flow.dialects.kazoo_modules import MODULES
 from tapeline.flow.fields import Fields
 from tapeline.flow.jsondoc import Node
+from tapeline.flow.metaflows import metaflows
 from tapeline.flow.ops.ending import Skip
 from tapeline.flow.program import DEFAULT, END, Program, Step
 
@@ -36,7 +37,7 @@ CAUSES: Final = {  # KAZOO's word for a failed call, and the dialer's
     "NORMAL_TEMPORARY_FAILURE": "UNREACHABLE",
     "EXCHANGE_ROUTING_ERROR": "LOOP",
 }
-_DOCUMENT_KEYS: Final = ("numbers", "patterns", "featurecode", "metaflow", "ringback", "flags", "id", "contact_list", "ui_metadata")
+_DOCUMENT_KEYS: Final = ("numbers", "patterns", "featurecode", "ringback", "flags", "id", "contact_list", "ui_metadata")
 
 
 def _recognises(root: Node) -> bool:
@@ -45,11 +46,13 @@ def _recognises(root: Node) -> bool:
 
 def _compile(root: Node, problems: Problems, *, nested: bool) -> Program | None:
     name, top, no_match = "", root, False
+    metaflow: dict[str, Any] = {}
     if "module" not in root.value:
         document = Fields(root, problems)
         document.ignore(*_DOCUMENT_KEYS, *(key for key in root.value if key.startswith("_")))
         name = document.text("name")
         no_match = "no_match" in document.texts("numbers")
+        metaflow = _metaflow(document, problems)
         found = document.node("flow")
         document.done()
         if found is None:
@@ -59,7 +62,20 @@ def _compile(root: Node, problems: Problems, *, nested: bool) -> Program | None:
     entry, steps = _walk(top, name, problems)
     if problems.failed:
         return None
-    return Program(entry, steps, dialect="kazoo", name=name, typed_ahead="all", no_match=no_match)
+    return Program(entry, steps, dialect="kazoo", name=name, typed_ahead="all", no_match=no_match, metaflow=metaflow)
+
+
+def _metaflow(document: Fields, problems: Problems) -> dict[str, Any]:
+    """What keys do on the call. One that cannot be used keeps no call from being answered."""
+    node = document.node("metaflow")
+    if node is None:
+        return {}
+    found = node.plain()
+    wrong = Problems()
+    if not isinstance(found, dict) or metaflows(found, wrong) is None:
+        problems.warning(node.place, "the metaflow cannot be used", hint="; ".join(problem.message for problem in wrong.sorted()[:3]))
+        return {}
+    return found
 
 
 @dataclass(slots=True)
