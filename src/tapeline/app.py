@@ -297,6 +297,7 @@ class Server:
         app = create_app(
             self._service,
             database.tokens,
+            database.agents,
             database.accounts,
             self._settings,
             session_key=session_key(server.data / "session-key"),

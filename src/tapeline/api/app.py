@@ -17,18 +17,32 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tapeline import __version__
-from tapeline.api import kazoo, shapes, system, voipbin, voipbin_audit, voipbin_calls, voipbin_conferences, vonage, vonage_words
+from tapeline.api import (
+    kazoo,
+    people_shapes,
+    shapes,
+    system,
+    voipbin,
+    voipbin_audit,
+    voipbin_calls,
+    voipbin_conferences,
+    vonage,
+    vonage_words,
+)
 from tapeline.api.accesslog import RedactQuery
 from tapeline.api.auditing import Trail
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import STATUSES, RouteNotFound, envelope, error_response
 from tapeline.api.kazoo_auth import Directory, KazooAuth
 from tapeline.api.kazoo_words import failure, refusal
+from tapeline.api.logins import Brake, Logins
 from tapeline.api.metrics import Metrics
 from tapeline.api.middleware import RequestFrame, UnexpectedErrors, request_id_of
-from tapeline.api.ports import Service, Tokens
+from tapeline.api.people import Keys, Staff
+from tapeline.api.ports import Agents, Service, Tokens
 from tapeline.api.routes import Route, router
 from tapeline.api.sessions import Sessions
+from tapeline.api.voipbin_people import PeopleFace
 from tapeline.api.vonage_auth import VonageAuth
 from tapeline.calls.applications import Applications
 from tapeline.core.clock import Clock, SystemClock
@@ -56,7 +70,7 @@ class _Described(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             description = super().openapi()
-            description["components"] = {"securitySchemes": _SECURITY_SCHEMES, "schemas": shapes.schemas()}
+            description["components"] = {"securitySchemes": _SECURITY_SCHEMES, "schemas": shapes.schemas(people_shapes.DESCRIBED)}
             for methods in description["paths"].values():
                 for operation in methods.values():
                     operation["responses"].pop("422", None)  # FastAPI's own form of a refusal, which is never sent
@@ -67,6 +81,7 @@ class _Described(FastAPI):
 def create_app(
     service: Service,
     tokens: Tokens,
+    agents: Agents,
     accounts: Directory,
     settings: Settings,
     *,
@@ -101,19 +116,24 @@ def create_app(
     app.add_exception_handler(TapelineError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
-    authenticator = Authenticator(tokens, clock)
-    app.include_router(router(platform_routes(service), authenticator))
+    sessions = Sessions(session_key, clock)
+    authenticator = Authenticator(tokens, agents, sessions, clock)
+    people = PeopleFace(Keys(tokens, clock), Staff(agents, tokens, clock))
+    brake = Brake(settings.server.max_failed_logins, clock)
+    app.include_router(Logins(agents, sessions, brake, secure=settings.server.base_url.startswith("https:")).router())
+    app.include_router(router(platform_routes(service, people), authenticator))
     app.include_router(vonage.router(service, VonageAuth(applications or Applications(), clock)))
-    app.include_router(kazoo.router(KazooAuth(authenticator, Sessions(session_key, clock), accounts, settings.users), service, clock))
+    app.include_router(kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock))
     app.include_router(system.router(service, metrics))
     return app
 
 
-def platform_routes(service: Service) -> tuple[Route, ...]:
+def platform_routes(service: Service, people: PeopleFace) -> tuple[Route, ...]:
     """Everything under /v1.0."""
     calls = voipbin_calls.CallFace(service.telephony).routes()
     conferences = voipbin_conferences.ConferenceFace(service.conferences).routes()
-    return (*voipbin.Face(service).routes(), *calls, *conferences, *voipbin_audit.AuditFace(service).routes())
+    audit = voipbin_audit.AuditFace(service).routes()
+    return (*voipbin.Face(service).routes(), *calls, *conferences, *audit, *people.routes())
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
     core.errors.UsageError
     ├── Unauthenticated           401  no credential, or one that stands for nobody
     ├── RouteNotFound             404  no such path, or not with this method
+    ├── TooManyRequests           429  more often than allowed; carries when to come again
     ├── BodyTooLarge              413  the body exceeds the limit
     └── RangeNotSatisfiable       416  the range lies outside of the file
 
@@ -28,7 +29,17 @@ from tapeline.core.errors import (
     WorldError,
 )
 
-__all__ = ["STATUSES", "BodyTooLarge", "RangeNotSatisfiable", "RouteNotFound", "Unauthenticated", "envelope", "error_response", "status_of"]
+__all__ = [
+    "STATUSES",
+    "BodyTooLarge",
+    "RangeNotSatisfiable",
+    "RouteNotFound",
+    "TooManyRequests",
+    "Unauthenticated",
+    "envelope",
+    "error_response",
+    "status_of",
+]
 
 RETRY_AFTER_S = 5
 
@@ -43,6 +54,17 @@ class RouteNotFound(UsageError):
     """Nothing answers at this path with this method."""
 
     reason = "ROUTE_NOT_FOUND"
+
+
+class TooManyRequests(UsageError):
+    """Asked more often than allowed. `limited_by` is what is counted: `ip`, or `customer`."""
+
+    reason = "RATE_LIMIT_EXCEEDED"
+
+    def __init__(self, limited_by: str, retry_after_s: int) -> None:
+        super().__init__("too many requests", hint=f"try again in {retry_after_s} s")
+        self.limited_by = limited_by
+        self.retry_after_s = retry_after_s
 
 
 class BodyTooLarge(UsageError):
@@ -66,6 +88,7 @@ class RangeNotSatisfiable(UsageError):
 STATUSES: Mapping[type[TapelineError], tuple[int, str]] = {
     Unauthenticated: (401, "UNAUTHENTICATED"),
     RouteNotFound: (404, "NOT_FOUND"),
+    TooManyRequests: (429, "RESOURCE_EXHAUSTED"),
     BodyTooLarge: (413, "INVALID_ARGUMENT"),
     RangeNotSatisfiable: (416, "INVALID_ARGUMENT"),
     InvalidInput: (400, "INVALID_ARGUMENT"),
@@ -103,6 +126,9 @@ def error_response(error: TapelineError, request_id: str) -> JSONResponse:
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
     if code == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if isinstance(error, TooManyRequests):
+        details = [{"limited_by": error.limited_by}]
+        headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"
         headers["Accept-Ranges"] = "bytes"

@@ -6,7 +6,7 @@ service's rule; which scope a route needs is the face's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from tapeline.calls.views import (
@@ -24,26 +24,44 @@ from tapeline.calls.views import (
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
 from tapeline.store import AuditRow, Search
+from tapeline.store.rows import AgentRow, Token
 
-__all__ = ["CallService", "ConferenceService", "Service", "Token", "Tokens"]
-
-
-class Token(Protocol):
-    """A token that is valid now."""
-
-    @property
-    def account(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def scopes(self) -> Collection[str]: ...
+__all__ = ["Agents", "CallService", "ConferenceService", "Service", "Tokens"]
 
 
 class Tokens(Protocol):
+    """API tokens, as `store` has them. All may raise Unavailable."""
+
     async def find(self, secret: str) -> Token | None:
-        """The valid token with this secret. Raises Unavailable while the store cannot be asked."""
+        """The token with this secret, unless it was revoked."""
+
+    async def get(self, token_id: str) -> Token | None: ...
+
+    async def page(self, account: str | None, before: float | None, limit: int, *, administrators: bool) -> Sequence[Token]: ...
+
+    async def add(
+        self, account_id: str, name: str, scopes: Collection[str], *, detail: str = "", expires: float | None = None
+    ) -> tuple[Token, str]: ...
+
+    async def rename(self, token_id: str, name: str, detail: str) -> None: ...
+
+    async def revoke(self, token_id: str) -> bool: ...
+
+
+class Agents(Protocol):
+    """Who logs in, as `store` has them."""
+
+    async def get(self, agent_id: str) -> AgentRow | None: ...
+
+    async def by_username(self, username: str) -> AgentRow | None: ...
+
+    async def list(self, account: str | None, before: float | None, limit: int) -> Sequence[AgentRow]: ...
+
+    async def add(self, row: AgentRow) -> None: ...
+
+    async def change(self, agent_id: str, **columns: Any) -> AgentRow | None: ...
+
+    async def delete(self, agent_id: str) -> AgentRow | None: ...
 
 
 class ConferenceService(Protocol):

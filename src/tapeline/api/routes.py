@@ -59,7 +59,7 @@ def router(routes: Iterable[Route], authenticator: Authenticator, prefix: str = 
                 name=route.endpoint.__name__,
                 operation_id=f"{method.lower()}{route.path.replace('/', '_').replace('{id}', 'id')}",
                 summary=route.summary,
-                description=f"Needs the scope `{route.scope}`.",
+                description=f"Needs the scope `{route.scope}`." if route.scope else "Needs any token.",
                 response_model=None,
                 dependencies=guards if method != "HEAD" else guards[-1:],
                 openapi_extra=extra,

@@ -7,7 +7,7 @@ has not come are left out. What tapeline knows beyond the platform stands under 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
@@ -45,7 +45,7 @@ __all__ = [
     "timeline",
 ]
 
-View = TypeVar("View", CallView, RecordingView, ConferenceView, ConferenceCallView)
+View = TypeVar("View")
 
 
 class AddressShape(TypedDict, total=False):
@@ -256,10 +256,10 @@ DESCRIBED: tuple[type, ...] = (
 )  # fmt: skip
 
 
-def schemas() -> dict[str, Any]:
-    """JSON schemas of all shapes by name, as the API's description refers to them."""
+def schemas(more: Iterable[type] = ()) -> dict[str, Any]:
+    """JSON schemas of all shapes, and of `more`, by name, as the API's description refers to them."""
     adapters: list[tuple[type, Literal["serialization"], TypeAdapter[Any]]] = [
-        (shape, "serialization", TypeAdapter(shape)) for shape in DESCRIBED
+        (shape, "serialization", TypeAdapter(shape)) for shape in (*DESCRIBED, *more)
     ]
     _, together = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")
     found: dict[str, Any] = together["$defs"]

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import tapeline
-from tapeline.cli import application, audit, call, deliveries, demo, doctor, flow, recordings, terminal, token
+from tapeline.cli import agent, application, audit, call, deliveries, demo, doctor, flow, recordings, terminal, token
 from tapeline.cli.serve import serve
 from tapeline.core.errors import TapelineError
 
@@ -33,6 +33,7 @@ app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(audit.app, name="audit")
 app.add_typer(token.app, name="token")
 app.add_typer(application.app, name="application")
+app.add_typer(agent.app, name="agent")
 app.command()(serve)
 app.command()(call.call)
 app.command()(demo.demo)

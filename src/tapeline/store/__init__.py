@@ -8,6 +8,7 @@ from tapeline.store.recordings import Search
 from tapeline.store.rows import (
     Account,
     ActiveflowRow,
+    AgentRow,
     Application,
     AttemptRow,
     CallRow,
@@ -27,6 +28,7 @@ __all__ = [
     "Account",
     "ActiveflowRow",
     "Application",
+    "AgentRow",
     "AttemptRow",
     "AuditRow",
     "CallRow",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import secrets
 import string
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Text, cast, select, update
 from sqlalchemy.engine import RowMapping
 
 from tapeline.core.ids import new_id
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Accounts", "Tokens", "secret_digest"]
 
+PREFIX_LENGTH = 11
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -83,17 +85,20 @@ class Tokens:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, account_id: str, name: str, scopes: Iterable[str], *, secret: str = "") -> tuple[Token, str]:
+    async def add(
+        self, account_id: str, name: str, scopes: Iterable[str], *, secret: str = "", detail: str = "", expires: float | None = None
+    ) -> tuple[Token, str]:
         """A new token and its secret, which cannot be had again: only its SHA-256 is stored. `secret` sets a known one."""
+        prefix = "" if secret else "vb_"  # of a given one nothing is kept that helps to guess it
         secret = secret or "vb_" + _random()
-        token = Token(new_id(), account_id, name, frozenset(scopes), time.time())
+        token = Token(new_id(), account_id, name, frozenset(scopes), time.time(), None, detail, prefix and secret[:PREFIX_LENGTH], expires)
         columns = values(replace(token, scopes=frozenset())) | {"scopes": sorted(token.scopes), "sha256": secret_digest(secret)}
         async with self._database.writing() as connection:
             await connection.execute(tables.tokens.insert().values(columns))
         return token, secret
 
     async def find(self, secret: str) -> Token | None:
-        """The token of that secret, unless it was revoked."""
+        """The token of that secret, unless it was revoked. Whether its time is over is for the caller to say."""
         query = select(tables.tokens).where(tables.tokens.c.sha256 == secret_digest(secret), tables.tokens.c.revoked.is_(None))
         async with self._database.reading() as connection:
             found = (await connection.execute(query)).mappings().first()
@@ -103,6 +108,34 @@ class Tokens:
         async with self._database.reading() as connection:
             result = await connection.execute(select(tables.tokens).order_by(tables.tokens.c.created))
             return [_token(row) for row in result.mappings()]
+
+    async def get(self, token_id: str) -> Token | None:
+        """The token of that id, unless it was revoked."""
+        query = select(tables.tokens).where(tables.tokens.c.id == token_id, tables.tokens.c.revoked.is_(None))
+        async with self._database.reading() as connection:
+            found = (await connection.execute(query)).mappings().first()
+            return _token(found) if found else None
+
+    async def page(
+        self, account: str | None = None, before: float | None = None, limit: int = 100, *, administrators: bool = True
+    ) -> builtins.list[Token]:
+        """A page of those in force, newest first. `account` None: all. Without `administrators` those of the whole server stay out."""
+        table = tables.tokens
+        query = select(table).where(table.c.revoked.is_(None)).order_by(table.c.created.desc(), table.c.id.desc()).limit(limit)
+        if account is not None:
+            query = query.where(table.c.account == account)
+        if before is not None:
+            query = query.where(table.c.created < before)
+        if not administrators:
+            query = query.where(cast(table.c.scopes, Text).not_like('%"admin"%'))
+        async with self._database.reading() as connection:
+            return [_token(row) for row in (await connection.execute(query)).mappings()]
+
+    async def rename(self, token_id: str, name: str, detail: str) -> None:
+        """Change what a token is called."""
+        changed = update(tables.tokens).where(tables.tokens.c.id == token_id).values(name=name, detail=detail, updated=time.time())
+        async with self._database.writing() as connection:
+            await connection.execute(changed)
 
     async def revoke(self, token_id: str) -> bool:
         """Whether there was such a token in force. It is refused from now on."""

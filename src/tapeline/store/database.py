@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from tapeline.store.accounts import Accounts, Tokens
 from tapeline.store.activeflows import Activeflows
+from tapeline.store.agents import Agents
 from tapeline.store.applications import Applications
 from tapeline.store.attempts import Attempts
 from tapeline.store.audit import Audit
@@ -85,6 +86,7 @@ class Database:
         self.accounts = Accounts(self)
         self.tokens = Tokens(self)
         self.applications = Applications(self)
+        self.agents = Agents(self)
         self.calls = Calls(self)
         self.recordings = Recordings(self)
         self.conferences = Conferences(self)

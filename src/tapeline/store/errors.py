@@ -2,6 +2,8 @@
 
     TapelineError
     ├── UsageError
+    │   ├── InvalidState
+    │   │   └── AlreadyThere           something else has that name or id
     │   └── NotFound
     │       └── ObjectMissing          the store has no object of that key
     └── WorldError
@@ -12,9 +14,15 @@
 
 from __future__ import annotations
 
-from tapeline.core.errors import NotFound, Unavailable
+from tapeline.core.errors import InvalidState, NotFound, Unavailable
 
-__all__ = ["DatabaseUnavailable", "ObjectMissing", "ObjectsUnavailable"]
+__all__ = ["AlreadyThere", "DatabaseUnavailable", "ObjectMissing", "ObjectsUnavailable"]
+
+
+class AlreadyThere(InvalidState):
+    """Something else has this name or id."""
+
+    reason = "RESOURCE_ALREADY_EXISTS"
 
 
 class DatabaseUnavailable(Unavailable):

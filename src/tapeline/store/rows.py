@@ -19,6 +19,7 @@ __all__ = [
     "Account",
     "ActiveflowRow",
     "Application",
+    "AgentRow",
     "AttemptRow",
     "CallRow",
     "ConferenceCallRow",
@@ -88,6 +89,26 @@ class Token:
     scopes: frozenset[str]
     created: float
     revoked: float | None = None
+    detail: str = ""
+    prefix: str = ""  # the beginning of its secret, to know it again by; "" of the oldest
+    expires: float | None = None  # None: never
+    updated: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """Somebody of an account who logs in. Of a deleted one the name is free again: it has the id as its `username`."""
+
+    id: str
+    account: str
+    username: str
+    name: str
+    role: str  # one of `core.principal.ROLES`
+    password: str  # hashed, see `passwords`
+    created: float
+    detail: str = ""
+    updated: float | None = None
+    deleted: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

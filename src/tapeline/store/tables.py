@@ -12,6 +12,7 @@ __all__ = [
     "accounts",
     "activeflows",
     "applications",
+    "agents",
     "attempts",
     "audit",
     "calls",
@@ -66,7 +67,29 @@ tokens = Table(
     Column("sha256", String(64), nullable=False),
     Column("created", Double, nullable=False),
     _time("revoked"),
+    _later("detail"),
+    _later("prefix"),
+    _time("expires"),
+    _time("updated"),
     Index("tokens_sha256", "sha256", unique=True),
+    Index("tokens_account_created", "account", "created"),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("username"),
+    _text("name"),
+    _text("detail"),
+    _text("role"),
+    _text("password"),
+    Column("created", Double, nullable=False),
+    _time("updated"),
+    _time("deleted"),
+    Index("agents_username", "username", unique=True),
+    Index("agents_account_created", "account", "created", "id"),
 )
 
 calls = Table(

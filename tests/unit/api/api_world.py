@@ -6,9 +6,11 @@ It fulfils `api.ports` and behaves: states move, other tenants are refused, file
 
 from __future__ import annotations
 
+import base64
+import builtins
 import hashlib
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -18,7 +20,11 @@ from fastapi import FastAPI
 from telephony_world import MemoryTelephony
 
 from tapeline.api import create_app
+from tapeline.api.app import platform_routes
 from tapeline.api.metrics import Metrics
+from tapeline.api.people import Keys, Staff
+from tapeline.api.sessions import Sessions
+from tapeline.api.voipbin_people import PeopleFace
 from tapeline.calls.applications import Applications
 from tapeline.calls.errors import (
     already_recording,
@@ -34,36 +40,111 @@ from tapeline.core.ids import new_id
 from tapeline.core.principal import ALL_SCOPES, Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
 from tapeline.core.settings import Settings, User
-from tapeline.store import Account, Application, Deed
+from tapeline.store import Account, AgentRow, Application, Deed, Token
+from tapeline.store.errors import AlreadyThere
 from tapeline.testing.clock import FakeClock
 
+SESSION_KEY = "k" * 64
 PIECE = 1000  # bytes that the store gives at a time
 FINAL = ("available", "failed")
 
 
-@dataclass(frozen=True)
-class IssuedToken:
-    account: str
-    name: str
-    scopes: frozenset[str]
+def cheaply_hashed(password: str) -> str:
+    """A stored password with the smallest cost that scrypt knows."""
+    found = hashlib.scrypt(password.encode(), salt=b"salt", n=2, r=1, p=1)
+    return f"scrypt$2$1$1$c2FsdA==${base64.b64encode(found).decode()}"
 
 
 class TokenStore:
-    def __init__(self) -> None:
-        self.by_secret: dict[str, IssuedToken] = {}
+    def __init__(self, clock: FakeClock, maybe_broken: Callable[[], None]) -> None:
+        self.clock = clock
+        self.maybe_broken = maybe_broken
+        self.by_secret: dict[str, Token] = {}
         self.away = False
         self.asked = 0
 
-    def issue(self, account: str, *scopes: str) -> str:
+    def issue(self, account: str, *scopes: str, name: str = "test", detail: str = "", expires: float | None = None) -> str:
         secret = f"vb_{len(self.by_secret):032d}"
-        self.by_secret[secret] = IssuedToken(account, "test", frozenset(scopes))
+        made = self.clock.wall()
+        self.clock.advance(0.001)
+        token = Token(new_id(), account, name, frozenset(scopes), made, detail=detail, prefix=secret[:11], expires=expires)
+        self.by_secret[secret] = token
         return secret
 
-    async def find(self, secret: str) -> IssuedToken | None:
+    async def find(self, secret: str) -> Token | None:
         self.asked += 1
         if self.away:
             raise Unavailable("the database is away")
         return self.by_secret.get(secret)
+
+    async def get(self, token_id: str) -> Token | None:
+        self.maybe_broken()
+        return next((token for token in self.by_secret.values() if token.id == token_id), None)
+
+    async def page(self, account: str | None, before: float | None, limit: int, *, administrators: bool) -> list[Token]:
+        self.maybe_broken()
+        found = [token for token in self.by_secret.values() if account in (None, token.account)]
+        found = [token for token in found if (before is None or token.created < before) and (administrators or "admin" not in token.scopes)]
+        return sorted(found, key=lambda token: -token.created)[:limit]
+
+    async def add(
+        self, account_id: str, name: str, scopes: Collection[str], *, detail: str = "", expires: float | None = None
+    ) -> tuple[Token, str]:
+        self.maybe_broken()
+        secret = self.issue(account_id, *scopes, name=name, detail=detail, expires=expires)
+        return self.by_secret[secret], secret
+
+    async def rename(self, token_id: str, name: str, detail: str) -> None:
+        for secret, token in self.by_secret.items():
+            if token.id == token_id:
+                self.by_secret[secret] = replace(token, name=name, detail=detail, updated=self.clock.wall())
+
+    async def revoke(self, token_id: str) -> bool:
+        found = [secret for secret, token in self.by_secret.items() if token.id == token_id]
+        for secret in found:
+            del self.by_secret[secret]
+        return bool(found)
+
+
+class AgentStore:
+    def __init__(self, clock: FakeClock, maybe_broken: Callable[[], None]) -> None:
+        self.clock = clock
+        self.maybe_broken = maybe_broken
+        self.rows: dict[str, AgentRow] = {}
+
+    def make(self, account: str, role: str = "agent", username: str = "", password: str = "") -> str:
+        """An agent, with a password that costs no time to compare."""
+        agent_id = new_id()
+        stored = cheaply_hashed(password)
+        self.rows[agent_id] = AgentRow(agent_id, account, username or agent_id[:8], "An agent", role, stored, self.clock.wall())
+        self.clock.advance(0.001)
+        return agent_id
+
+    async def get(self, agent_id: str) -> AgentRow | None:
+        self.maybe_broken()
+        return self.rows.get(agent_id)
+
+    async def by_username(self, username: str) -> AgentRow | None:
+        return next((row for row in self.rows.values() if row.username == username), None)
+
+    async def list(self, account: str | None, before: float | None, limit: int) -> builtins.list[AgentRow]:
+        self.maybe_broken()
+        found = [row for row in self.rows.values() if account in (None, row.account) and row.deleted is None]
+        return sorted((row for row in found if before is None or row.created < before), key=lambda row: -row.created)[:limit]
+
+    async def add(self, row: AgentRow) -> None:
+        self.maybe_broken()
+        if await self.by_username(row.username):
+            raise AlreadyThere("there is such an agent", reason="USERNAME_ALREADY_EXISTS")
+        self.rows[row.id] = row
+        self.clock.advance(0.001)
+
+    async def change(self, agent_id: str, **columns: Any) -> AgentRow | None:
+        self.rows[agent_id] = replace(self.rows[agent_id], **columns, updated=self.clock.wall())
+        return self.rows[agent_id]
+
+    async def delete(self, agent_id: str) -> AgentRow | None:
+        return await self.change(agent_id, username=agent_id, password="", deleted=self.clock.wall())
 
 
 class MemoryAccounts:
@@ -321,7 +402,8 @@ class World:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.service = MemoryService(self.clock)
-        self.tokens = TokenStore()
+        self.tokens = TokenStore(self.clock, self.service._maybe_broken)
+        self.agents = AgentStore(self.clock, self.service._maybe_broken)
         self.metrics = Metrics()
         self.account = new_id()
         self.other_account = new_id()
@@ -330,21 +412,21 @@ class World:
         self.accounts = MemoryAccounts([Account(self.account, "default"), Account(self.other_account, "other")])
         self.application_rows = MemoryApplications()
         self.applications = Applications((), self.application_rows)
+        self.trail = MemoryTrail()
         self.app: FastAPI = create_app(
             self.service,
             self.tokens,
+            self.agents,
             self.accounts,
             settings,
-            session_key="k" * 64,
+            session_key=SESSION_KEY,
             applications=self.applications,
             metrics=self.metrics,
             clock=self.clock,
-        )
-        self.trail = MemoryTrail()
-        self.app: FastAPI = create_app(
-            self.service, self.tokens, self.accounts, settings, session_key="k" * 64, metrics=self.metrics, clock=self.clock,
             trail=self.trail,
-        )  # fmt: skip
+        )
+        self.sessions = Sessions(SESSION_KEY, self.clock)
+        self.routes = platform_routes(self.service, PeopleFace(Keys(self.tokens, self.clock), Staff(self.agents, self.tokens, self.clock)))
 
     def client(self, secret: str | None = None, **headers: str) -> httpx2.AsyncClient:
         """Of `secret`, or of nobody with ""."""

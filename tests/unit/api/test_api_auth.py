@@ -86,7 +86,7 @@ async def test_while_the_store_is_away_those_known_lately_may_go_on(world: World
 
 
 async def test_memory_of_principals_is_bounded_and_keeps_the_newest(world: World) -> None:
-    authenticator = Authenticator(world.tokens, world.clock)
+    authenticator = Authenticator(world.tokens, world.agents, world.sessions, world.clock)
     secrets = [world.tokens.issue(world.account) for _ in range(REMEMBERED + 1)]
     for secret in secrets:
         await authenticator.identify(secret)

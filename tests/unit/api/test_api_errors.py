@@ -13,7 +13,7 @@ from tapeline.api.errors import STATUSES, error_response, status_of
 from tapeline.core.errors import Exhausted, InvalidInput, ProtocolError, TapelineError
 
 WORDS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "FAILED_PRECONDITION",
-         413: "INVALID_ARGUMENT", 416: "INVALID_ARGUMENT", 500: "INTERNAL", 503: "UNAVAILABLE"}  # fmt: skip
+         429: "RESOURCE_EXHAUSTED", 413: "INVALID_ARGUMENT", 416: "INVALID_ARGUMENT", 500: "INTERNAL", 503: "UNAVAILABLE"}  # fmt: skip
 
 
 def every(kind: type[TapelineError]) -> list[type[TapelineError]]:
