@@ -95,7 +95,7 @@ class Caller:
         self.notes: list[tuple[str, dict[str, Any]]] = []
         self.recordings = SimpleNamespace(
             note=lambda event, **facts: self.notes.append((event, facts)),
-            reached=lambda moment: None, meet=lambda leg, heard: None, part=lambda leg: None,
+            reached=lambda moment: None, meet=lambda leg, heard: None, part=lambda leg: None, seat=lambda leg, heard: None,
         )  # fmt: skip
         self.left: list[str] = []
         self._packets = 0

@@ -126,6 +126,8 @@ class Prompts:
 class Exchange:
     """`async with`: the engine, and whoever talks over it."""
 
+    line = Line
+
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.engine = VirtualEngine(start=START, deliver=self._deliver)
         self.calls: list[Call] = []
@@ -184,7 +186,7 @@ class Exchange:
         return next((call for call in self.calls if call.session.id == session_id and call.status != "hangup"), None)
 
     def _call(self, incoming: bool, master: Call | None = None, user: str = "") -> Call:
-        line = Line(self, incoming)
+        line = self.line(self, incoming)
         leg = self.engine.open_leg(beside=master.leg if master is not None else None)
         name = f"party{len(self.calls)}"
         here, there = Address("sip", "here"), Address("sip", name)
@@ -200,7 +202,11 @@ class Exchange:
         self.calls.append(call)
         if master is not None:
             master.chain(call)
+        self.placed(call)
         return call
+
+    def placed(self, call: Call) -> None:
+        """A call is there."""
 
     def caller(self) -> Call:
         """Somebody calls, and is answered."""

@@ -1,8 +1,9 @@
-"""A bridge: two calls that hear each other on one bus, until one of them leaves.
+"""A bridge: two calls that hear each other on one bus, until one of them leaves; a flow may add more.
 
-Where both speak the same codec the engine relays their packets untouched; else it mixes. The bridge passes keys on, plays music to
-whom the other side has put on hold, and tells who waits when a call has left (`until_left`). What a party that a flow leads does once it
-is alone is its script's business; others are hung up. A transfer swaps a party: the bridge goes on, and so does who waits for its end.
+Where two speak the same codec the engine relays their packets untouched; else it mixes. The bridge passes keys on, plays music to
+whom the only other one has put on hold, and tells who waits when a call has left (`until_left`). Of more than two any may leave, until
+one is alone. What a party that a flow leads does then is its script's business; others are hung up. A transfer swaps a party: the bridge
+goes on, and so does who waits for its end.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ __all__ = ["Bridge", "until_alone"]
 
 log = structlog.get_logger(__name__)
 
+MOST = 40  # legs in one bridge, those included that are about to be replaced
+
 
 class Bridge:
     """Made with both calls; they may still be ringing (early media)."""
@@ -32,7 +35,7 @@ class Bridge:
         self._held: set[str] = set()  # ids of the calls whose party holds
         self._music: dict[str, rtp.Player] = {}  # by the id of the call that hears it
         rate = 8000 if max(one.leg.rate, other.leg.rate) <= 8000 else 16000
-        self._bus = equipment.engine.open_bus(rate, capacity=4, beside=one.leg)
+        self._bus = equipment.engine.open_bus(rate, capacity=MOST, beside=one.leg)
         self._left: dict[str, asyncio.Future[tuple[Call, ...]]] = {}  # by the id of the call that is in it
         self.changing: tuple[Call, Callable[[], None]] | None = None  # whose place will be taken; what is to be done if it goes before
         for call in (one, other):
@@ -47,8 +50,9 @@ class Bridge:
         return tuple(self._calls)
 
     def other(self, call: Call) -> Call | None:
-        """Whom `call` talks with."""
-        return next((each for each in self._calls if each is not call), None)
+        """Whom alone `call` talks with; None where there are more."""
+        others = self.others(call)
+        return others[0] if len(others) == 1 else None
 
     def others(self, call: Call) -> tuple[Call, ...]:
         return tuple(each for each in self._calls if each is not call)
@@ -65,9 +69,11 @@ class Bridge:
         company.came(call)
         if call.media.held:
             self.held(call, True)
-        for holder in self.others(call):
-            if holder.facts.id in self._held:
-                self._kit.spawn(self._entertain(call, holder))
+        self._tend()
+
+    def add(self, call: Call) -> None:
+        """One more talks with all. Raises BusFull."""
+        self._join(call)
 
     def swap(self, leaving: Call, coming: Call) -> None:
         """Put `coming` in the place of `leaving`, which may have left already; the bridge goes on."""
@@ -90,6 +96,11 @@ class Bridge:
             self._part(call, ())
             company.left(call, behind)
             self.changing[1]()
+            return
+        if len(behind) > 1:
+            self._part(call, ())
+            company.left(call, behind)
+            self._tend()
             return
         self.changing = None
         self._part(call, behind)
@@ -127,10 +138,19 @@ class Bridge:
     # -- what happens to them ------------------------------------------------------------------------------------------
 
     def on_digit(self, call: Call, digit: str, *, event: bool) -> None:
-        other = self.other(call)
-        if other is None or other.over or (event and self._bus.passes_digits(call.leg)):
+        if event and self._bus.passes_digits(call.leg):
             return  # the engine has sent the event on itself
-        other.send_digits(digit)
+        for other in self.others(call):
+            if not other.over:
+                other.send_digits(digit)
+
+    def play(self, samples: Any, then: Callable[[bool], None]) -> rtp.Player:
+        """Let all hear `samples` (int16[n] at the bus's rate); `then(stopped)` follows in any case."""
+        player = self._bus.play(samples)
+        self._kit.players[player.id] = then
+        for each in self._calls:
+            each.recordings.sounded(self._kit.clock.now(), "out")
+        return player
 
     def held(self, call: Call, on: bool) -> None:
         """The party of `call` holds: it neither hears nor is heard, and the other one hears music."""
@@ -138,25 +158,32 @@ class Bridge:
             return
         (self._held.add if on else self._held.discard)(call.facts.id)
         self.changed(call)
-        other = self.other(call)
-        if other is None:
-            return
-        if on:
-            self._kit.spawn(self._entertain(other, call))
-        else:
-            self._silence(other)
+        self._tend()
 
     def changed(self, call: Call) -> None:
         self._bus.set_gain(call.leg, hear=float(call.hears), speak=float(call.speaks))
+        company.quiet(call, not call.speaks)
 
     def note(self, event: str, **facts: Any) -> None:
         """Keep an event on the timeline of each recording of either."""
         for each in self._calls:
             each.recordings.note(event, **facts)
 
-    async def _entertain(self, call: Call, holder: Call) -> None:
+    def _tend(self) -> None:
+        """Give music to whom the only other one holds, and take it from all others."""
+        for call in self._calls:
+            if not self._waits(call):
+                self._silence(call)
+            elif call.facts.id not in self._music:
+                self._kit.spawn(self._entertain(call))
+
+    def _waits(self, call: Call) -> bool:
+        other = self.other(call)
+        return other is not None and other.facts.id in self._held
+
+    async def _entertain(self, call: Call) -> None:
         music = await self._kit.prompts.music(call.leg.rate)
-        if call.place is self and holder.facts.id in self._held and call.facts.id not in self._music:
+        if call.place is self and self._waits(call) and call.facts.id not in self._music:
             self._music[call.facts.id] = call.play(music, lambda stopped: None, loop=True)
 
     def _silence(self, call: Call) -> None:

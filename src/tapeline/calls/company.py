@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from tapeline.calls.session import Call
 
-__all__ = ["arrived", "came", "departed", "heard", "holds", "left", "met", "others", "present", "spoke", "who"]
+__all__ = ["arrived", "came", "departed", "heard", "holds", "left", "met", "others", "present", "quiet", "spoke", "who"]
 
 
 class Notes(Protocol):
@@ -60,7 +60,16 @@ def came(call: Call) -> None:
         arrived(call.recordings, other)
         other.recordings.meet(call.leg, call.heard)
         call.recordings.meet(other.leg, other.heard)
+        if not other.speaks:
+            call.recordings.seat(other.leg, False)
+    quiet(call, not call.speaks)
     met(call)
+
+
+def quiet(call: Call, on: bool) -> None:
+    """The party of `call` is not to be heard by the others from now on, or is again."""
+    for other in others(call):
+        other.recordings.seat(call.leg, not on)
 
 
 def left(call: Call, behind: tuple[Call, ...]) -> None:
@@ -68,6 +77,7 @@ def left(call: Call, behind: tuple[Call, ...]) -> None:
     for other in behind:
         departed(other.recordings, call)
         other.recordings.part(call.leg)
+        call.recordings.part(other.leg)
 
 
 def holds(call: Call) -> None:

@@ -265,6 +265,7 @@ class Conference:
     def _regain(self, member: Member) -> None:
         if member.status == "joined":
             self.bus.set_gain(member.call.leg, **member.gains)
+            company.quiet(member.call, not member.gains["speak"])
             self._recordings.changed(self.bus, self._legs)
 
     # -- what is heard -------------------------------------------------------------------------------------------------

@@ -1,16 +1,24 @@
 """Connecting a caller with others: what it hears while they ring, the bridge once one answers, and how that came out.
 
 A script's `Dial` is carried out here. The caller is answered when somebody answers, if it was not before. Its flow goes on when the
-two have parted, and the others' calls end with the caller's.
+two have parted, and the others' calls end with the caller's. With the option `stay` it goes on at once, and who answers joins those whom
+the caller talks with already. Other options: `limit_s` (how long the leg may last), `ringback` (an address: what the caller hears),
+`headers` of the INVITE, `dtmf_answer` (keys for who answers), `on_answer` (the address of a flow that runs on who answers before that one
+is let to the caller), `websocket` (how one is opened).
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import structlog
 
 from tapeline import flow, rtp
+from tapeline.calls.alarm import Alarm
 from tapeline.calls.bridge import Bridge, until_alone
-from tapeline.calls.dialer import Wish
+from tapeline.calls.dialer import DialResult, Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.session import Call
 from tapeline.calls.views import Address
@@ -20,10 +28,45 @@ __all__ = ["connect"]
 
 log = structlog.get_logger(__name__)
 
+PAUSE_S = 0.5  # what `p` among keys stands for
 
-async def connect(call: Call, command: flow.Dial, kit: Equipment) -> flow.DialEnded:
+Prelude = Callable[[Call, str], Awaitable[None]]  # runs the flow of an address on a call, to its end
+
+
+async def connect(call: Call, command: flow.Dial, kit: Equipment, prelude: Prelude) -> flow.DialEnded:
     """Carry out `command` for `call`, to the end. Cancelled, it leaves nobody ringing."""
-    source = command.source
+    options = command.options
+    waiting = _Waiting(call, command.early_media, kit, options.get("ringback", ""))
+    try:
+        waiting.ringback()
+        result = await _dial(call, command, kit, waiting.progressed)
+        other = result.call
+        if other is None:
+            return flow.DialEnded(command.token, False, result.causes, result.reason, result.status)
+        if options.get("limit_s"):
+            limit(other, options["limit_s"], kit)
+        if options.get("on_answer"):
+            await prelude(other, options["on_answer"])
+        if other.over:  # it answered, and hung up before it was connected
+            return flow.DialEnded(command.token, not options.get("on_answer"), (), "normal")
+        try:
+            waiting.bridged(other)
+        except TapelineError:
+            other.hang_up("failed", "it could not be connected")
+            raise
+    finally:
+        waiting.end()
+    call.answer()
+    if options.get("dtmf_answer"):
+        kit.spawn(press(other, options["dtmf_answer"]))
+    if not options.get("stay"):
+        for each in await until_alone(call):
+            each.hang_up("normal")
+    return flow.DialEnded(command.token, True, (), "normal")
+
+
+async def _dial(call: Call, command: flow.Dial, kit: Equipment, progressed: Callable[[Call, int], None]) -> DialResult:
+    source, options = command.source, command.options
     wish = Wish(
         parties=command.destinations,
         account=call.facts.account,
@@ -31,50 +74,65 @@ async def connect(call: Call, command: flow.Dial, kit: Equipment) -> flow.DialEn
         source=Address(source.kind, source.target, source.name) if source is not None and source.target else None,
         timeout_s=command.timeout_s,
         anonymous=command.anonymous,
-        together=command.options.get("strategy", "all") == "all",
-        each_s=command.options.get("each_s", 0.0),
+        together=options.get("strategy", "all") == "all",
+        each_s=options.get("each_s", 0.0),
         activeflow_id=call.facts.activeflow_id,
+        headers=options.get("headers", ()),
     )
-    waiting = _Waiting(call, command.early_media, kit)
-    try:
-        waiting.ringback()
-        result = await kit.dialer.dial(wish, waiting.progressed)
-        if result.call is None:
-            return flow.DialEnded(command.token, False, result.causes, result.reason, result.status)
-        if result.call.over:  # it answered, and hung up in the same moment
-            return flow.DialEnded(command.token, True, (), "normal")
-        try:
-            waiting.bridged(result.call)
-        except TapelineError:
-            result.call.hang_up("failed", "it could not be connected")
-            raise
-    finally:
-        waiting.end()
-    call.answer()
-    others = await until_alone(call)
-    for other in others:
-        other.hang_up("normal")
-    return flow.DialEnded(command.token, True, (), "normal")
+    return await kit.dialer.dial(wish, progressed)
+
+
+def limit(call: Call, seconds: float, kit: Equipment) -> None:
+    """Hang `call` up when it has lasted so long."""
+    alarm = Alarm(kit.clock, lambda: call.hang_up("timeout", "it lasted as long as it may"))
+    alarm.set(kit.clock.now() + seconds)
+    call.when_over(lambda: alarm.set(None))
+
+
+async def press(call: Call, keys: str) -> None:
+    """Press keys on `call`, with a pause for each `p`."""
+    for number, part in enumerate(keys.split("p")):
+        if number:
+            await asyncio.sleep(PAUSE_S)
+        if part and not call.over:
+            call.send_digits(part)
+            await asyncio.sleep(len(part) * 0.2)
 
 
 class _Waiting:
-    """What a caller hears until somebody answers."""
+    """What a caller hears until somebody answers. `address` is its own tone; "": the usual one."""
 
-    def __init__(self, call: Call, early_media: bool, kit: Equipment) -> None:
+    def __init__(self, call: Call, early_media: bool, kit: Equipment, address: str = "") -> None:
         self._call = call
         self._early_media = early_media
         self._kit = kit
+        self._address = address
         self._tone: rtp.Player | None = None
         self._bridge: Bridge | None = None
         self._waits = True
 
     def ringback(self) -> None:
-        """Say that it rings: to a caller that is up by a tone, else by a 180."""
-        if self._call.status == "progressing":
-            if self._tone is None:
-                self._tone = self._call.play(self._kit.prompts.ringback(self._call.leg.rate), lambda stopped: None, loop=True)
+        """Say that it rings: to a caller that is up by a tone, else by a 180, or by early media where it shall hear a tone of its own."""
+        if self._address and (self._call.status == "progressing" or self._call.early_media()):
+            self._kit.spawn(self._own_tone())
+        elif self._call.status == "progressing":
+            self._play(self._kit.prompts.ringback(self._call.leg.rate))
         else:
             self._call.ring()
+
+    async def _own_tone(self) -> None:
+        rate = self._call.leg.rate
+        try:
+            samples = await self._kit.prompts.load(self._address, rate)
+        except (TapelineError, OSError) as error:
+            log.warning("a ringing tone cannot be played", call_id=self._call.facts.id, error=str(error))
+            samples = self._kit.prompts.ringback(rate)
+        if self._waits and self._bridge is None and not self._call.over:
+            self._play(samples)
+
+    def _play(self, samples: Any) -> None:
+        if self._tone is None:
+            self._tone = self._call.play(samples, lambda stopped: None, loop=True)
 
     def progressed(self, other: Call, status: int) -> None:
         """Somebody rings. The first who sends early media is heard, where that is wanted."""
@@ -91,14 +149,16 @@ class _Waiting:
             self._bridge = None
             self.ringback()
 
-    def bridged(self, other: Call) -> Bridge:
-        """The bridge with who answered: that of its early media, or a new one."""
+    def bridged(self, other: Call) -> None:
+        """Let the caller talk with who answered: in the bridge of its early media, in that of those it talks with, or in a new one."""
         self._quiet()
-        if self._bridge is not None and other.place is self._bridge and self._call.place is self._bridge:
-            bridge, self._bridge = self._bridge, None
+        place = self._call.place
+        if self._bridge is not None and other.place is self._bridge and place is self._bridge:
+            self._bridge = None
+        elif isinstance(place, Bridge) and place is not self._bridge:
+            place.add(other)
         else:
-            bridge = Bridge(self._call, other, self._kit)
-        return bridge
+            Bridge(self._call, other, self._kit)
 
     def _quiet(self) -> None:
         tone, self._tone = self._tone, None

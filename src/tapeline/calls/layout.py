@@ -7,6 +7,7 @@ same words hold with nobody on the other side (a prompt, a menu), in a bridge, o
                     `both`          2 channels   left the recorded leg's own voice, right what it hears
                     `caller`        1 channel    what the caller says, whichever side the recorded leg is on
                     `callee`        1 channel    what the other side says, and what we play to the caller
+                    `participants`  N channels   the recorded leg's own voice, then that of each whom it met, the surplus in the last
     a conference    `mix`           1 channel    everybody, and what the conference itself plays
                     `participants`  N channels   each member's voice by order of joining, the surplus in the last
 
@@ -18,7 +19,7 @@ plain meaning (`mix` on a call: `both`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tapeline.core.recordspec import RecordSpec
@@ -50,11 +51,21 @@ class Ears(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OfCall:
-    """`leg` is the recorded one; `caller` tells whether its party called, or was called. A party that is `muted` says nothing."""
+    """`leg` is the recorded one; `caller` tells whether its party called, or was called. A party that is `muted` says nothing.
+
+    `seats`: the legs of all whom it ever met, in that order, and whether each is to be heard: nobody takes another's channel.
+    """
 
     leg: Leg
     caller: bool
     muted: bool = False
+    seats: tuple[tuple[Leg, bool], ...] = ()
+
+    def seated(self, leg: Leg, heard: bool) -> OfCall:
+        """With `leg` in a seat, its own where it had one before."""
+        if all(leg is not each for each, _ in self.seats):
+            return replace(self, seats=(*self.seats, (leg, heard)))
+        return replace(self, seats=tuple((each, heard if each is leg else was) for each, was in self.seats))
 
     @property
     def rate(self) -> int:
@@ -72,6 +83,8 @@ class OfCall:
         own, heard = () if self.muted else (Source("in", self.leg),), (Source("out", self.leg),)
         if spec.heard in ("caller", "callee"):
             return (own if self.caller == (spec.heard == "caller") else heard,)
+        if spec.heard == "participants" and spec.channels > 2:
+            return _by_seat(spec.channels, [self.leg if not self.muted else None, *(leg if on else None for leg, on in self.seats)])
         return (own, heard) if spec.channels >= 2 else ((*own, *heard),)
 
 
@@ -139,8 +152,13 @@ class OfConference:
     def channels(self, spec: RecordSpec) -> Channels:
         if spec.heard != "participants":
             return ((Source("mix", self.bus),),)
-        found: list[list[Source]] = [[] for _ in range(max(1, spec.channels))]
-        for seat, leg in enumerate(self.seats):
-            if leg is not None:
-                found[min(seat, len(found) - 1)].append(Source("in", leg))
-        return tuple(tuple(sources) for sources in found)
+        return _by_seat(max(1, spec.channels), self.seats)
+
+
+def _by_seat(channels: int, seats: Sequence[Leg | None]) -> Channels:
+    """Each seat's voice on its own channel, the surplus on the last."""
+    found: list[list[Source]] = [[] for _ in range(channels)]
+    for seat, leg in enumerate(seats):
+        if leg is not None:
+            found[min(seat, channels - 1)].append(Source("in", leg))
+    return tuple(tuple(sources) for sources in found)

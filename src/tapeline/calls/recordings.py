@@ -135,13 +135,21 @@ class Recordings:
         for recorder in self._all:
             if recorder.active and recorder.spec.silence is not None:
                 leg.watch_voice(recorder.spec.silence.threshold)
+        self.seat(leg, True)
         if heard:
             self.sounded(self._kit.clock.now(), "out")
 
     def part(self, leg: Leg) -> None:
         """The party of `leg` has gone."""
+        self.seat(leg, False)
         if leg.id in self._voices:
             self.voice(leg, False, self._kit.clock.now())
+
+    def seat(self, leg: Leg, heard: bool) -> None:
+        """The party of `leg` is to be heard from now on, or no longer, where each has a channel of its own."""
+        for recorder in self._all:
+            if recorder.active and recorder.spec.heard == "participants" and isinstance(recorder.ears, OfCall):
+                recorder.hear(recorder.ears.seated(leg, heard))
 
     def voice(self, leg: Leg, voiced: bool, at: float) -> None:
         """The party of `leg`, own or other, began or ceased to speak. It is silent where nobody speaks."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ import structlog
 from tapeline import flow
 from tapeline.audio import tones
 from tapeline.calls.alarm import Alarm
-from tapeline.calls.bridge import until_alone
+from tapeline.calls.bridge import Bridge, until_alone
 from tapeline.calls.connecting import connect
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
@@ -59,6 +60,7 @@ class Script:
         self._recordings: dict[int, Recorder] = {}  # by the token of the step that started it
         self._answering: list[int] = []
         self._dialling: asyncio.Task[None] | None = None
+        self.done = asyncio.Event()  # the run is over
         self._teller = Teller(call, equipment)
         self._queue: list[flow.Command] = []
         self._running = False
@@ -112,6 +114,8 @@ class Script:
         finally:
             self._running = False
         self._alarm.set(None if self._run.finished else self._run.next_deadline())
+        if self._run.finished:
+            self.done.set()
 
     def _do(self, command: flow.Command) -> None:
         try:
@@ -133,25 +137,28 @@ class Script:
         self._call.ring()
 
     def _say(self, command: flow.Say) -> None:
-        self._kit.spawn(self._sound(command, [partial(self._kit.prompts.say, command.text, command.language, self._call.leg.rate)]))
+        self._kit.spawn(self._sound(command, [partial(self._kit.prompts.say, command.text, command.language)]))
 
     def _play(self, command: flow.Play) -> None:
-        rate = self._call.leg.rate
         own = {f"recording:{recording_id}" for recording_id in self._call.recordings.ids}
         allowed = [url for url in command.urls if url in own or not url.startswith("recording:")]
-        self._kit.spawn(self._sound(command, [partial(self._kit.prompts.load, url, rate) for url in allowed]))
+        self._kit.spawn(self._sound(command, [partial(self._kit.prompts.load, url) for url in allowed]))
+
+    @property
+    def _rate(self) -> int:
+        """Of what is played now: a flow speaks to all whom its call talks with."""
+        place = self._call.place
+        return place.bus.rate if isinstance(place, Bridge) else self._call.leg.rate
 
     def _tone(self, command: flow.Tone) -> None:
-        self._begin(command.token, self._kit.prompts.beep(self._call.leg.rate), lambda stopped: self._played(command.token, stopped))
+        self._begin(command.token, self._kit.prompts.beep(self._rate), lambda stopped: self._played(command.token, stopped))
 
-    async def _sound(self, command: flow.Say | flow.Play, makers: list[Callable[[], Awaitable[Any]]]) -> None:
+    async def _sound(self, command: flow.Say | flow.Play, makers: list[Callable[[int], Awaitable[Any]]]) -> None:
         """Play one sound after another. One that cannot be had is reported and skipped: the flow goes on."""
         token, interrupted, failures = command.token, False, []
         for make in makers:
             try:
-                samples = await make()
-                if command.level:
-                    samples = await self._kit.thread(tones.louder, samples, LEVEL_DB * command.level)
+                samples = await self._made(make, LEVEL_DB * command.level)
             except (TapelineError, OSError) as error:
                 log.warning("a prompt cannot be played", call_id=self._call.facts.id, error=str(error))
                 failures.append(str(error))
@@ -166,8 +173,20 @@ class Script:
                 break
         self._played(token, interrupted, failures[0] if failures and len(failures) == len(makers) else "")
 
+    async def _made(self, make: Callable[[int], Awaitable[Any]], level_db: float) -> Any:
+        """The samples at the rate at which they can be played once they are there."""
+        while True:
+            rate = self._rate
+            samples = await make(rate)
+            if level_db:
+                samples = await self._kit.thread(tones.louder, samples, level_db)
+            if rate == self._rate:
+                return samples
+
     def _begin(self, token: int, samples: Any, then: Callable[[bool], None]) -> None:
-        self._players[token] = self._call.play(samples, then)
+        """Play to the call, or to all in its bridge."""
+        place = self._call.place
+        self._players[token] = place.play(samples, then) if isinstance(place, Bridge) else self._call.play(samples, then)
 
     def _played(self, token: int, interrupted: bool, error: str = "") -> None:
         self._players.pop(token, None)
@@ -228,11 +247,27 @@ class Script:
 
     async def _dialled(self, command: flow.Dial) -> None:
         try:
-            ended = await connect(self._call, command, self._kit)
+            ended = await connect(self._call, command, self._kit, self._first)
         except TapelineError as error:
             log.error("a caller could not be connected", call_id=self._call.facts.id, error=str(error))
             ended = flow.DialEnded(command.token, False, ("FAILED",), "failed")
         self._tell(ended)
+
+    async def _first(self, call: Call, url: str) -> None:
+        """Run the flow that `url` answers with on `call`, which this flow has called, until that is over. Without one nothing happens."""
+        teller = Teller(call, self._kit)
+        document = await teller.fetch(url)
+        if document is None or call.over:
+            return
+        found = flow.compile(document)
+        if found.program is None:
+            teller.complain("the flow of who answered cannot run", tuple(str(problem) for problem in found.errors[:5]))
+            return
+        script = Script(replace(found.program, at_end="stay"), variables_of(call, self._kit.settings), call, self._kit)
+        call.follow(script)
+        script.start()
+        await script.done.wait()
+        call.led = False
 
     def _fetch(self, command: flow.Fetch) -> None:
         self._kit.spawn(self._fetched(command))
@@ -279,7 +314,7 @@ class Script:
         self._teller.report_digits(command)
 
     def _complain(self, command: flow.Complain) -> None:
-        log.error(command.reason, call_id=self._call.facts.id, problems=command.problems)
+        self._teller.complain(command.reason, command.problems)
 
     def _linger(self, command: flow.Linger) -> None:
         self._kit.spawn(self._lingered(command))

@@ -55,6 +55,13 @@ class Teller:
         """The document that the application answers with, None where there is none."""
         return await self._request(command.url, command.method, self._event(command.kind, command.fields))
 
+    async def fetch(self, url: str) -> Any:
+        """The document at `url`, None where there is none."""
+        return await self._request(url, "GET", common(self._call, self._kit.clock.wall()))
+
+    def complain(self, reason: str, problems: Sequence[str]) -> None:
+        log.error(reason, call_id=self._call.facts.id, problems=problems)
+
     def report_digits(self, command: flow.ReportDigits) -> None:
         self._keys = command
 
