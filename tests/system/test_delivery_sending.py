@@ -5,50 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from worker_house import House, until, working
+from worker_house import Sent, until, working
 
-from tapeline.core.recordspec import Delivery
 from tapeline.testing.receiver import Receiver
-
-SECONDS = 1.0
-
-
-class Sent(House):
-    """A house whose recordings are sent to a receiver."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.config = replace(self.config, private=True)
-
-    def send(self, *urls: str) -> str:
-        deliver = tuple(Delivery(url, naming="kazoo") for url in urls)
-        return self.record(SECONDS, spec={"deliver": deliver})
-
-    def deliveries(self, recording_id: str) -> list[tuple[Any, ...]]:
-        query = "SELECT state, tries, status, reason FROM deliveries WHERE ref = ? ORDER BY url"
-        return self.query(self.rows, query, recording_id) if self.rows.exists() else []
-
-    def tries(self, recording_id: str) -> list[tuple[Any, ...]]:
-        query = "SELECT a.outcome, a.status FROM attempts a JOIN deliveries d ON a.ref = d.id WHERE d.ref = ? ORDER BY a.time"
-        return self.query(self.rows, query, recording_id)
-
-    async def delivered(self, recording_id: str) -> None:
-        def all_delivered() -> bool:
-            try:
-                found = self.deliveries(recording_id)
-            except sqlite3.OperationalError:
-                return False  # the tables are being made
-            return bool(found) and all(state == "delivered" for state, *_ in found)
-
-        await until(all_delivered)
 
 
 @pytest.fixture
@@ -62,6 +26,7 @@ def receiver() -> Iterator[Receiver]:
         yield running
 
 
+SECONDS = Sent.SECONDS
 NAME = "call_recording_.wav"  # there was no call
 
 

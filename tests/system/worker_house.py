@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from tapeline.core.ids import new_id
-from tapeline.core.recordspec import RecordSpec
+from tapeline.core.recordspec import Delivery, RecordSpec
 from tapeline.delivery.config import VARIABLE, WorkerConfig
 from tapeline.recording.manifest import Manifest, spec_as_dict
 from tapeline.recording.spool import Spool
@@ -97,6 +97,44 @@ class House:
         assert not self.spool.path(recording_id).exists()
         found = self.query(self.jobs, "SELECT status FROM workflow_status WHERE workflow_uuid = ?", recording_id)
         assert found == [("SUCCESS",)]
+
+
+class Sent(House):
+    """A house whose recordings are sent to receivers."""
+
+    SECONDS = 1.0
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.config = replace(self.config, private=True)
+
+    def send(self, *urls: str) -> str:
+        """A recording that is to be sent to each of `urls`."""
+        return self.record(self.SECONDS, spec=self.to(*urls))
+
+    def to(self, *urls: str) -> dict[str, Any]:
+        """What a recording's specification says of that."""
+        return {"deliver": tuple(Delivery(url, naming="kazoo") for url in urls)}
+
+    def deliveries(self, recording_id: str) -> list[tuple[Any, ...]]:
+        query = "SELECT state, tries, status, reason FROM deliveries WHERE ref = ? ORDER BY url"
+        return self.query(self.rows, query, recording_id) if self.rows.exists() else []
+
+    def tries(self, recording_id: str) -> list[tuple[Any, ...]]:
+        query = "SELECT a.outcome, a.status FROM attempts a JOIN deliveries d ON a.ref = d.id WHERE d.ref = ? ORDER BY a.time"
+        return self.query(self.rows, query, recording_id)
+
+    async def delivered(self, *recordings: str) -> None:
+        """Until each of the recordings has been sent to all that it is to be sent to."""
+
+        def all_delivered() -> bool:
+            try:
+                found = [self.deliveries(recording) for recording in recordings]
+            except sqlite3.OperationalError:
+                return False  # the tables are being made
+            return all(rows and all(state == "delivered" for state, *_ in rows) for rows in found)
+
+        await until(all_delivered)
 
 
 def make_manifest(spec: RecordSpec, **fields: Any) -> Manifest:

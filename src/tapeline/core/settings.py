@@ -152,6 +152,9 @@ class RecordingSettings(Section):
     retention_days: float = Field(30, ge=0)
     store_recordings: bool = True
     third_party_bigcouch_host: str = ""
+    third_party_bigcouch_port: int = Field(5984, gt=0, lt=65536)
+    third_party_bigcouch_username: str = ""
+    third_party_bigcouch_password: str = ""
     min_free_mb: int = Field(256, ge=0)  # below this much free disk no recording starts
 
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tapeline.core.settings import Settings, load
+from tapeline.delivery.couch import CouchAccess
+from tapeline.delivery.uploads import Manner
 
 __all__ = ["VARIABLE", "WorkerConfig"]
 
@@ -29,14 +31,28 @@ class WorkerConfig:
     slots: int = 0
     private: bool = False  # whether uploads and webhooks may go to loopback and private networks
     kazoo_query: bool = False
+    couch_host: str = ""  # KAZOO's third-party database; "" = none
+    couch_port: int = 5984
+    couch_username: str = ""
+    couch_password: str = ""
 
     @property
     def spool(self) -> Path:
         return Path(self.data) / "spool"
 
+    @property
+    def couch(self) -> CouchAccess | None:
+        if not self.couch_host:
+            return None
+        return CouchAccess(self.couch_host, self.couch_port, self.couch_username, self.couch_password)
+
+    @property
+    def manner(self) -> Manner:
+        return Manner(self.node, self.kazoo_query, self.couch.base if self.couch else "")
+
     @classmethod
     def of(cls, settings: Settings) -> WorkerConfig:
-        server = settings.server
+        server, recording = settings.server, settings.recording
         data = server.data.absolute()
         shared = server.database_url.startswith("postgres")
         jobs = server.database_url if shared else f"sqlite:///{data / 'dbos.sqlite'}"
@@ -47,7 +63,11 @@ class WorkerConfig:
             jobs,
             server.node_name,
             private=settings.delivery.allow_private_addresses,
-            kazoo_query=settings.recording.kazoo_upload_query,
+            kazoo_query=recording.kazoo_upload_query,
+            couch_host=recording.third_party_bigcouch_host if recording.store_recordings else "",
+            couch_port=recording.third_party_bigcouch_port,
+            couch_username=recording.third_party_bigcouch_username,
+            couch_password=recording.third_party_bigcouch_password,
         )
 
     @classmethod

@@ -21,7 +21,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any, Protocol
 
 import sqlalchemy
@@ -92,11 +92,16 @@ class Kind:
             if key not in self._working:
                 self._rest(key)
 
-    async def step(self, key: str, name: str, act: Callable[[], Awaitable[Any]]) -> Any:
-        """Do `act` once, ever: its result is written down, and given back without doing it after a crash."""
+    async def step(
+        self, key: str, name: str, act: Callable[[], Awaitable[Any]], turn: AbstractAsyncContextManager[None] | None = None
+    ) -> Any:
+        """Do `act` once, ever: its result is written down, and given back without doing it after a crash.
+
+        `turn` is entered first: what waits there holds no slot.
+        """
 
         async def run() -> Any:
-            async with self._slots:
+            async with turn or nullcontext(), self._slots:
                 return await self._jobs.busy(act)
 
         return await DBOS.run_step_async({"name": name}, run)

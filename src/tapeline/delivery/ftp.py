@@ -1,4 +1,5 @@
-"""Putting one file on an FTP server, plain or over TLS, streamed. The standard library's client does the talking, in a thread.
+"""Putting one file on an FTP server, plain or over TLS, streamed. The standard library's client does the talking, in a thread of its own:
+a server that hangs holds up nobody who shares threads.
 
 The address is looked up and checked as for HTTP: a name that leads into a private network is refused. The folder of the URL must
 exist. A file that arrives only in part keeps its name on the server until the next try replaces it; FTP has no better.
@@ -12,6 +13,8 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError as Cut
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -45,33 +48,58 @@ class _Reader:
         return part
 
 
+class _Secure(ftplib.FTP_TLS):
+    """Data connections go on with the session of the control connection: servers ask for that, so that nobody else can take them."""
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
+        connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        session = self.sock.session if isinstance(self.sock, ssl.SSLSocket) else None
+        return self.context.wrap_socket(connection, server_hostname=self.host, session=session), size
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    host: str
+    port: int
+    login: tuple[str, str]
+    folder: str
+    name: str
+    secure: bool
+
+    @classmethod
+    def of(cls, url: str) -> _Place:
+        parts = urlsplit(url)
+        folder, _, name = unquote(parts.path).rpartition("/")
+        login = unquote(parts.username or "anonymous"), unquote(parts.password or "")
+        if not name or not parts.hostname or any(character in folder + name + "".join(login) for character in "\r\n\0"):
+            raise Refused("this is not an address of a file on an FTP server")
+        return cls(parts.hostname, parts.port or 21, login, folder, name, parts.scheme.lower() == "ftps")
+
+
 async def put_ftp(url: str, body: Body, addresses: Callable[[str, int], Awaitable[Sequence[str]]], *, idle_s: float) -> int:
     """Store `body` as the URL's path says. `addresses` resolves and checks. Raises Refused, DeliveryFailed. Gives FTP's 226."""
-    parts = urlsplit(url)
-    folder, _, name = unquote(parts.path).rpartition("/")
-    if not name or not parts.hostname or any(character in folder + name for character in "\r\n\0"):
-        raise Refused("this is not an address of a file on an FTP server")
-    allowed = await addresses(parts.hostname, parts.port or 21)
-    login = unquote(parts.username or "anonymous"), unquote(parts.password or "")
-    reader = _Reader(body, asyncio.get_running_loop())
-    secure = parts.scheme.lower() == "ftps"
-    return await asyncio.to_thread(_put, parts.hostname, allowed[0], parts.port or 21, login, folder, name, reader, secure, idle_s)
+    place = _Place.of(url)
+    allowed = await addresses(place.host, place.port)
+    loop = asyncio.get_running_loop()
+    thread = ThreadPoolExecutor(1, "ftp")
+    try:
+        return await loop.run_in_executor(thread, _put, place, allowed[0], _Reader(body, loop), idle_s)
+    finally:
+        thread.shutdown(wait=False)
 
 
-def _put(
-    host: str, address: str, port: int, login: tuple[str, str], folder: str, name: str, reader: _Reader, secure: bool, idle_s: float
-) -> int:
-    client = ftplib.FTP_TLS(context=ssl.create_default_context(), timeout=idle_s) if secure else ftplib.FTP(timeout=idle_s)
+def _put(place: _Place, address: str, reader: _Reader, idle_s: float) -> int:
+    client = _Secure(context=ssl.create_default_context(), timeout=idle_s) if place.secure else ftplib.FTP(timeout=idle_s)
     try:
         with client:
-            client.connect(address, port)
-            client.host = host  # the name that the server's certificate must be for
-            client.login(*login)
-            if isinstance(client, ftplib.FTP_TLS):
+            client.connect(address, place.port)
+            client.host = place.host  # the name that the server's certificate must be for
+            client.login(*place.login)
+            if isinstance(client, _Secure):
                 client.prot_p()
-            for part in filter(None, folder.split("/")):
+            for part in filter(None, place.folder.split("/")):
                 client.cwd(part)
-            client.storbinary(f"STOR {name}", reader, blocksize=_PIECE)
+            client.storbinary(f"STOR {place.name}", reader, blocksize=_PIECE)
         return _DONE
     except ftplib.error_perm as error:
         raise DeliveryFailed(f"the FTP server refused: {str(error)[:200]}", fault="destination") from error

@@ -88,13 +88,20 @@ async def _resolve(host: str, port: int) -> Sequence[str]:
 
 
 class GuardedClient:
-    """`async with GuardedClient() as client` or `close` it. Of one event loop; requests may overlap."""
+    """`async with GuardedClient() as client` or `close` it. Of one event loop; requests may overlap, `connections` of them."""
 
-    def __init__(self, *, allow_private_addresses: bool = False, resolve: Resolve = _resolve, verify: ssl.SSLContext | bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        allow_private_addresses: bool = False,
+        resolve: Resolve = _resolve,
+        verify: ssl.SSLContext | bool = True,
+        connections: int = 200,
+    ) -> None:
         self._private = allow_private_addresses
         self._resolve = resolve
         # No connection is kept: one that was opened to an address under one name must not serve another name at that address.
-        limits = httpx2.Limits(max_connections=200, max_keepalive_connections=0)
+        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=0)
         self._client = httpx2.AsyncClient(verify=verify, trust_env=False, follow_redirects=False, limits=limits, timeout=None)
 
     async def __aenter__(self) -> GuardedClient:

@@ -49,7 +49,8 @@ class Sending:
     async def run(self, key: str, kind: Kind) -> str:
         delivery_id, round = _parts(key)
         while True:
-            pause = await kind.step(key, "try", partial(self._sender.attempt, delivery_id, round))
+            turn = self._sender.turn(delivery_id)
+            pause = await kind.step(key, "try", partial(self._sender.attempt, delivery_id, round), turn)
             if pause is None:
                 return "over"
             await kind.pause(key, pause)

@@ -2,9 +2,10 @@
 
     row of `deliveries` -> guarded request -> row of `attempts` and the row's new state, in one transaction
 
-An upload streams the object from the store, never holding it; a message is the row's own body. A success is noted before anything
-else is done, for as long as the database is away: what the receiver has taken is not sent to it again, unless we are killed in
-between. One receiver has at most `PER_HOST` requests under way, so one that is dead or slow delays no other.
+How it is carried is the affair of `carry`. A success is noted before anything else is done, for as long as the database is away: what
+the receiver has taken is not sent to it again, unless we are killed in between. One receiver has at most `PER_HOST` requests under way,
+and one only after it did not answer; what waits for its turn there holds no place that others could use. So who is dead or slow delays
+nobody else.
 """
 
 from __future__ import annotations
@@ -12,19 +13,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tapeline.core.errors import TapelineError
+from tapeline.delivery.carry import Carrier
 from tapeline.delivery.errors import DeliveryFailed, Fault, Refused
-from tapeline.delivery.ftp import put_ftp
-from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.pauses import pause_after
 from tapeline.delivery.seam import fault
-from tapeline.store import Database, DatabaseUnavailable, DeliveryRow, ObjectMissing, ObjectStore
+from tapeline.store import Database, DatabaseUnavailable, DeliveryRow, ObjectMissing
 
 __all__ = ["KEEP_TRYING_S", "LONGEST_PAUSE_S", "Sender"]
 
@@ -33,22 +33,6 @@ log = logging.getLogger(__name__)
 KEEP_TRYING_S = 3 * 86400.0  # how long a delivery is tried
 LONGEST_PAUSE_S = 3600.0
 PER_HOST = 4
-IDLE_S = 30.0  # a receiver that takes or says nothing for so long is given up, this time
-LONGEST_S = 4 * 3600.0  # one try as a whole
-MAX_REDIRECTS = 10
-ANSWER_BYTES = 65536
-
-
-@dataclass(frozen=True, slots=True)
-class _Object:
-    """An object of the store as the body of a request: read anew each time it is sent."""
-
-    store: ObjectStore
-    key: str
-    size: int
-
-    def pieces(self) -> AsyncIterator[bytes]:
-        return self.store.read(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +43,67 @@ class _Result:
     final: bool = False  # trying again would change nothing
 
 
+class _Receiver:
+    """One whom we send to. `known`: how many deliveries are under way to it, or wait for that. `silent`: it did not answer the last one."""
+
+    def __init__(self) -> None:
+        self.known = 0
+        self.silent = False
+        self._room = asyncio.Semaphore(PER_HOST)
+        self._alone = asyncio.Lock()
+
+    def _answers(self) -> bool:
+        return not self.silent
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        async with self._room, AsyncExitStack() as held:
+            if self.silent:
+                await held.enter_async_context(self._alone)
+                if self._answers():
+                    await held.aclose()  # meanwhile it has: side by side again
+            yield
+
+
 class Sender:
-    """Over one database and one object store. Coroutines of one event loop. `announce` tells the parent process."""
+    """Over one database. Coroutines of one event loop. `announce` tells the parent process."""
 
     def __init__(
         self,
         database: Database,
-        objects: ObjectStore,
-        client: GuardedClient,
+        carrier: Carrier,
         announce: Callable[[Mapping[str, Any]], None],
         *,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
-        self._objects = objects
-        self._client = client
+        self._carrier = carrier
         self._announce = announce
         self._wall = wall
-        self._hosts: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PER_HOST))
+        self._receivers: dict[str, _Receiver] = {}
 
     async def holds(self, delivery_id: str, round: int) -> bool:
         """Whether that round of the delivery is still to be sent."""
         row = await self._database.deliveries.get(delivery_id)
         return row is not None and (row.state, row.round) == ("waiting", round)
+
+    @asynccontextmanager
+    async def turn(self, delivery_id: str) -> AsyncIterator[None]:
+        """Wait until its receiver has room for one more, and take it. What waits here does nothing else, and holds nothing."""
+        try:
+            row = await self._database.deliveries.get(delivery_id)
+        except DatabaseUnavailable:
+            row = None  # `attempt` will say so
+        host = _host(row.url) if row is not None else ""
+        receiver = self._receivers.setdefault(host, _Receiver())
+        receiver.known += 1
+        try:
+            async with receiver.turn():
+                yield
+        finally:
+            receiver.known -= 1
+            if not receiver.known:
+                self._receivers.pop(host, None)
 
     async def attempt(self, delivery_id: str, round: int) -> float | None:
         """Try once. Seconds until the next try; None when there is nothing more to do. Never raises."""
@@ -94,14 +116,15 @@ class Sender:
             return None
         if row.due is not None and (early := row.due - self._wall()) > 1.0:
             return early  # begun anew from the row in the middle of a pause
-        async with self._hosts[_host(row.url)]:
-            result = await self._try(row)
+        result = await self._try(row)
+        if receiver := self._receivers.get(_host(row.url)):
+            receiver.silent = bool(result.reason) and not result.status and not result.final
         return await self._conclude(row, result)
 
     async def _try(self, row: DeliveryRow) -> _Result:
         fault("send")
         try:
-            status = await self._send(row)
+            status = await self._carrier.send(row)
         except Refused as error:
             return _Result(reason=_plain(error), fault=error.fault, final=True)
         except DeliveryFailed as error:
@@ -118,28 +141,6 @@ class Sender:
             return _Result(status)
         final = row.policy == "server" and status < 500
         return _Result(status, f"answered {status}", "destination", final)
-
-    async def _send(self, row: DeliveryRow) -> int:
-        """The status of the answer; for FTP, 226 where the file was taken."""
-        body: bytes | _Object = row.body.encode()
-        if row.object_key:
-            found = await self._objects.stat(row.object_key)
-            body = _Object(self._objects, row.object_key, found.size)
-        if urlsplit(row.url).scheme.lower() in {"ftp", "ftps"}:
-            if isinstance(body, bytes):
-                raise Refused("only files are sent over FTP")
-            return await put_ftp(row.url, body, self._client.addresses, idle_s=IDLE_S)
-        answer = await self._client.request(
-            row.method,
-            row.url,
-            body=body,
-            headers=[("Content-Type", row.content_type), *row.headers.items()],
-            timeout_s=LONGEST_S,
-            idle_s=IDLE_S,
-            max_bytes=ANSWER_BYTES,
-            redirects=MAX_REDIRECTS,
-        )
-        return answer.status
 
     async def _conclude(self, row: DeliveryRow, result: _Result) -> float | None:
         """Note the try, and decide on the next."""

@@ -13,14 +13,16 @@ KAZOO composes the address from a base. All slashes at its end are taken away; t
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from tapeline.core.kazoo import CONTENT_TYPES, gregorian
+from tapeline.core.kazoo import CONTENT_TYPES, gregorian, hex_id, recording_document
 from tapeline.core.recordspec import Delivery
+from tapeline.delivery.couch import OWNER, couch_address
 from tapeline.delivery.send import KEEP_TRYING_S
 from tapeline.recording.manifest import Manifest
 from tapeline.store import DeliveryRow, RecordingRow
@@ -29,24 +31,67 @@ __all__ = ["Manner", "deliveries_of", "kazoo_address", "kazoo_fields"]
 
 _IDS: Final = uuid.UUID("1c9d7a54-6f0b-4a3e-9d5a-0f4f3a1b7c21")  # name space of the ids of deliveries
 
+FIELDS: Final = (
+    "from", "to", "caller_id_name", "caller_id_number", "call_id", "cdr_id",
+    "interaction_id", "owner_id", "account_id", "start", "duration_ms", "recording_id",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How this node sends: its name, and whether KAZOO's addresses get the query of its later releases."""
+    """How this node sends: its name, whether KAZOO's addresses get the query of its later releases, and the CouchDB that takes what names
+    no address (`couchdb://host:port`, or nothing)."""
 
     node: str = ""
     kazoo_query: bool = False
+    couch: str = ""
 
 
 def deliveries_of(manifest: Manifest, row: RecordingRow, now: float, manner: Manner) -> list[DeliveryRow]:
     """The rows for each target that the recording's specification names. `row` is the recording's final row."""
-    return [_delivery(manifest, row, target, number, now, manner) for number, target in enumerate(manifest.record_spec.deliver)]
+    targets = manifest.record_spec.deliver
+    if targets:
+        return [_delivery(manifest, row, target, number, now, manner) for number, target in enumerate(targets)]
+    if manner.couch and row.custom.get("dialect") == "kazoo" and row.origin != "voicemail":
+        return [_couch(row, now, manner)]
+    return []
+
+
+def _couch(row: RecordingRow, now: float, manner: Manner) -> DeliveryRow:
+    """The recording as a document of its account's database of the month, and its file as an attachment."""
+    document = recording_document(row)
+    account = hex_id(row.account)
+    database = f"account/{account[:2]}/{account[2:4]}/{account[4:]}-{document['id'][:6]}"
+    wanted, name = str(document.get("media_id", "")), str(document["name"])
+    document_id = wanted if wanted and not wanted.startswith("_") else document["id"]  # the database keeps such names to itself
+    file = name if not name.startswith("_") else f"{hex_id(row.id)}.{row.format}"
+    private = {
+        "pvt_type": "call_recording",
+        "pvt_account_id": account,
+        "pvt_account_db": database,
+        "pvt_created": gregorian(row.created),
+        "pvt_modified": gregorian(now),
+        OWNER: row.id,
+    }
+    return DeliveryRow(
+        id=str(uuid.uuid5(_IDS, f"{row.id}/couch")),
+        account=row.account,
+        kind="upload",
+        ref=row.id,
+        url=couch_address(manner.couch, database, document_id, file),
+        created=now,
+        until=now + KEEP_TRYING_S,
+        body=json.dumps({**document, "id": document_id, "_id": document_id, **private}),
+        object_key=row.object_key,
+        content_type=CONTENT_TYPES.get(row.format, row.content_type),
+        node=manner.node,
+    )
 
 
 def _delivery(manifest: Manifest, row: RecordingRow, target: Delivery, number: int, now: float, manner: Manner) -> DeliveryRow:
     url, content_type = target.url, row.content_type
     if target.naming == "kazoo":
-        fields = kazoo_fields(manifest, row) if manner.kazoo_query else {}
+        fields = kazoo_fields(row) if manner.kazoo_query else {}
         url = kazoo_address(target.url, manifest.sip_call_id or manifest.call_id, row.format, fields)
         content_type = CONTENT_TYPES.get(row.format, content_type)
     return DeliveryRow(
@@ -82,23 +127,8 @@ def kazoo_address(base: str, call_id: str, extension: str, fields: Mapping[str, 
     return address + joint + more
 
 
-def kazoo_fields(manifest: Manifest, row: RecordingRow) -> dict[str, str]:
+def kazoo_fields(row: RecordingRow) -> dict[str, str]:
     """The twelve fields of the query, in KAZOO's order; what is not known is empty. Times in seconds since the year 0."""
-    custom = manifest.custom
-    started = row.started or row.created
-    call_id = manifest.sip_call_id or manifest.call_id
-    month = str(custom.get("kazoo_month", ""))
-    return {
-        "from": str(custom.get("from") or manifest.source),
-        "to": str(custom.get("to") or manifest.destination),
-        "caller_id_name": str(custom.get("caller_id_name", "")),
-        "caller_id_number": str(custom.get("caller_id_number") or manifest.source),
-        "call_id": call_id,
-        "cdr_id": f"{month}-{call_id}" if month else "",
-        "interaction_id": str(custom.get("interaction_id", "")),
-        "owner_id": str(custom.get("owner_id", "")),
-        "account_id": manifest.account,
-        "start": str(gregorian(started)),
-        "duration_ms": str(round((row.duration or 0.0) * 1000)),
-        "recording_id": row.id,
-    }
+    document = recording_document(row)
+    found = {**document, "account_id": hex_id(row.account), "recording_id": document.get("media_id") or document["id"]}
+    return {name: str(found[name]) for name in FIELDS}

@@ -18,18 +18,19 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 from tapeline.core.errors import TapelineError
 from tapeline.core.ids import is_id
+from tapeline.delivery.carry import Carrier
 from tapeline.delivery.config import WorkerConfig
 from tapeline.delivery.durable import Jobs
 from tapeline.delivery.finish import Finisher
 from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.jobs import Finishing, Sending, sending_key
 from tapeline.delivery.send import Sender
-from tapeline.delivery.uploads import Manner
 from tapeline.recording.spool import Spool
 from tapeline.store import Database, DatabaseUnavailable, ObjectStore
 
@@ -41,7 +42,8 @@ LOOK_S = 5.0  # how often the spool is searched for what nobody told us of
 FORGET_S = 3600.0
 ENDING_S = 3.0  # what the loops may take to end
 NICE = 5  # where the cores are short, live calls go first
-SENDING = 100  # deliveries tried at once
+SENDING = 400  # deliveries tried at once; far more than that may wait for their receivers
+THREADS = 64  # for what blocks: disks, names that are looked up, the steps of the jobs
 AHEAD = 2  # workflows begun beyond what can be worked on, so that no slot waits for DBOS
 
 
@@ -57,10 +59,12 @@ class Worker:
         self._finishing = self._jobs.kind("finish", slots)
         self._sending = self._jobs.kind("deliver", SENDING)
         objects = ObjectStore(config.objects)
-        self._finisher = Finisher(self._spool, self._database, objects, self._say, manner=Manner(config.node, config.kazoo_query))
+        self._finisher = Finisher(self._spool, self._database, objects, self._say, manner=config.manner)
         self._finishing.does(Finishing(self._finisher))
-        self._client = GuardedClient(allow_private_addresses=config.private)
-        self._sending.does(Sending(Sender(self._database, objects, self._client, self._say)))
+        self._client = GuardedClient(allow_private_addresses=config.private, connections=SENDING)
+        self._trusted = GuardedClient(allow_private_addresses=True)  # for what the settings name, and nobody else
+        carrier = Carrier(objects, self._client, config.couch, self._trusted)
+        self._sending.does(Sending(Sender(self._database, carrier, self._say)))
         self._waiting: dict[str, None] = {}  # complete recordings not begun yet, in order of arrival
         self._begun: set[str] = set()
         self._room = asyncio.Semaphore(slots + AHEAD)
@@ -70,6 +74,7 @@ class Worker:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(THREADS, "worker"))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         listening = asyncio.create_task(self._listen())
@@ -86,6 +91,7 @@ class Worker:
                 task.cancel()
             await self._jobs.close(10.0)
             await self._client.close()
+            await self._trusted.close()
             await self._database.close()
 
     async def _work(self) -> None:

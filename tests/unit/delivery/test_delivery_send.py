@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tapeline.core.ids import new_id
-from tapeline.delivery import send
+from tapeline.delivery import carry, send
+from tapeline.delivery.carry import Carrier
 from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.pauses import pause_after
 from tapeline.delivery.send import KEEP_TRYING_S, LONGEST_PAUSE_S, Sender
@@ -31,7 +32,7 @@ class Bench:
     said: list[Mapping[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.sender = Sender(self.database, self.objects, self.client, self.said.append, wall=lambda: self.now)
+        self.sender = Sender(self.database, Carrier(self.objects, self.client), self.said.append, wall=lambda: self.now)
 
     async def upload(self, path: str = "/in/file.mp3", **fields: Any) -> DeliveryRow:
         recording, account = new_id(), new_id()
@@ -89,7 +90,7 @@ async def test_the_file_itself_is_the_body_and_2xx_is_success(bench: Bench, meth
 async def test_whatever_a_receiver_answers_or_does_not_is_tried_again_and_each_try_is_a_row(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(send, "IDLE_S", 0.3)
+    monkeypatch.setattr(carry, "IDLE_S", 0.3)
     delivery = await bench.upload()
     bench.receiver.fail("/in/file.mp3", 500, 404, 403, "close", "hang", "half", "stall", "cut")
     assert await bench.run(delivery) == 9
@@ -148,7 +149,7 @@ async def test_after_three_days_it_is_given_up_and_says_why_and_a_replay_sends_i
 
 async def test_an_address_that_is_not_talked_to_is_refused_at_once_with_the_setting_to_change(bench: Bench) -> None:
     async with GuardedClient() as guarded:
-        sender = Sender(bench.database, bench.objects, guarded, bench.said.append, wall=lambda: bench.now)
+        sender = Sender(bench.database, Carrier(bench.objects, guarded), bench.said.append, wall=lambda: bench.now)
         delivery = await bench.upload()
         assert await sender.attempt(delivery.id, 0) is None
     row = await bench.row(delivery)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import pytest
 
 from tapeline.core.ids import new_id
@@ -38,11 +41,13 @@ def test_the_query_of_later_releases_follows_with_a_mark_or_an_ampersand() -> No
     assert kazoo_address("ftp://h/p", "x", "wav", fields) == "ftp://h/p/call_recording_x.wav"
 
 
-def _recording(*deliver: Delivery) -> tuple[Manifest, RecordingRow]:
-    account, recording = new_id(), new_id()
-    spec = spec_as_dict(RecordSpec(format="mp3", deliver=deliver))
-    manifest = Manifest(id=recording, account=account, sip_call_id="a84b4c@pbx", source="1001", destination="2002", spec=spec)
-    row = RecordingRow(recording, account, "available", 100.0, format="mp3", duration=42.18, started=101.5, object_key="a/b.mp3")
+def _recording(*deliver: Delivery, custom: Mapping[str, str] | None = None) -> tuple[Manifest, RecordingRow]:
+    spec = spec_as_dict(RecordSpec(format="mp3", deliver=deliver, custom=custom or {}))
+    manifest = Manifest(
+        new_id(), new_id(), sip_call_id="a84b4c@pbx", source="1001", destination="2002", spec=spec,
+        created=100.0, started=101.5, custom=custom or {},
+    )  # fmt: skip
+    row = RecordingRow(**manifest.facts(), state="available", duration=42.18, object_key="a/b.mp3", content_type="audio/mpeg")
     return manifest, row
 
 
@@ -63,8 +68,8 @@ def test_each_target_is_a_row_of_its_own_and_the_same_row_when_made_again() -> N
 
 
 def test_the_query_has_its_twelve_fields_in_order() -> None:
-    manifest, row = _recording()
-    fields = kazoo_fields(manifest, row)
+    _, row = _recording()
+    fields = kazoo_fields(row)
     assert list(fields) == [
         "from", "to", "caller_id_name", "caller_id_number", "call_id", "cdr_id",
         "interaction_id", "owner_id", "account_id", "start", "duration_ms", "recording_id",
@@ -76,3 +81,29 @@ def test_a_specification_that_names_a_target_survives_the_manifest() -> None:
     manifest, _ = _recording(Delivery("http://one/kzr", "POST", naming="kazoo", headers={"A": "b"}))
     read = Manifest.from_json(manifest.to_json())
     assert read.record_spec.deliver == (Delivery("http://one/kzr", "POST", naming="kazoo", headers={"A": "b"}),)
+
+
+def test_without_an_address_a_callflows_recording_goes_to_the_couchdb_of_the_settings() -> None:
+    kazoo = {"dialect": "kazoo", "media_name": "_my/name.mp3"}
+    manifest, row = _recording(custom=kazoo)
+    assert deliveries_of(manifest, row, 1000.0, Manner("here")) == []
+    manner = Manner("here", couch="couchdb://db:5984")
+    (made,) = deliveries_of(manifest, row, 1000.0, manner)
+    digits, account = row.id.replace("-", ""), row.account.replace("-", "")
+    database = f"account/{account[:2]}/{account[2:4]}/{account[4:]}-197001"
+    assert made.url == f"couchdb://db:5984/{database.replace('/', '%2F')}/197001-{digits}/{digits}.mp3"
+    assert (made.object_key, made.content_type, made.state) == ("a/b.mp3", "audio/mpeg", "waiting")
+    document = json.loads(made.body)
+    assert document["_id"] == document["id"] == f"197001-{digits}"
+    assert (document["name"], document["call_id"], document["duration_ms"]) == ("_my/name.mp3", "a84b4c@pbx", 42180)
+    assert (document["pvt_type"], document["pvt_account_db"], document["pvt_recording"]) == ("call_recording", database, row.id)
+    assert deliveries_of(manifest, row, 2000.0, manner)[0].id == made.id
+    named, row = _recording(custom={"dialect": "kazoo", "media_id": "mine", "media_name": "a b"})
+    assert deliveries_of(named, row, 1000.0, manner)[0].url.endswith("-197001/mine/a%20b")
+
+
+def test_only_what_belongs_there_goes_to_the_couchdb() -> None:
+    manner = Manner("here", couch="couchdb://db:5984")
+    for custom, deliver in (({}, ()), ({"dialect": "kazoo"}, (Delivery("http://one/x"),))):
+        manifest, row = _recording(*deliver, custom=custom)
+        assert [found.url for found in deliveries_of(manifest, row, 1000.0, manner)] == [target.url for target in deliver]
