@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import re
 import shutil
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import structlog
 import uvicorn
@@ -38,6 +40,7 @@ from tapeline.calls.registration import make_registrar
 from tapeline.calls.routing import Routes
 from tapeline.calls.rows import call_view, recovered_row
 from tapeline.calls.service import Service
+from tapeline.calls.stored import Refresher, Stored
 from tapeline.calls.switch import Switch
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import SystemClock
@@ -60,6 +63,7 @@ log = structlog.get_logger(__name__)
 
 FINISH_S = 20.0  # how long a stopping server waits for its worker to finish what is in the spool
 DATABASE_RETRY_S = 2.0
+_PLAIN_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,8 @@ class Server:
         self._folder = config_folder
         self._data = settings.server.data.absolute()
         self._clock = SystemClock()
-        self._routes = Routes(settings.numbers, config_folder, settings.users)
+        self._stored = Stored()
+        self._routes = Routes(settings.numbers, config_folder, settings.users, self._stored)
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="tapeline")
         self._stack = contextlib.AsyncExitStack()
         self._service: Service
@@ -114,8 +119,7 @@ class Server:
         server = self._settings.server
         make_data_folder(self._data)
         database = Database(server.database_url)
-        await self._open(database)
-        self._stack.push_async_callback(database.close)
+        refresher = await self._open(database)
         objects = ObjectStore(server.objects_url)
         accounts = {name: (await database.accounts.ensure(name)).id for name in sorted(self._accounts())}
         applications = await self._follow_applications(database, accounts)
@@ -144,13 +148,14 @@ class Server:
             finished=self._recording_complete,
             load_flow=stored_flow(database),
             applications=applications,
+            stored=self._stored,
         )
         self._equipment.automatic = Automatic(self._equipment, Profiles(self._settings, accounts))
         self._equipment.conferences = Conferences(self._equipment)
         endpoint = self._endpoint()
         shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event), self._tls())
         self._switch = Switch(self._equipment, endpoint, shell, self._routes, accounts, self._advertise())
-        self._service = Service(self._switch, database, objects, self._equipment)
+        self._service = Service(self._switch, database, objects, self._equipment, refresher.refresh)
 
         recovered = await self._recover(database, spool)
         self._start_drain(database)
@@ -183,14 +188,22 @@ class Server:
         self._stack.callback(following.cancel)
         return applications
 
-    async def _open(self, database: Database) -> None:
-        """Open and migrate the rows. A database that is away is waited for: the spool still holds what it must be told."""
+    async def _open(self, database: Database) -> Refresher:
+        """Open and migrate the rows, and read what calls need at hand. A database that is away is waited for: the spool still holds what it
+        must be told."""
+        refresher = Refresher(database, self._stored, self._pool)
+        self._stack.push_async_callback(database.close)
         while True:
             try:
-                return await database.open()
+                await database.open()
+                await refresher.refresh()
+                break
             except Unavailable as error:
                 log.warning("the database is away; trying again", error=str(error))
                 await asyncio.sleep(DATABASE_RETRY_S)
+        refresher.start()
+        self._stack.push_async_callback(refresher.close)
+        return refresher
 
     async def _admin_token(self, database: Database, account: str) -> str:
         """Make the administrator's token at the first start; '' where it exists."""
@@ -378,7 +391,8 @@ def stored_flow(database: Database) -> Callable[[str, str], Awaitable[str]]:
     """How a running flow gets at another one of its own account."""
 
     async def load(flow_id: str, account: str) -> str:
-        row = await database.flows.get(flow_id)
+        dashed = str(UUID(flow_id)) if _PLAIN_ID.fullmatch(flow_id) else flow_id  # KAZOO's ids have no dashes
+        row = await database.flows.get(dashed)
         if row is None or row.account != account or row.deleted is not None:
             raise NotFound(f"no flow has the id {flow_id}", reason="FLOW_NOT_FOUND")
         return row.document

@@ -34,6 +34,7 @@ from tapeline.api.auditing import Trail
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import STATUSES, RouteNotFound, envelope, error_response
 from tapeline.api.kazoo_auth import Directory, KazooAuth
+from tapeline.api.kazoo_rules import Rules
 from tapeline.api.kazoo_words import failure, refusal
 from tapeline.api.logins import Brake, Logins
 from tapeline.api.metrics import Metrics
@@ -123,7 +124,8 @@ def create_app(
     app.include_router(Logins(agents, sessions, brake, secure=settings.server.base_url.startswith("https:")).router())
     app.include_router(router(platform_routes(service, people), authenticator))
     app.include_router(vonage.router(service, VonageAuth(applications or Applications(), clock)))
-    app.include_router(kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock))
+    rules = Rules(allow_private=settings.delivery.allow_private_addresses)
+    app.include_router(kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock, rules))
     app.include_router(system.router(service, metrics))
     return app
 

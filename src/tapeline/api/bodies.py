@@ -7,6 +7,7 @@ are ignored, and numbers and booleans may be strings. All problems of a body are
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from tapeline.core.recordspec import RATES, Begin, Format, Heard, MaskMode, Reco
 __all__ = ["MAX_BODY", "Fields", "destination", "flow_id", "mask_mode", "read_json", "record_spec"]
 
 MAX_BODY = 1_000_000
+QUICK = 32_000  # bytes that are read as JSON on the event loop; more, in a thread
 KEYS = "0123456789*#ABCD"
 CONFERENCE_CHANNELS = 8  # of a split recording of a conference, unless the body says otherwise
 MOST_CHANNELS = 32
@@ -41,6 +43,10 @@ async def read_json(request: Request) -> Mapping[str, Any]:
             raise _too_large()
     if not received.strip():
         return {}
+    return await asyncio.to_thread(_parsed, received) if len(received) > QUICK else _parsed(received)
+
+
+def _parsed(received: bytearray) -> Mapping[str, Any]:
     try:
         body = json.loads(received, parse_constant=_no_constant)
         json.dumps(body, ensure_ascii=False).encode()  # lone surrogates pass json.loads, but can go nowhere from here

@@ -1,4 +1,4 @@
-"""KAZOO's face under /v2: logins, recordings. See docs/kazoo.md. Each answer has KAZOO's envelope, errors too."""
+"""KAZOO's face under /v2: logins, recordings, callflows. See docs/kazoo.md. Each answer has KAZOO's envelope, errors too."""
 
 from __future__ import annotations
 
@@ -9,25 +9,19 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from tapeline.api.auditing import audited
-from tapeline.api.bodies import read_json
 from tapeline.api.kazoo_auth import KazooAuth
+from tapeline.api.kazoo_bodies import read_data
+from tapeline.api.kazoo_callflows import KazooCallflows
 from tapeline.api.kazoo_recordings import KazooRecordings
-from tapeline.api.kazoo_words import FieldErrors, hex_id, success
+from tapeline.api.kazoo_rules import Rules
+from tapeline.api.kazoo_words import hex_id, success
 from tapeline.api.ports import Service
 from tapeline.core.clock import Clock
 from tapeline.core.principal import Principal
 
-__all__ = ["PREFIX", "ROUTES", "router"]
+__all__ = ["PREFIX", "router"]
 
 PREFIX = "/v2"
-ROUTES: tuple[tuple[str, str, str, str, str], ...] = (  # method, path, scope, endpoint, summary
-    ("GET", "/accounts/{account}/recordings", "recordings:read", "list", "List recordings"),
-    ("GET", "/accounts/{account}/users/{user}/recordings", "recordings:read", "list_of_user", "List a user's recordings"),
-    ("GET", "/accounts/{account}/recordings/{id}", "recordings:read", "get", "A recording's metadata, or its audio"),
-    ("DELETE", "/accounts/{account}/recordings/{id}", "recordings:delete", "delete", "Delete a recording"),
-    ("PATCH", "/accounts/{account}/recordings/{id}", "recordings:write", "patch", "Note something about a recording"),
-)
-AUDITED = {"list": "listed", "list_of_user": "listed", "get": "seen", "delete": "deleted", "patch": "changed"}  # endpoint -> deed
 
 
 class _Logins:
@@ -37,17 +31,10 @@ class _Logins:
         self._auth = auth
 
     async def api_auth(self, request: Request) -> Response:
-        return _welcome(request, *await self._auth.exchange_key(await _data(request)))
+        return _welcome(request, *await self._auth.exchange_key(await read_data(request)))
 
     async def user_auth(self, request: Request) -> Response:
-        return _welcome(request, *await self._auth.log_in(await _data(request)))
-
-
-async def _data(request: Request) -> dict[str, Any]:
-    data = (await read_json(request)).get("data")
-    if not isinstance(data, dict):
-        raise FieldErrors({"data": {"required": {"message": "Field is required but missing"}}})
-    return data
+        return _welcome(request, *await self._auth.log_in(await read_data(request)))
 
 
 def _welcome(request: Request, token: str, principal: Principal) -> Response:
@@ -57,8 +44,8 @@ def _welcome(request: Request, token: str, principal: Principal) -> Response:
     return success(request, data, 201)
 
 
-def router(auth: KazooAuth, service: Service, clock: Clock) -> APIRouter:
-    recordings = KazooRecordings(service, clock)
+def router(auth: KazooAuth, service: Service, clock: Clock, rules: Rules) -> APIRouter:
+    faces = (KazooRecordings(service, clock), KazooCallflows(service, rules))
     made = APIRouter(prefix=PREFIX, tags=["v2"])
 
     def add(method: str, path: str, endpoint: Callable[..., Any], summary: str, *, scope: str = "", audit: str = "") -> None:
@@ -82,6 +69,7 @@ def router(auth: KazooAuth, service: Service, clock: Clock) -> APIRouter:
     logins = _Logins(auth)
     add("PUT", "/api_auth", logins.api_auth, "A token for an api_key")
     add("PUT", "/user_auth", logins.user_auth, "A token for a user's credentials")
-    for method, path, scope, endpoint, summary in ROUTES:
-        add(method, path, getattr(recordings, endpoint), summary, scope=scope, audit=AUDITED.get(endpoint, ""))
+    for face in faces:
+        for route in face.routes():
+            add(route.method, f"/accounts/{{account}}{route.path}", route.endpoint, route.summary, scope=route.scope, audit=route.audit)
     return made

@@ -10,7 +10,6 @@ compare with the metadata as it is answered.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -22,19 +21,17 @@ from tapeline.api.auditing import about
 from tapeline.api.auth import principal_of
 from tapeline.api.bodies import read_json
 from tapeline.api.files import file_response, safe_name
+from tapeline.api.kazoo_bodies import MOST, KazooRoute, page_key, page_place, page_size
 from tapeline.api.kazoo_words import BadIdentifier, FieldErrors, recording_uuid, success, uuid_of
 from tapeline.api.ports import Service
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import Clock
-from tapeline.core.errors import InvalidInput
 from tapeline.core.kazoo import gregorian, recording_document, unix
 from tapeline.store import Search
 
 __all__ = ["KazooRecordings"]
 
 RANGE_S = 31 * 86_400 + 3600
-PAGE_SIZE = 50
-MOST = 1000  # in one page
 LOOKED_AT = 20_000  # rows that a filter may pass over in one request
 AUDIO = ("audio/mpeg", "audio/mp3", "audio/wav", "audio/x-wav", "audio/ogg", "audio/*")
 
@@ -43,6 +40,15 @@ class KazooRecordings:
     def __init__(self, service: Service, clock: Clock) -> None:
         self._service = service
         self._clock = clock
+
+    def routes(self) -> tuple[KazooRoute, ...]:
+        return (
+            KazooRoute("GET", "/recordings", "recordings:read", self.list, "List recordings", "listed"),
+            KazooRoute("GET", "/users/{user}/recordings", "recordings:read", self.list_of_user, "List a user's recordings", "listed"),
+            KazooRoute("GET", "/recordings/{id}", "recordings:read", self.get, "A recording's metadata, or its audio", "seen"),
+            KazooRoute("DELETE", "/recordings/{id}", "recordings:delete", self.delete, "Delete a recording", "deleted"),
+            KazooRoute("PATCH", "/recordings/{id}", "recordings:write", self.patch, "Note something about a recording", "changed"),
+        )
 
     async def list(self, request: Request, account: str) -> Response:
         return await self._list(request, uuid_of(account), {})
@@ -54,9 +60,9 @@ class KazooRecordings:
         query = request.query_params
         since, until = self._window(query)
         ascending = _flag(query, "ascending") or query.get("descending") == "false"
-        size = _page_size(query)
+        size = page_size(query)
         keep = _filters(query, fixed)
-        after = _place(query.get("start_key", ""))
+        after = page_place(query.get("start_key", ""))
         found: list[tuple[RecordingView, dict[str, Any]]] = []
         looked = 0
         while len(found) <= size and looked < LOOKED_AT:
@@ -73,7 +79,7 @@ class KazooRecordings:
             more["start_key"] = query["start_key"]
         if len(found) > size:
             last = shown[-1][0]
-            more["next_start_key"] = _key(last.created, last.id)
+            more["next_start_key"] = page_key(last.created, last.id)
         listed = [told | {"_read_only": {"content_types": [told["content_type"]]}} for _, told in shown]
         return success(request, listed, **more)
 
@@ -139,29 +145,8 @@ def _seconds(query: Mapping[str, str], name: str) -> float | None:
     return unix(float(text))
 
 
-def _page_size(query: Mapping[str, str]) -> int:
-    if query.get("paginate") == "false":
-        return MOST
-    text = query.get("page_size", "")
-    return min(int(text), MOST) if text.isascii() and text.isdigit() and 0 < len(text) < 6 and int(text) else PAGE_SIZE
-
-
 def _flag(query: Mapping[str, str], name: str) -> bool:
     return query.get(name, "").lower() == "true"
-
-
-def _key(created: float, row_id: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([created, row_id]).encode()).decode().rstrip("=")
-
-
-def _place(key: str) -> tuple[float, str] | None:
-    if not key:
-        return None
-    try:
-        created, row_id = json.loads(base64.urlsafe_b64decode(key + "=" * (-len(key) % 4)))
-        return float(created), str(row_id)
-    except (ValueError, TypeError) as error:
-        raise InvalidInput("start_key is none of ours", hint="pass next_start_key as it was given") from error
 
 
 Test = tuple[str, str, frozenset[str]]  # kind, dotted path, values

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from tapeline.calls.callflow_service import Change, Written
 from tapeline.calls.views import (
     Address,
     CallOrder,
@@ -23,10 +24,10 @@ from tapeline.calls.views import (
 )
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
-from tapeline.store import AuditRow, Search
+from tapeline.store import AuditRow, DocumentRow, FlowRow, Search
 from tapeline.store.rows import AgentRow, Token
 
-__all__ = ["Agents", "CallService", "ConferenceService", "Service", "Tokens"]
+__all__ = ["Agents", "CallService", "CallflowService", "ConferenceService", "DocumentService", "Service", "Tokens"]
 
 
 class Tokens(Protocol):
@@ -129,11 +130,43 @@ class Archive(Protocol):
     async def annotate(self, recording_id: str, notes: Mapping[str, Any], principal: Principal) -> RecordingView: ...
 
 
+class CallflowService(Protocol):
+    """Stored callflows."""
+
+    async def list(self, account: str, principal: Principal, before: float | None, limit: int) -> list[FlowRow]: ...
+
+    async def get(self, flow_id: str, account: str, principal: Principal) -> FlowRow: ...
+
+    async def create(self, account: str, how: Change, principal: Principal) -> Written: ...
+
+    async def change(self, flow_id: str, account: str, how: Change, principal: Principal) -> Written: ...
+
+    async def delete(self, flow_id: str, account: str, principal: Principal) -> FlowRow: ...
+
+
+class DocumentService(Protocol):
+    """Documents of an account, by kind and name."""
+
+    async def get(self, account: str, kind: str, name: str, principal: Principal) -> DocumentRow | None: ...
+
+    async def list(self, account: str, kind: str, principal: Principal) -> list[DocumentRow]: ...
+
+    async def change(self, account: str, kind: str, name: str, how: Change, principal: Principal) -> DocumentRow: ...
+
+    async def delete(self, account: str, kind: str, name: str, principal: Principal) -> DocumentRow | None: ...
+
+
 class Service(Protocol):
     """The use cases. `before` is seconds since 1970: only what was created strictly earlier."""
 
     @property
     def archive(self) -> Archive: ...
+
+    @property
+    def callflows(self) -> CallflowService: ...
+
+    @property
+    def documents(self) -> DocumentService: ...
 
     @property
     def telephony(self) -> CallService: ...

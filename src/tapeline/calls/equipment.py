@@ -16,6 +16,7 @@ import structlog
 from tapeline.calls.applications import Applications
 from tapeline.calls.ports import HttpClient
 from tapeline.calls.prompts import Prompts
+from tapeline.calls.stored import Stored
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import Clock
 from tapeline.core.happening import Happening, Listener
@@ -56,6 +57,7 @@ class Equipment:
     load_flow: Callable[[str, str], Awaitable[str]]  # a stored flow's document, by its id and the account; raises NotFound
     applications: Applications = field(default_factory=Applications)
     free_bytes: int = 1 << 62  # where the spool is; looked up once a second
+    stored: Stored = field(default_factory=Stored)  # callflows and documents given over the API
     recorders: dict[str, Recorder] = field(default_factory=dict)  # of the calls that are up, by the recording's id
     taps: dict[int, Recorder] = field(default_factory=dict)  # by the tap's id
     players: dict[int, Callable[[bool], None]] = field(default_factory=dict)  # by the player's id: told whether it was stopped

@@ -1,5 +1,6 @@
-"""Which flow answers a called number: the `[[numbers]]` of the settings, first match wins. A user whom none matches is rung directly;
-with no `[[numbers]]` at all, every other number is answered by the built-in flow.
+"""Which flow answers a called number: the `[[numbers]]` of the settings, first match wins, then the callflows that are stored. A user whom
+none matches is rung directly; then comes a stored callflow for `no_match`. With no `[[numbers]]` at all, every other number is answered by
+the built-in flow.
 
 Documents are compiled when the server starts, so a broken one stops the start with its problems, not a caller.
 """
@@ -7,11 +8,12 @@ Documents are compiled when the server starts, so a broken one stops the start w
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tapeline import flow
+from tapeline.calls.stored import Found, Stored
 from tapeline.core.errors import InvalidInput
 from tapeline.core.settings import Number, User
 from tapeline.flow.builtin import builtin_flow
@@ -28,14 +30,21 @@ class Route:
     account: str
     source: str  # the document's file, or "built-in"
     application: str = ""  # the id of the Vonage application that the call belongs to
+    flow_id: str = ""  # of a stored flow
+    account_id: str = ""  # of a stored flow, whose account has no name here
+    no_match: bool = False  # it answers what nothing else does
+    captures: Mapping[str, str] = field(default_factory=dict)  # variables
 
 
 class Routes:
     """The dial plan."""
 
-    def __init__(self, numbers: Sequence[Number], folder: Path, users: Sequence[User] = ()) -> None:
+    def __init__(self, numbers: Sequence[Number], folder: Path, users: Sequence[User] = (), stored: Stored | None = None) -> None:
         """Compile what `numbers` names; relative paths start at `folder`. Raises InvalidInput with every problem of every document."""
+        self._stored = stored or Stored()
         self._rules: list[tuple[re.Pattern[str], Route]] = []
+        self._users: list[tuple[re.Pattern[str], Route]] = []
+        self._rest = Route(builtin_flow(), "default", "built-in") if not numbers else None
         problems: list[str] = []
         for number in numbers:
             try:
@@ -47,20 +56,41 @@ class Routes:
             raise InvalidInput(said, problems=problems, hint="see [[numbers]] in the settings")
         for user in users:
             names = "|".join(re.escape(name) for name in (user.name, user.extension, user.id) if name)
-            self._rules.append((re.compile(rf"(?i)\A(?:{names})\Z"), Route(_ringing(user), user.account, f"user {user.name}")))
-        if not numbers:
-            self._rules.append((re.compile(""), Route(builtin_flow(), "default", "built-in")))
+            self._users.append((re.compile(rf"(?i)\A(?:{names})\Z"), Route(_ringing(user), user.account, f"user {user.name}")))
 
-    def find(self, number: str) -> Route | None:
-        """The route of a called number or user name; None where nothing matches."""
-        for pattern, route in self._rules:
-            if pattern.search(number):
-                return route
-        return None
+    def find(self, number: str, account: str = "") -> Route | None:
+        """The route of a called number or user name; None where nothing matches. `account` is the id of the caller's own, whose stored
+        callflows alone are looked at; "" for a caller from outside, who may reach those of all accounts."""
+        return (
+            _matching(self._rules, number)
+            or _of(self._stored.find(number, account))
+            or _matching(self._users, number)
+            or _of(self._stored.otherwise(number, account))
+            or self._rest
+        )
 
     @property
     def accounts(self) -> set[str]:
-        return {"default"} | {route.account for _, route in self._rules}
+        return {"default"} | {route.account for _, route in (*self._rules, *self._users)}
+
+
+def _matching(rules: Sequence[tuple[re.Pattern[str], Route]], number: str) -> Route | None:
+    return next((route for pattern, route in rules if pattern.search(number)), None)
+
+
+def _of(found: Found | None) -> Route | None:
+    if found is None:
+        return None
+    one = found.callflow
+    return Route(
+        one.program,
+        "",
+        f"callflow {one.id}",
+        flow_id=one.id,
+        account_id=one.account,
+        no_match=found.no_match,
+        captures=found.captures,
+    )
 
 
 def _ringing(user: User) -> flow.Program:

@@ -6,7 +6,7 @@ right, since states only move forward.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import structlog
 
 from tapeline.calls.archive import Archive
 from tapeline.calls.call_service import CallService
+from tapeline.calls.callflow_service import Callflows, Documents
 from tapeline.calls.conference_service import ConferenceService
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
@@ -36,7 +37,10 @@ log = structlog.get_logger(__name__)
 
 
 class Service:
-    def __init__(self, switch: Switch, database: Database, objects: ObjectStore, equipment: Equipment) -> None:
+    def __init__(
+        self, switch: Switch, database: Database, objects: ObjectStore, equipment: Equipment, refresh: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`refresh` takes up stored callflows and documents that changed."""
         self._switch = switch
         self._database = database
         self._objects = objects
@@ -44,6 +48,8 @@ class Service:
         self.telephony = CallService(switch, self._call_view, equipment)
         self.conferences = ConferenceService(equipment.conferences, database, equipment)
         self.archive = Archive(database)
+        self.callflows = Callflows(database, equipment, refresh)
+        self.documents = Documents(database, equipment, refresh)
         self._finishing: dict[str, RecordingView] = {}  # complete in the spool, not yet known to be available
         self.accepting = True
 

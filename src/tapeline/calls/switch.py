@@ -163,32 +163,38 @@ class Switch:
             self._replacing(event, self._by_session.get(event.replaces.id))
             return
         number = user_of(session.request_uri)
-        route = self._routes.find(number)
+        route = self._routes.find(number, self._account_of(event.user))
         if route is None:
             log.info("call refused: no flow for the number", number=number)
             self._refuse(session, 404)
             return
         application = self._kit.applications.get(route.application) if route.application else None
-        account = application.account if application is not None else self._accounts[route.account]
-        call = self._open(session, account, event.user, application_id=route.application)
+        account = application.account if application is not None else route.account_id or self._accounts[route.account]
+        call = self._open(session, account, event.user, application_id=route.application, flow_id=route.flow_id)
         if call is None:
             return
         log.info("call", call_id=call.facts.id, sip_call_id=session.call_id, flow=route.source)
-        script = Script(route.program, variables_of(call, self._kit.settings), call, self._kit)
+        script = Script(route.program, variables_of(call, self._kit.settings, route.captures), call, self._kit)
         call.follow(script)
         if call.offered(event.body):
             session.ring(self._kit.clock.now())
-            self._kit.automatic.arrived(call, route.program.metaflow, offnet=route.program.no_match)
+            offnet = route.no_match or (not route.flow_id and route.program.no_match)
+            self._kit.automatic.arrived(call, route.program.metaflow, offnet=offnet)
             script.start()
 
-    def _flow_of(self, number: str) -> Callable[[Call], None] | None:
+    def _account_of(self, user: str) -> str:
+        """The id of the account of a user of ours; "" for somebody else."""
+        found = self._parties.user(user) if user else None
+        return self._accounts[found.account] if found is not None else ""
+
+    def _flow_of(self, number: str, account: str) -> Callable[[Call], None] | None:
         """What runs the flow of a number of ours on a call that is up. None where there is none, or a user has that name."""
-        route = self._routes.find(number)
+        route = self._routes.find(number, account)
         if route is None or self._parties.user(number) is not None:
             return None
 
         def run(call: Call) -> None:
-            script = Script(route.program, variables_of(call, self._kit.settings), call, self._kit)
+            script = Script(route.program, variables_of(call, self._kit.settings, route.captures), call, self._kit)
             call.lead(script)
             script.start()
 
@@ -207,7 +213,9 @@ class Switch:
         if call.offered(event.body):
             call.answer()
 
-    def _open(self, session: sip.Session, account: str, user: str, beside: Call | None = None, application_id: str = "") -> Call | None:
+    def _open(
+        self, session: sip.Session, account: str, user: str, beside: Call | None = None, *, application_id: str = "", flow_id: str = ""
+    ) -> Call | None:
         """A call of ours for an INVITE, with a port for its media. None: there is no port, and the caller has been told."""
         local = self._local_address(session)
         try:
@@ -223,6 +231,7 @@ class Switch:
             source=_party(session.remote_uri, session.remote_name),
             destination=_party(session.request_uri, ""),
             created=round(self._kit.clock.wall(), 6),
+            flow_id=flow_id,
             user=user,
             application_id=beside.facts.application_id if beside is not None else application_id,
         )

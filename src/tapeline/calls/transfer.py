@@ -41,7 +41,7 @@ Kind = Literal["blind", "attended", "replaced"]
 
 
 class Transfers:
-    """`find` gives the call of a session, `flow_of` what runs the flow of a number on a call; None where there is none.
+    """`find` gives the call of a session, `flow_of` what runs the flow of a number of an account on a call; None where there is none.
 
     `totals` counts what was asked for, and what came to nothing.
     """
@@ -52,7 +52,7 @@ class Transfers:
         endpoint: sip.Endpoint,
         pump: Callable[[], None],
         find: Callable[[str], Call | None],
-        flow_of: Callable[[str], Callable[[Call], None] | None],
+        flow_of: Callable[[str, str], Callable[[Call], None] | None],
     ) -> None:
         self._kit = equipment
         self._endpoint = endpoint
@@ -143,7 +143,7 @@ class Transfers:
             return 481
         if bridge.changing is not None:
             return 491
-        run = self._flow_of(target.target) if target.kind == "" and not headers else None
+        run = self._flow_of(target.target, leaving.facts.account) if target.kind == "" and not headers else None
         if run is not None:
             log.info("transfer", call_id=leaving.facts.id, kind="blind", staying=staying.facts.id, to="a flow")
             give_to_flow(bridge, leaving, staying, run)

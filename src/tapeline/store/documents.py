@@ -26,6 +26,7 @@ __all__ = ["Documents", "document_id"]
 
 _SPACE = uuid.UUID("5f0b6c1e-6f0d-5d5e-9a53-2f1c6f6b7a10")
 _TABLE = tables.documents
+_TICK = 1e-5  # seconds; whoever looks for changes knows them by their time, so no two are of one moment
 
 
 def document_id(account: str, kind: str, name: str) -> str:
@@ -58,8 +59,9 @@ class Documents(Ledger[DocumentRow]):
             query = select(_TABLE).where(_TABLE.c.id == row_id).with_for_update()
             old = build(DocumentRow, (await connection.execute(query)).mappings().one())
             alive = old.deleted is None
-            row = replace(none, body=how(old.body if alive else {}), created=old.created if alive else at, deleted=None)
-            changes = {"body": dict(row.body), "created": row.created, "updated": at, "deleted": None}
+            stamp = max(at, old.updated + _TICK) if alive else at
+            row = replace(none, body=how(old.body if alive else {}), created=old.created if alive else at, updated=stamp, deleted=None)
+            changes = {"body": dict(row.body), "created": row.created, "updated": row.updated, "deleted": None}
             await connection.execute(update(_TABLE).where(_TABLE.c.id == row_id).values(**changes))
         return row
 

@@ -30,9 +30,11 @@ class Flows(Ledger[FlowRow]):
         async with self._database.writing() as connection:
             await connection.execute(insert.on_conflict_do_update(index_elements=[tables.flows.c.id], set_=changes))
 
-    async def list(self, account: str | None = None, before: float | None = None, limit: int = 100) -> builtins.list[FlowRow]:
-        """A page, newest first. `account` None: all of them."""
-        return await self._page(account=account, before=before, limit=limit)
+    async def list(
+        self, account: str | None = None, before: float | None = None, limit: int = 100, *, dialect: str = ""
+    ) -> builtins.list[FlowRow]:
+        """A page, newest first. `account` None: all of them; `dialect` "": of all platforms."""
+        return await self._page(account=account, before=before, limit=limit, where={"dialect": dialect} if dialect else {})
 
     async def changed(self, dialect: str, since: float) -> builtins.list[FlowRow]:
         """All of a dialect that changed at or after `since`, deleted ones too. Rows without a time of change are not among them."""
