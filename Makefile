@@ -15,6 +15,9 @@ WORKERS ?= 5
 # Tests with real peers hold recordings against what was said in real time: they run beside few others, and none that only computes
 PEER_WORKERS ?= 4
 
+# Tests of the sources themselves, which `make check` runs
+CHECKS := tests/unit/test_architecture.py tests/unit/test_style.py
+
 .PHONY: demo serve test check test-compiled test-fuzz test-uncompiled peers bench crowd build clean
 .DEFAULT_GOAL := demo
 
@@ -29,10 +32,10 @@ test: build peers check test-compiled test-fuzz test-uncompiled
 check: build
 	$(BIN)/ruff check src tests bench setup.py
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/unit/test_architecture.py tests/unit/test_style.py
+	$(BIN)/pytest -q $(CHECKS)
 
 test-compiled: build
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --ignore tests/fuzz -m "not peer"
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --ignore tests/fuzz $(addprefix --ignore ,$(CHECKS)) -m "not peer"
 	$(BIN)/pytest -q -n $(PEER_WORKERS) --dist loadfile tests/system -m peer
 
 # Ten seconds for each parser, less for what is built of them.

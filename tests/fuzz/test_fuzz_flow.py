@@ -153,7 +153,7 @@ def live(program: flow.Program, choice: random.Random, length: int = 60) -> None
     assert run.handle(flow.Digit("1"), now) == [] and run.tick(now + 1e6) == []
 
 
-@settings(max_examples=max(1, int(60 * SECONDS)))
+@settings(max_examples=max(1, int(25 * SECONDS)))
 @given(programs(), st.randoms(use_true_random=False))
 def test_any_program_ends_with_its_call(program: flow.Program, choice: random.Random) -> None:
     live(program, choice)
