@@ -127,6 +127,7 @@ class Exchange:
     """`async with`: the engine, and whoever talks over it."""
 
     line = Line
+    application = ""  # that calls belong to
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.engine = VirtualEngine(start=START, deliver=self._deliver)
@@ -192,7 +193,7 @@ class Exchange:
         here, there = Address("sip", "here"), Address("sip", name)
         facts = Facts(
             id=new_id(), account=ACCOUNT, activeflow_id=new_id(), source=there if incoming else here,
-            destination=here if incoming else there, created=self.engine.now(), user=user,
+            destination=here if incoming else there, created=self.engine.now(), application_id=self.application, user=user,
         )  # fmt: skip
         media = Media(leg, offer_answer.LocalMedia(address="192.0.2.9", port=leg.port, codecs=("PCMU",)), self.kit)
         call = Call(facts, line, media, self.kit, self._pump, lambda call: None)  # type: ignore[arg-type]

@@ -61,6 +61,7 @@ class Charter:
     pre_flow_id: str = ""
     post_flow_id: str = ""
     expires: float | None = None  # wall time
+    application_id: str = ""  # the Vonage application that a room's name belongs to
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +85,13 @@ class Member:
 
     @property
     def gains(self) -> dict[str, float]:
-        return {"hear": float(self.call.hears and not self.deaf), "speak": float(self.call.speaks and not self.muted)}
+        hears, speaks = not self.deaf and self.spec.can_hear != (), not self.muted and self.spec.can_speak != ()
+        return {"hear": float(self.call.hears and hears), "speak": float(self.call.speaks and speaks)}
+
+    def ignores(self, other: Member) -> bool:
+        """Whether it is not to hear `other`, whatever is muted: the one may choose by whom it is heard, the other whom it hears."""
+        chosen, choice = self.spec.can_hear, other.spec.can_speak
+        return (chosen is not None and other.call.facts.id not in chosen) or (choice is not None and self.call.facts.id not in choice)
 
 
 class Conference:
@@ -183,7 +190,7 @@ class Conference:
             return
         self._hush(member)
         try:
-            self.bus.add(member.call.leg, **member.gains)
+            self._seat(member)
         except TapelineError as error:
             log.error("a call cannot be put on the bus", conference_id=self.id, call_id=member.call.facts.id, error=str(error))
             self._part(member, "failed")
@@ -198,6 +205,17 @@ class Conference:
         if member.spec.record is not None and self._recordings.active is None:
             self._record_as_asked(member.spec.record)
         self._sound(member.spec.join_tone if member.spec.join_tone is not None else self.charter.spec.join_tone)
+
+    def _seat(self, member: Member) -> None:
+        """Put a member on the bus. Who shall not hear it is told before it can be heard."""
+        leg, others = member.call.leg, self.talking
+        for other in others:
+            if other.ignores(member):
+                self.bus.ignore(other.call.leg, leg)
+        self.bus.add(leg, **member.gains)
+        for other in others:
+            if member.ignores(other):
+                self.bus.ignore(leg, other.call.leg)
 
     def kick(self, member: Member) -> None:
         self._depart(member, "kicked")
@@ -362,7 +380,13 @@ class Conference:
             raise conference_ended(self.id)
         if not self.talking:
             raise nobody_there()
-        subject = Subject(account=self.charter.account, call_id=self.id, activeflow_id="", reference="confbridge")
+        subject = Subject(
+            account=self.charter.account,
+            call_id=self.id,
+            activeflow_id="",
+            reference="confbridge",
+            application_id=self.charter.application_id,
+        )
         rate = max(member.call.leg.rate for member in self.talking)
         recorder = self._recordings.start(spec, subject, self.bus, self._legs, rate)
         self._changed()

@@ -80,12 +80,15 @@ class Conferences:
             return None
         return found
 
-    def join(self, call: Call, room: str, spec: JoinSpec, left: Callable[[str], None], *, named: bool) -> str:
-        """Put `call` into a conference; `left(reason)` follows once, also where it could not be joined. The reason, where it could not."""
+    def join(self, call: Call, room: str, spec: JoinSpec, left: Callable[[str], None], *, named: bool, application_id: str = "") -> str:
+        """Put `call` into a conference; `left(reason)` follows once. Where it could not be joined: the reason. With `application_id` the
+        name is one of that application's."""
+        room = f"{application_id}/{room}" if application_id else room
         found = self.find(call.facts.account, room, named=named)
         if found is None and named and spec.create is not None:
             now = round(self._kit.clock.wall(), 6)
-            found = self.create(Charter(new_id(), call.facts.account, now, kind="conversation", room=room, spec=spec.create))
+            charter = Charter(new_id(), call.facts.account, now, kind="conversation", room=room, spec=spec.create)
+            found = self.create(replace(charter, application_id=application_id))
         if found is None:
             return "not_found"
         try:
@@ -148,5 +151,5 @@ def timeout_of(seconds: int) -> int:
 
 def _charter(view: ConferenceView) -> Charter:
     known = {each.name for each in fields(RoomSpec)}
-    same = {each.name: getattr(view, each.name) for each in fields(Charter) if each.name != "spec"}
+    same = {each.name: getattr(view, each.name) for each in fields(Charter) if each.name not in ("spec", "application_id")}
     return Charter(**same, spec=RoomSpec(**{name: value for name, value in view.options.items() if name in known}))

@@ -21,6 +21,7 @@ from tapeline.calls.bridge import Bridge, until_alone
 from tapeline.calls.connecting import connect
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.joining import move_all
 from tapeline.calls.limits import permitted
 from tapeline.calls.placing import compiled, place
 from tapeline.calls.recorder import Recorder
@@ -29,6 +30,7 @@ from tapeline.calls.telling import Teller
 from tapeline.calls.variables import variables_of
 from tapeline.calls.views import Address
 from tapeline.core.errors import TapelineError
+from tapeline.core.vonage import conversation_id
 from tapeline.rtp import Player
 
 __all__ = ["Script", "begin"]
@@ -339,7 +341,7 @@ class Script:
 
     def _join_room(self, command: flow.JoinRoom) -> None:
         """Be in a conference until it is left, by whatever way; or run first what the conference asks for."""
-        conferences, named = self._kit.conferences, command.kind == "conversation"
+        conferences, named = self._kit.conferences, command.kind == "conversation" and not command.everyone
         found = conferences.find(self._call.facts.account, command.room, named=named)
         if command.prelude and found is not None and found.charter.pre_flow_id:
             self._tell(flow.RoomPrelude(command.token, found.charter.pre_flow_id))
@@ -349,7 +351,11 @@ class Script:
             if not self._call.over:
                 self._tell(flow.RoomLeft(command.token, reason))
 
-        refused = conferences.join(self._call, command.room, command.spec, left, named=named)
+        if command.everyone:
+            refused = move_all(self._call, conversation_id(command.room), command.spec, left, conferences)
+        else:
+            application = self._call.facts.application_id if command.scoped else ""
+            refused = conferences.join(self._call, command.room, command.spec, left, named=named, application_id=application)
         if refused:
             log.warning("the flow's conference cannot be joined", call_id=self._call.facts.id, reason=refused)
             self._tell(flow.RoomLeft(command.token, refused))

@@ -15,12 +15,13 @@ from urllib.parse import urlencode
 import structlog
 
 from tapeline import flow
+from tapeline.calls.conference import Conference
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.session import Call
 from tapeline.core.errors import TapelineError
 from tapeline.core.vonage import conversation_uuid, moment
 
-__all__ = ["Teller", "common"]
+__all__ = ["Teller", "common", "conversation_of"]
 
 log = structlog.get_logger(__name__)
 
@@ -37,9 +38,14 @@ def common(call: Call, wall: float) -> dict[str, Any]:
         "from": facts.source.target,
         "to": facts.destination.target,
         "uuid": facts.id,
-        "conversation_uuid": conversation_uuid(facts.activeflow_id),
+        "conversation_uuid": conversation_of(call),
         "timestamp": moment(wall),
     }
+
+
+def conversation_of(call: Call) -> str:
+    """The name of the conversation that a call is in: that of a conference, or that which began with the first call."""
+    return conversation_uuid(call.place.id if isinstance(call.place, Conference) else call.facts.activeflow_id)
 
 
 class Teller:

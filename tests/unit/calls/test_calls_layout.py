@@ -37,12 +37,25 @@ def names(channels: tuple[tuple[Source, ...], ...], *legs: Leg) -> list[str]:
         ({"heard": "caller"}, False, ["out 1"]),
         ({"heard": "callee", "channels": 2}, False, ["in 1"]),
         ({"heard": "mix"}, True, ["in 1, out 1"]),
-        ({"heard": "participants", "channels": 4}, False, ["in 1", "out 1"]),
+        ({"heard": "participants", "channels": 2}, False, ["in 1", "out 1"]),
+        ({"heard": "participants", "channels": 3}, False, ["in 1", "", ""]),
     ],
 )
 def test_channels_of_a_call(engine: VirtualEngine, spec: dict[str, object], caller: bool, channels: list[str]) -> None:
     leg = engine.open_leg()
     assert names(OfCall(leg, caller).channels(RecordSpec(**spec)), leg) == channels  # type: ignore[arg-type]
+
+
+def test_whom_a_call_meets_has_a_channel_by_order_of_meeting(engine: VirtualEngine) -> None:
+    legs = [engine.open_leg() for _ in range(5)]
+    ears = OfCall(legs[0], True)
+    for leg in legs[1:]:
+        ears = ears.seated(leg, True)
+    spec = RecordSpec(heard="participants", channels=4)
+    assert names(ears.channels(spec), *legs) == ["in 1", "in 2", "in 3", "in 4, in 5"]
+    ears = ears.seated(legs[2], False)
+    assert names(ears.channels(spec), *legs) == ["in 1", "in 2", "", "in 4, in 5"]
+    assert names(ears.seated(legs[2], True).channels(spec), *legs) == ["in 1", "in 2", "in 3", "in 4, in 5"]
 
 
 @pytest.mark.parametrize(

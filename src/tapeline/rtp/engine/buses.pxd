@@ -1,10 +1,14 @@
 cimport cython
 from tapeline.rtp.engine.samples cimport add_mix, gather, shape, zero
-from tapeline.rtp.engine.structs cimport ALL, OTHERS, OWN, RAMP, STAYS, SUMS, Bus, Leg, Shard, forever, ms, position
+from tapeline.rtp.engine.structs cimport ALL, DEAF, OTHERS, OWN, RAMP, STAYS, SUMS, Bus, Leg, Shard, forever, ms, position
 
 cdef void join(Bus* bus, Leg* leg, int hear, int speak, long long at) noexcept nogil
 @cython.locals(bus="Bus*", i=cython.int)
 cdef void leave(Leg* leg, long long at) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void ignore(Leg* leg, long long number) noexcept nogil
+@cython.locals(i=cython.int)
+cdef int unheard(Leg* leg, long long number) noexcept nogil
 @cython.locals(gain=cython.int, i=cython.int)
 cdef void retune(Leg* leg, long long at) noexcept nogil
 @cython.locals(i=cython.int)
@@ -37,7 +41,7 @@ cdef int ahead(Shard* shard, int n, int rate) noexcept nogil
 @cython.locals(voice="Leg*")
 cdef void mix_voice(int* acc, Bus* bus, long long pos, int n, int rate) noexcept nogil
 @cython.locals(ramp=cython.int, i=cython.int, leg="Leg*", begin=cython.longlong, end=cython.longlong, at=cython.longlong, beyond=cython.int)
-cdef void mix_spans(Shard* shard, int* acc, Bus* bus, long long number, int which, long long pos, int n, int rate, long long when) noexcept nogil
+cdef void mix_spans(Shard* shard, int* acc, Bus* bus, Leg* hearer, int which, long long pos, int n, int rate, long long when) noexcept nogil
 @cython.locals(i=cython.int)
 cdef void note_heard(Bus* bus, long long pos, int rate) noexcept nogil
 @cython.locals(place=cython.longlong)

@@ -17,7 +17,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.constants import ALL, OTHERS, OWN, RAMP, STAYS, SUMS
+    from tapeline.rtp.engine.constants import ALL, DEAF, OTHERS, OWN, RAMP, STAYS, SUMS
     from tapeline.rtp.engine.samples import add_mix, gather, shape, zero
     from tapeline.rtp.engine.state import forever, ms, position
 
@@ -35,6 +35,7 @@ def join(bus: state.Bus, leg: state.Leg, hear: int, speak: int, at: int) -> None
         bus.members[bus.n_members] = leg
         bus.n_members += 1
         leg.joined = 1
+        leg.n_deaf = 0
         leg.bus = bus
     leg.hear = hear
     leg.speak = speak
@@ -57,6 +58,28 @@ def leave(leg: state.Leg, at: int) -> None:
     leg.joined = 0
     retune(leg, at)
     set_live(leg)
+
+
+def ignore(leg: state.Leg, number: int) -> None:
+    """Hear member `number` no longer, as long as the leg is on its bus. What has been heard of it is not undone for taps that lag:
+    a member is to be ignored before it says anything."""
+    if not leg.joined or leg.n_deaf == DEAF:
+        return
+    for i in range(leg.n_deaf):
+        if leg.deaf[i] == number:
+            return
+    leg.deaf[leg.n_deaf] = number
+    leg.n_deaf += 1
+
+
+def unheard(leg: state.Leg, number: int) -> int:
+    """Whether the leg does not hear member `number`: itself, or one that it ignores."""
+    if leg.id == number:
+        return 1
+    for i in range(leg.n_deaf):
+        if leg.deaf[i] == number:
+            return 1
+    return 0
 
 
 def retune(leg: state.Leg, at: int) -> None:
@@ -211,14 +234,14 @@ def hear_stay(shard: state.Shard, leg: state.Leg, i: int, pos: int, n: int, rate
 
 def mix_bus(shard: state.Shard, acc: state.Mix, leg: state.Leg, bus: state.Bus, pos: int, n: int, rate: int, when: int) -> None:
     """Add a bus as `leg` hears it; `when` is the sending time on the live path, below zero for a tap. A bus of many is summed up once
-    for all that hear it live at the same rate and pace; each then takes its own voice away again."""
+    for all that hear it live at the same rate and pace; each then takes its own voice away again, and those that it ignores."""
     if when < 0 or bus.n_members < 4:
         mix_voice(acc, bus, pos - ahead(shard, n, rate) if when >= 0 else pos, n, rate)
-        mix_spans(shard, acc, bus, leg.id, OTHERS, pos, n, rate, when)
+        mix_spans(shard, acc, bus, leg, OTHERS, pos, n, rate, when)
         return
     add_mix(acc, bus.sums[total(shard, bus, pos, n, rate, when)].acc, n, 1)
     zero(shard.own, n)
-    mix_spans(shard, shard.own, bus, leg.id, OWN, pos, n, rate, when)
+    mix_spans(shard, shard.own, bus, leg, OWN, pos, n, rate, when)
     add_mix(acc, shard.own, n, -1)
 
 
@@ -235,7 +258,7 @@ def total(shard: state.Shard, bus: state.Bus, pos: int, n: int, rate: int, when:
     bus.sums[oldest].rate = rate
     zero(bus.sums[oldest].acc, n)
     mix_voice(bus.sums[oldest].acc, bus, pos - ahead(shard, n, rate), n, rate)
-    mix_spans(shard, bus.sums[oldest].acc, bus, 0, ALL, pos, n, rate, when)
+    mix_spans(shard, bus.sums[oldest].acc, bus, bus.voice, ALL, pos, n, rate, when)
     return oldest
 
 
@@ -257,13 +280,15 @@ def mix_voice(acc: state.Mix, bus: state.Bus, pos: int, n: int, rate: int) -> No
         gather(acc, voice.out_ring, voice.mask, voice.out_horizon, voice.rate, rate, pos, n, 4096)
 
 
-def mix_spans(shard: state.Shard, acc: state.Mix, bus: state.Bus, number: int, which: int, pos: int, n: int, rate: int, when: int) -> None:
-    """Add the members of a bus: all of them, the others of leg `number`, or just that one."""
+def mix_spans(
+    shard: state.Shard, acc: state.Mix, bus: state.Bus, hearer: state.Leg, which: int, pos: int, n: int, rate: int, when: int
+) -> None:
+    """Add the members of a bus: all of them, those that `hearer` hears, or those that it does not: itself and whom it ignores."""
     ramp = RAMP * (rate // 1000)
     beyond = ahead(shard, n, rate)
     for i in range(bus.n_spans):
         leg = bus.spans[i].leg
-        if (which == OTHERS and leg.id == number) or (which == OWN and leg.id != number):
+        if which != ALL and unheard(hearer, leg.id) != (which == OWN):
             continue
         begin = position(bus.spans[i].since, rate) - pos
         end = position(bus.spans[i].until, rate) - pos

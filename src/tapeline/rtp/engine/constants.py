@@ -13,6 +13,7 @@ PLAYERS = 8  # at once on one leg
 SOURCES = 1024  # of one tap, at most
 SUMS = 6  # of a bus: for so many kinds of member (rate, packet length, phase) it is summed up once in a tick
 STAYS = 8  # changes of what a leg hears that no tap has passed yet
+DEAF = 64  # members of its bus that a leg does not hear
 CHANNELS = 32
 CHANGES = 32  # mask changes that a tap has not reached yet
 EVENTS = 4096  # events waiting for their pipe
@@ -87,6 +88,7 @@ DEPART = 20
 DEPARTED = 21
 ARRIVE_TAP = 22
 SET_KEYS = 23
+IGNORE = 24
 
 # Events
 DIGIT = 1

@@ -1,5 +1,5 @@
 cimport cython
-from tapeline.rtp.engine.buses cimport close_bus, crowded, forget_past, join, leave, set_live, watch_voice
+from tapeline.rtp.engine.buses cimport close_bus, crowded, forget_past, ignore, join, leave, set_live, watch_voice
 from tapeline.rtp.engine.coding cimport finish_coding, take_coded
 from tapeline.rtp.engine.inbound cimport close_digit, configure, receive, receive_reports, set_keys
 from tapeline.rtp.engine.moves cimport depart, name, tell_departures
@@ -10,7 +10,7 @@ from tapeline.rtp.engine.relay cimport watch_relay
 from tapeline.rtp.engine.samples cimport loudness
 from tapeline.rtp.engine.structs cimport (
     ADD_BUS, ADD_LEG, ADD_PLAYER, ADD_TAP, ARRIVE_TAP, BATCH, BUS_CLOSED, CLOSE_BUS, CLOSE_LEG, COMMANDS, CONFIGURE, DEPART, DEPARTED, HEAR,
-    IDLE, JOIN, KEPT, LEAVE,
+    IDLE, IGNORE, JOIN, KEPT, LEAVE,
     LEG_CLOSED, MEDIA_TIMEOUT, MIX, PLAY_BUS, QUIT, SEND_DIGITS, SET_ECHO, SET_KEYS, SET_MASK, STOP_BUS, STOP_PLAYER, STOP_TAP, VOICE, WATCH_VOICE,
     Bus, Leg, Shard, Tap, bus_of, leg_of, ms, position, push, tap_of,
 )

@@ -15,7 +15,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.buses import close_bus, crowded, forget_past, join, leave, set_live, watch_voice
+    from tapeline.rtp.engine.buses import close_bus, crowded, forget_past, ignore, join, leave, set_live, watch_voice
     from tapeline.rtp.engine.coding import finish_coding, take_coded
     from tapeline.rtp.engine.constants import (
         ADD_BUS,
@@ -33,6 +33,7 @@ if not cython.compiled:
         DEPARTED,
         HEAR,
         IDLE,
+        IGNORE,
         JOIN,
         KEPT,
         LEAVE,
@@ -324,6 +325,8 @@ def execute(shard: state.Shard, i: int) -> None:
     elif op == JOIN:
         make_room(shard, leg_of(first), bus_of(target))
         join(bus_of(target), leg_of(first), shard.commands[i].args[1], shard.commands[i].args[2], shard.commands[i].args[3])
+    elif op == IGNORE:
+        ignore(leg_of(target), first)
     elif op == LEAVE:
         leave(leg_of(first), shard.commands[i].args[1])
     elif op == CLOSE_BUS:

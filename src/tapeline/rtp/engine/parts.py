@@ -283,6 +283,7 @@ class Bus(Part):
         self.capacity = capacity
         self.digits = digits
         self.members: dict[Leg, tuple[int, int]] = {}  # with their gains, in 1/4096
+        self.ignored: dict[Leg, list[int]] = {}  # whom a member does not hear
         self.handle = shard.keep(native.new_bus(number, rate, capacity, digits))
 
     def add(self, leg: Leg, *, hear: float = 1.0, speak: float = 1.0) -> None:
@@ -316,9 +317,22 @@ class Bus(Part):
             settled((leg, self), partial(self._join, leg))
         else:
             self.shard.command(c.JOIN, self.handle, leg.handle, *self.members[leg], self.clock())
+            for number in self.ignored.get(leg, ()):
+                self.shard.command(c.IGNORE, leg.handle, number)
 
     def set_gain(self, leg: Leg, *, hear: float = 1.0, speak: float = 1.0) -> None:
         self.add(leg, hear=hear, speak=speak)
+
+    def ignore(self, leg: Leg, other: Leg) -> None:
+        """Let `leg` not hear `other` as long as it takes part; to be told before either says anything. Raises InvalidInput where `leg`
+        does not take part, or ignores too many."""
+        numbers = self.ignored.get(leg, [])
+        if other.id in numbers:
+            return
+        if leg not in self.members or len(numbers) >= c.DEAF:
+            raise InvalidInput(f"{leg!r} is not on {self!r}, or ignores {c.DEAF} there already")
+        self.ignored[leg] = [*numbers, other.id]
+        self._join(leg)
 
     def remove(self, leg: Leg) -> None:
         """Let `leg` take part no longer; nothing happens when it does not."""
@@ -336,7 +350,7 @@ class Bus(Part):
         other = next((member for member in self.members if member is not leg), None)
         if not self.digits or len(self.members) != 2 or leg not in self.members or other is None or other.spec is None:
             return False
-        heard = self.members[leg][1] > 0 and self.members[other][0] > 0
+        heard = self.members[leg][1] > 0 and self.members[other][0] > 0 and leg.id not in self.ignored.get(other, ())
         return heard and other.spec.dtmf_payload_type is not None and other.spec.direction in ("sendrecv", "sendonly")
 
     def play(self, pcm: NDArray[np.int16], *, loop: bool = False) -> Player:
@@ -349,6 +363,7 @@ class Bus(Part):
     def forget(self, leg: Leg) -> None:
         """Count `leg` among the members no longer."""
         self.members.pop(leg, None)
+        self.ignored.pop(leg, None)
         leg.bus = None
 
     def close(self) -> None:

@@ -123,6 +123,7 @@ def new_leg(number: int, rtp: int, rtcp: int, family: int, ssrc: int, sequence: 
     leg.point_offset = [0.0] * c.POINTS
     leg.players = _blank(c.PLAYERS)
     leg.stays = [state.Stay() for _ in range(c.STAYS)]
+    leg.deaf = [0] * c.DEAF
     leg.dial = [0] * c.DIGITS
     leg.ring = np.zeros(c.RING, np.int16)
     leg.out_ring = np.zeros(c.RING, np.int16)

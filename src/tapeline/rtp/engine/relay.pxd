@@ -1,5 +1,5 @@
 cimport cython
-from tapeline.rtp.engine.buses cimport ahead
+from tapeline.rtp.engine.buses cimport ahead, unheard
 from tapeline.rtp.engine.coding cimport samples_of
 from tapeline.rtp.engine.outbound cimport encode, transmit
 from tapeline.rtp.engine.samples cimport carry, gather, saturate, zero

@@ -17,7 +17,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.buses import ahead
+    from tapeline.rtp.engine.buses import ahead, unheard
     from tapeline.rtp.engine.coding import samples_of
     from tapeline.rtp.engine.constants import CALM, CATCH_UP, SILENT
     from tapeline.rtp.engine.outbound import encode, transmit
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def fits(leg: state.Leg, other: state.Leg) -> int:
     """Whether what `leg` says may go to `other` untouched: the same coding, and nothing else for `other` to hear."""
-    if leg.codec != other.codec or leg.rate != other.rate or leg.speak != 4096 or other.hear != 4096:
+    if leg.codec != other.codec or leg.rate != other.rate or leg.speak != 4096 or other.hear != 4096 or unheard(other, leg.id):
         return 0
     if not other.sends or not other.to_port or other.echo or other.n_players or other.digits:
         return 0
@@ -148,7 +148,7 @@ def send_on(
 def forward_event(shard: state.Shard, leg: state.Leg, other: state.Leg, buf: state.Buffer, sequence: int, stamp: int, at: int) -> None:
     """A telephone event goes on under the other side's payload type, relayed or between mixed packets, which then keep silent."""
     header = shard.header
-    if header.size < 4 or not leg.bus.digits or not leg.speak or not other.hear:
+    if header.size < 4 or not leg.bus.digits or not leg.speak or not other.hear or unheard(other, leg.id):
         return
     if not other.sends or not other.to_port or other.dtmf_type < 0 or other.digits:
         return

@@ -273,6 +273,8 @@ class Leg(Struct):
     heard: int
     n_stays: int
     stays: list[Stay]
+    n_deaf: int
+    deaf: list[int]
     players: list[Player]
     n_players: int
     # what another leg says, sent on untouched

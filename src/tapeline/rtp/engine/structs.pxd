@@ -13,6 +13,7 @@ cdef enum:
     SOURCES = 1024
     SUMS = 6
     STAYS = 8
+    DEAF = 64
     CHANNELS = 32
     CHANGES = 32
     EVENTS = 4096
@@ -75,6 +76,7 @@ cdef enum:
     DEPARTED = 21
     ARRIVE_TAP = 22
     SET_KEYS = 23
+    IGNORE = 24
     DIGIT = 1
     MEDIA_STARTED = 2
     MEDIA_TIMEOUT = 3
@@ -299,6 +301,8 @@ cdef struct Leg:
     int heard
     int n_stays
     Stay stays[STAYS]
+    int n_deaf
+    long long deaf[DEAF]
     Player* players[PLAYERS]
     int n_players
     # what another leg says, sent on untouched

@@ -235,7 +235,7 @@ def listen(shard: state.Shard, tap: state.Tap, i: int, pos: int, n: int) -> None
     zero(shard.acc, n)
     if tap.sources[i].kind == MIX:
         mix_voice(shard.acc, tap.sources[i].bus, pos, n, tap.rate)
-        mix_spans(shard, shard.acc, tap.sources[i].bus, 0, ALL, pos, n, tap.rate, -1)
+        mix_spans(shard, shard.acc, tap.sources[i].bus, tap.sources[i].bus.voice, ALL, pos, n, tap.rate, -1)
     else:
         leg = tap.sources[i].leg
         if tap.sources[i].kind == IN:
