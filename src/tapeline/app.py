@@ -46,6 +46,7 @@ from tapeline.calls.views import RecordingView
 from tapeline.core.clock import SystemClock
 from tapeline.core.errors import NotFound, TapelineError, Unavailable
 from tapeline.core.principal import ALL_SCOPES
+from tapeline.core.pulse import Pulse
 from tapeline.core.settings import Settings
 from tapeline.delivery.config import WorkerConfig
 from tapeline.delivery.http import GuardedClient
@@ -174,6 +175,9 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
+        self._equipment.pulse = Pulse(lambda seconds: log.warning("the event loop was held up", seconds=round(seconds, 3)))
+        self._equipment.pulse.start()
+        self._stack.push_async_callback(self._equipment.pulse.stop)
         return Started(address, tuple(listeners), token, recovered, rtp.COMPILED)
 
     def _accounts(self) -> set[str]:

@@ -21,6 +21,7 @@ from tapeline.calls.views import RecordingView
 from tapeline.core.clock import Clock
 from tapeline.core.happening import Happening, Listener
 from tapeline.core.ids import new_id
+from tapeline.core.pulse import Pulse
 from tapeline.core.settings import Settings
 from tapeline.recording.spool import Spool
 from tapeline.rtp import Engine, Player
@@ -56,6 +57,7 @@ class Equipment:
     finished: Callable[[RecordingView], None]  # a recording's file is complete in the spool
     load_flow: Callable[[str, str], Awaitable[str]]  # a stored flow's document, by its id and the account; raises NotFound
     applications: Applications = field(default_factory=Applications)
+    pulse: Pulse = field(default_factory=Pulse)  # of the event loop
     free_bytes: int = 1 << 62  # where the spool is; looked up once a second
     stored: Stored = field(default_factory=Stored)  # callflows and documents given over the API
     recorders: dict[str, Recorder] = field(default_factory=dict)  # of the calls that are up, by the recording's id

@@ -281,6 +281,7 @@ class Service:
             "recordings_finishing": len(self._finishing),
             "rows_waiting": self._kit.writer.pending,
             "disk_free_bytes": self._kit.free_bytes,
+            **self._kit.pulse.stats(),
             **self.conferences.stats(),
             **self._switch.signalling(),
             **{key: float(value) for key, value in (self._switch.totals | self._switch.transfers.totals).items()},
