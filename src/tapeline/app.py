@@ -36,6 +36,7 @@ from tapeline.calls.drain import Drain
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.profiles import Profiles
 from tapeline.calls.prompts import MAX_PROMPT_BYTES, Prompts
+from tapeline.calls.pulse import Pulse
 from tapeline.calls.registration import make_registrar
 from tapeline.calls.routing import Routes
 from tapeline.calls.rows import call_view, recovered_row
@@ -46,7 +47,6 @@ from tapeline.calls.views import RecordingView
 from tapeline.core.clock import SystemClock
 from tapeline.core.errors import NotFound, TapelineError, Unavailable
 from tapeline.core.principal import ALL_SCOPES
-from tapeline.core.pulse import Pulse
 from tapeline.core.settings import Settings
 from tapeline.delivery.config import WorkerConfig
 from tapeline.delivery.http import GuardedClient
@@ -171,14 +171,18 @@ class Server:
             self._switch.registrations.start()
             self._stack.push_async_callback(self._switch.registrations.close)
         address = await self._serve_http(database) if "api" in server.roles else ""
+        self._settle()
+        return Started(address, tuple(listeners), token, recovered, rtp.COMPILED)
+
+    def _settle(self) -> None:
+        """All is up: from now on nothing may hold up the event loop."""
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
-        self._equipment.pulse = Pulse(lambda seconds: log.warning("the event loop was held up", seconds=round(seconds, 3)))
-        self._equipment.pulse.start()
-        self._stack.push_async_callback(self._equipment.pulse.stop)
-        return Started(address, tuple(listeners), token, recovered, rtp.COMPILED)
+        pulse = self._equipment.pulse = Pulse(lambda seconds: log.warning("the event loop was held up", seconds=round(seconds, 3)))
+        pulse.start()
+        self._stack.push_async_callback(pulse.stop)
 
     def _accounts(self) -> set[str]:
         """The names of all accounts that the settings speak of."""

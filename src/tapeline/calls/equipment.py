@@ -16,12 +16,12 @@ import structlog
 from tapeline.calls.applications import Applications
 from tapeline.calls.ports import HttpClient
 from tapeline.calls.prompts import Prompts
+from tapeline.calls.pulse import Pulse
 from tapeline.calls.stored import Stored
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import Clock
 from tapeline.core.happening import Happening, Listener
 from tapeline.core.ids import new_id
-from tapeline.core.pulse import Pulse
 from tapeline.core.settings import Settings
 from tapeline.recording.spool import Spool
 from tapeline.rtp import Engine, Player

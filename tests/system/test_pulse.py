@@ -11,9 +11,7 @@ import time
 
 import pytest
 
-from tapeline.core.pulse import STALL_S, Pulse
-
-pytestmark = pytest.mark.leakless
+from tapeline.calls.pulse import STALL_S, Pulse
 
 
 async def beating(hold_up: float, told: list[float]) -> Pulse:

@@ -35,7 +35,7 @@ class Pulse:
         self._threads = _Threads()
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._beat(), name="core.pulse")
+        self._task = asyncio.create_task(self._beat(), name="calls.pulse")
 
     async def stop(self) -> None:
         if self._task is not None:
