@@ -126,7 +126,7 @@ class Server:
         applications = await self._follow_applications(database, accounts)
         token = await self._admin_token(database, accounts["default"])
 
-        writer = WriteBehind(database)
+        writer = WriteBehind(database, self._to_send)
         writer.start()
         self._stack.push_async_callback(writer.close, 5.0)
         spool = Spool(self._data / "spool")
@@ -356,6 +356,10 @@ class Server:
         self._service.finishing(view)
         if self._worker is not None:
             self._worker.finish(view.id)
+
+    def _to_send(self) -> None:
+        if self._worker is not None:
+            self._worker.deliver()
 
     def _told_by_worker(self, news: Mapping[str, Any]) -> None:
         if "recording" in news:

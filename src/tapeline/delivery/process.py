@@ -51,9 +51,16 @@ class WorkerProcess:
 
     def finish(self, recording_id: str) -> None:
         """Tell it that a recording is complete. Never waits; if it is not running it will find the recording by itself."""
+        self._tell(f"finish {recording_id}\n")
+
+    def deliver(self) -> None:
+        """Tell it that there is something to send. Never waits, and what it is not told of it finds by itself."""
+        self._tell("deliver\n")
+
+    def _tell(self, line: str) -> None:
         process = self._process
         if process is not None and process.stdin is not None and not process.stdin.is_closing():
-            process.stdin.write(f"finish {recording_id}\n".encode())
+            process.stdin.write(line.encode())
 
     async def stop(self, timeout: float = 12.0) -> int | None:
         """Let it end the step it is in. Kills it after `timeout`. Its exit status."""

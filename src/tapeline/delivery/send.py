@@ -3,7 +3,7 @@
     row of `deliveries` -> guarded request -> row of `attempts` and the row's new state, in one transaction
 
 How it is carried is the affair of `carry`. A success is noted before anything else is done, for as long as the database is away: what
-the receiver has taken is not sent to it again, unless we are killed in between. One receiver has at most `PER_HOST` requests under way,
+the receiver has taken is not sent to it again, unless we are killed in between. One receiver has at most `PER_HOST` files under way,
 and one only after it did not answer; what waits for its turn there holds no place that others could use. So who is dead or slow delays
 nobody else.
 """
@@ -22,16 +22,15 @@ from urllib.parse import urlsplit, urlunsplit
 from tapeline.core.errors import TapelineError
 from tapeline.delivery.carry import Carrier
 from tapeline.delivery.errors import DeliveryFailed, Fault, Refused
-from tapeline.delivery.pauses import pause_after
+from tapeline.delivery.policies import policy_of
 from tapeline.delivery.seam import fault
+from tapeline.delivery.signing import Signer
 from tapeline.store import Database, DatabaseUnavailable, DeliveryRow, ObjectMissing
 
-__all__ = ["KEEP_TRYING_S", "LONGEST_PAUSE_S", "Sender"]
+__all__ = ["Sender"]
 
 log = logging.getLogger(__name__)
 
-KEEP_TRYING_S = 3 * 86400.0  # how long a delivery is tried
-LONGEST_PAUSE_S = 3600.0
 PER_HOST = 4
 
 
@@ -74,10 +73,12 @@ class Sender:
         carrier: Carrier,
         announce: Callable[[Mapping[str, Any]], None],
         *,
+        signer: Signer | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._carrier = carrier
+        self._signer = signer or Signer(database)
         self._announce = announce
         self._wall = wall
         self._receivers: dict[str, _Receiver] = {}
@@ -124,7 +125,7 @@ class Sender:
     async def _try(self, row: DeliveryRow) -> _Result:
         fault("send")
         try:
-            status = await self._carrier.send(row)
+            status = await self._carrier.send(row, await self._signer.headers(row, row.body.encode()))
         except Refused as error:
             return _Result(reason=_plain(error), fault=error.fault, final=True)
         except DeliveryFailed as error:
@@ -137,10 +138,10 @@ class Sender:
             log.exception("a delivery broke", extra={"delivery": row.id})
             return _Result(reason=f"{type(error).__name__}: {error}", fault="us")
         fault("send.done")
-        if 200 <= status < 300:
+        meaning = policy_of(row.policy).meaning(status)
+        if meaning == "taken":
             return _Result(status)
-        final = row.policy == "server" and status < 500
-        return _Result(status, f"answered {status}", "destination", final)
+        return _Result(status, f"answered {status}", "destination", meaning == "refused")
 
     async def _conclude(self, row: DeliveryRow, result: _Result) -> float | None:
         """Note the try, and decide on the next."""
@@ -148,8 +149,10 @@ class Sender:
         pause: float | None = None
         state = "delivered"
         if result.reason:
-            pause = pause_after(row.tries + 1, LONGEST_PAUSE_S)
-            state = "waiting" if not result.final and now + pause < row.until else "failed"
+            policy, tries = policy_of(row.policy), row.tries + 1
+            pause = policy.pause(tries)
+            more = not result.final and now + pause < row.until and (not policy.most or tries < policy.most)
+            state = "waiting" if more else "failed"
         due = now + pause if state == "waiting" and pause is not None else None
         while True:
             try:

@@ -23,7 +23,7 @@ from urllib.parse import quote, urlsplit
 from tapeline.core.kazoo import CONTENT_TYPES, gregorian, hex_id, recording_document
 from tapeline.core.recordspec import Delivery
 from tapeline.delivery.couch import OWNER, couch_address
-from tapeline.delivery.send import KEEP_TRYING_S
+from tapeline.delivery.policies import KEEP_TRYING_S
 from tapeline.recording.manifest import Manifest
 from tapeline.store import DeliveryRow, RecordingRow
 

@@ -26,6 +26,7 @@ from tapeline.core.errors import TapelineError
 from tapeline.core.ids import is_id
 from tapeline.delivery.carry import Carrier
 from tapeline.delivery.config import WorkerConfig
+from tapeline.delivery.dispatch import Dispatcher
 from tapeline.delivery.durable import Jobs
 from tapeline.delivery.finish import Finisher
 from tapeline.delivery.http import GuardedClient
@@ -33,6 +34,7 @@ from tapeline.delivery.jobs import Finishing, Sending, sending_key
 from tapeline.delivery.send import Sender
 from tapeline.recording.spool import Spool
 from tapeline.store import Database, DatabaseUnavailable, ObjectStore
+from tapeline.store.deliveries import Due
 
 __all__ = ["Worker", "main"]
 
@@ -42,7 +44,9 @@ LOOK_S = 5.0  # how often the spool is searched for what nobody told us of
 FORGET_S = 3600.0
 ENDING_S = 3.0  # what the loops may take to end
 NICE = 5  # where the cores are short, live calls go first
-SENDING = 400  # deliveries tried at once; far more than that may wait for their receivers
+SENDING = 400  # files sent at once; far more than that may wait for their receivers
+MESSAGES, MESSAGES_FOR_EACH = 100, 4  # sent at once, and to one receiver
+PAGE = 500  # deliveries read at once
 THREADS = 64  # for what blocks: disks, names that are looked up, the steps of the jobs
 AHEAD = 2  # workflows begun beyond what can be worked on, so that no slot waits for DBOS
 
@@ -64,7 +68,11 @@ class Worker:
         self._client = GuardedClient(allow_private_addresses=config.private, connections=SENDING)
         self._trusted = GuardedClient(allow_private_addresses=True)  # for what the settings name, and nobody else
         carrier = Carrier(objects, self._client, config.couch, self._trusted)
-        self._sending.does(Sending(Sender(self._database, carrier, self._say)))
+        sender = Sender(self._database, carrier, self._say)
+        self._sending.does(Sending(sender))
+        self._messages = Dispatcher(
+            self._database, config.node, lambda due: sender.attempt(due.id, due.round), most=MESSAGES, for_each=MESSAGES_FOR_EACH
+        )
         self._waiting: dict[str, None] = {}  # complete recordings not begun yet, in order of arrival
         self._begun: set[str] = set()
         self._room = asyncio.Semaphore(slots + AHEAD)
@@ -100,7 +108,7 @@ class Worker:
             return
         await self._jobs.open()
         self._say({"ready": True})
-        await asyncio.gather(self._look(), self._start(), self._deliver(), self._tidy())
+        await asyncio.gather(self._look(), self._start(), self._deliver(), self._messages.run(self._stop), self._tidy())
 
     async def _open_database(self) -> None:
         pause = 0.5
@@ -128,6 +136,7 @@ class Worker:
                 self._add(recording_id)
             elif word == "deliver":
                 self._to_send.set()
+                self._messages.wake()
         self._stop.set()  # nobody is left who could tell us anything: the parent is gone
 
     def _add(self, recording_id: str) -> None:
@@ -172,13 +181,15 @@ class Worker:
             rest()
 
     async def _deliver(self) -> None:
-        """Begin the workflow of whatever is to be sent and is not under way: as soon as one is known of, and every few seconds."""
+        """Begin the workflow of each file that is due and is not under way: as soon as one is known of, and every few seconds."""
         while not self._stop.is_set():
             self._to_send.clear()
             try:
-                for files in (True, False):
-                    for due in await self._database.deliveries.due(self._config.node, time.time(), files=files, limit=1000):
+                last: Due | None = None
+                while page := await self._database.deliveries.due(self._config.node, time.time(), files=True, limit=PAGE, after=last):
+                    for due in page:
                         await self._sending.offer(sending_key(due.id, due.round), lambda: None)
+                    last = page[-1]
             except Exception as error:  # noqa: BLE001 - whatever either database did, the next look tries again
                 log.warning("cannot begin to deliver: %s", error)
             with suppress(TimeoutError):

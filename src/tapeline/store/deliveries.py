@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy import and_, exists, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tapeline.core.ids import new_id
@@ -36,6 +36,7 @@ class Due:
     round: int
     receiver: str
     lane: str
+    created: float
 
 
 def receiver_of(url: str) -> str:
@@ -79,11 +80,19 @@ class Deliveries:
             return [build(DeliveryRow, row) for row in (await connection.execute(query)).mappings()]
 
     async def due(
-        self, node: str, now: float, *, files: bool, limit: int = 100, without: Collection[str] = (), busy: Collection[str] = ()
+        self,
+        node: str,
+        now: float,
+        *,
+        files: bool,
+        limit: int = 100,
+        after: Due | None = None,
+        without: Collection[str] = (),
+        busy: Collection[str] = (),
     ) -> builtins.list[Due]:
         """The next ones that `node` may try at `now`, oldest first: files, or messages. Of each lane only its oldest that still waits.
 
-        `without` names those that are being tried, `busy` receivers that have enough to do.
+        `after` goes on behind the last one of a page. `without` names those that are being tried, `busy` receivers that have enough to do.
         """
         before = _TABLE.alias("before")
         behind = exists().where(
@@ -91,13 +100,15 @@ class Deliveries:
             before.c.state == "waiting",
             or_(before.c.created < _TABLE.c.created, and_(before.c.created == _TABLE.c.created, before.c.id < _TABLE.c.id)),
         )
-        query = select(_TABLE.c.id, _TABLE.c.round, _TABLE.c.receiver, _TABLE.c.lane).where(
+        query = select(_TABLE.c.id, _TABLE.c.round, _TABLE.c.receiver, _TABLE.c.lane, _TABLE.c.created).where(
             _TABLE.c.node == node,
             _TABLE.c.state == "waiting",
             or_(_TABLE.c.due.is_(None), _TABLE.c.due <= now),
             _TABLE.c.object_key != "" if files else _TABLE.c.object_key == "",
             or_(_TABLE.c.lane == "", ~behind),
         )
+        if after is not None:
+            query = query.where(tuple_(_TABLE.c.created, _TABLE.c.id) > (after.created, after.id))
         if without:
             query = query.where(_TABLE.c.id.not_in(list(without)))
         if busy:
@@ -105,14 +116,6 @@ class Deliveries:
         query = query.order_by(_TABLE.c.created, _TABLE.c.id).limit(limit)
         async with self._database.reading() as connection:
             return [Due(*found) for found in (await connection.execute(query)).all()]
-
-    async def next_due(self, node: str) -> float | None:
-        """When the next pause of a message ends. None: nothing pauses."""
-        waits = (_TABLE.c.node == node, _TABLE.c.state == "waiting", _TABLE.c.object_key == "")
-        query = select(_TABLE.c.due).where(*waits, _TABLE.c.due.is_not(None)).order_by(_TABLE.c.due).limit(1)
-        async with self._database.reading() as connection:
-            found = (await connection.execute(query)).scalar_one_or_none()
-            return float(found) if found is not None else None
 
     async def note(
         self, row: DeliveryRow, *, at: float, state: str, status: int, reason: str, fault: str, due: float | None, target: str = ""

@@ -261,7 +261,7 @@ class DeliveryRow:
     body: str = ""
     object_key: str = ""
     content_type: str = ""
-    policy: str = "any"  # what is tried again, and how often; see delivery.policies
+    policy: str = "upload"  # what is tried again, and how often; see delivery.policies
     lane: str = ""  # what shares one is sent one after the other, in order of `created`; "": waits for nobody
     signing: str = ""  # who signs it, as it is sent: "voipbin:<account>", "vonage:<application>"; "": nobody
     receiver: str = ""  # scheme, host and port of `url`; filled in when the row is written

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,8 +36,10 @@ Key = tuple[type, str]
 class WriteBehind:
     """Give it rows with `put`; `start` before, `close` after. Belongs to one event loop."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, on_messages: Callable[[], None] = lambda: None) -> None:
+        """`on_messages` is called whenever there are new deliveries in the database."""
         self._database = database
+        self._on_messages = on_messages
         self._rows: dict[Key, Row] = {}
         self._in_flight = 0
         self._messages = 0  # among `_rows`
@@ -145,4 +148,7 @@ class WriteBehind:
                 await database.conferencecalls.write(connection, stays)
             if runs := [row for row in chunk if isinstance(row, ActiveflowRow)]:
                 await database.activeflows.write(connection, runs)
-            await database.deliveries.write(connection, [row for row in chunk if isinstance(row, DeliveryRow)])
+            messages = [row for row in chunk if isinstance(row, DeliveryRow)]
+            await database.deliveries.write(connection, messages)
+        if messages:
+            self._on_messages()

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from tapeline.core.ids import new_id
-from tapeline.delivery import carry, send
+from tapeline.delivery import send
 from tapeline.delivery.carry import Carrier
 from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.pauses import pause_after
-from tapeline.delivery.send import KEEP_TRYING_S, LONGEST_PAUSE_S, Sender
+from tapeline.delivery.policies import KEEP_TRYING_S, LONGEST_PAUSE_S, POLICIES
+from tapeline.delivery.send import Sender
 from tapeline.store import AttemptRow, Database, DatabaseUnavailable, DeliveryRow, ObjectStore
 from tapeline.testing.receiver import Receiver
 
@@ -90,7 +91,7 @@ async def test_the_file_itself_is_the_body_and_2xx_is_success(bench: Bench, meth
 async def test_whatever_a_receiver_answers_or_does_not_is_tried_again_and_each_try_is_a_row(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carry, "IDLE_S", 0.3)
+    monkeypatch.setitem(POLICIES, "upload", replace(POLICIES["upload"], idle_s=0.3))
     delivery = await bench.upload()
     bench.receiver.fail("/in/file.mp3", 500, 404, 403, "close", "hang", "half", "stall", "cut")
     assert await bench.run(delivery) == 9
