@@ -147,6 +147,7 @@ class Desk:
     def __init__(self, database: Database, **limits: int) -> None:
         given = {"most": 100, "for_each": 4} | limits
         self.sent: list[str] = []
+        self.done = asyncio.Event()  # one has been sent
         self.gates: dict[str, asyncio.Future[None]] = {}
         self.database = database
         self.dispatcher = Dispatcher(database, "", self._send, wall=lambda: PAST, **given)
@@ -159,6 +160,7 @@ class Desk:
         row = await self.database.deliveries.get(due.id)
         assert row is not None
         await self.database.deliveries.note(row, at=PAST, state="delivered", status=200, reason="", fault="", due=None)
+        self.done.set()
         return None
 
     def hold(self, row: DeliveryRow) -> DeliveryRow:
@@ -227,34 +229,29 @@ async def test_a_sender_that_breaks_stops_nothing(post: Post) -> None:
         calls += 1
         raise RuntimeError("on purpose")
 
-    stop = asyncio.Event()
     dispatcher = Dispatcher(post.database, "", broken, most=1, for_each=1, wall=lambda: PAST)
-    running = asyncio.create_task(dispatcher.run(stop))
-    while calls < 2:
-        dispatcher.wake()
-        await asyncio.sleep(0.01)
-    stop.set()
-    await running
-    assert (await post.row(row)).state == "waiting"
+    for _ in range(2):
+        await dispatcher.look()
+        await asyncio.wait(dispatcher.under_way.values())
+    assert calls == 2 and (await post.row(row)).state == "waiting"
 
 
 async def test_a_database_that_is_away_is_asked_again(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     row = await post.message()
     desk, stop = Desk(post.database), asyncio.Event()
-    real, failures = post.database.deliveries.due, 1
+    real, failed = post.database.deliveries.due, asyncio.Event()
 
     async def due(*args: Any, **kwargs: Any) -> list[Due]:
-        nonlocal failures
-        if failures:
-            failures -= 1
+        if not failed.is_set():
+            failed.set()
             raise OSError("away")
         return await real(*args, **kwargs)
 
     monkeypatch.setattr(post.database.deliveries, "due", due)
     running = asyncio.create_task(desk.dispatcher.run(stop))
-    while not desk.sent:
-        desk.dispatcher.wake()
-        await asyncio.sleep(0.01)
+    await failed.wait()
+    desk.dispatcher.wake()
+    await desk.done.wait()
     stop.set()
     await running
     assert desk.sent == [row.id]
