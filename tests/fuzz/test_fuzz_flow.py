@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tapeline import flow
 from tapeline.core.recordspec import RecordSpec
 from tapeline.flow.dialects.voipbin import TYPES
+from tapeline.flow.ops import asking
 from tapeline.flow.ops.answering import Answer, Ring
 from tapeline.flow.ops.connecting import Dial, JoinRoom, PlaceCall
 from tapeline.flow.ops.deciding import Branch, Compare, CompareTime, HasDigits, HasStatus, Jump, SetVariable
@@ -26,7 +27,7 @@ from tapeline.flow.ops.keys import Gather, SendDigits
 from tapeline.flow.ops.menu import Menu
 from tapeline.flow.ops.recording import Record, StopRecording
 from tapeline.flow.ops.sounding import Echo, Play, Say, Tone
-from tapeline.flow.ops.waiting import Hold, Sleep
+from tapeline.flow.ops.waiting import Hold, Remain, Sleep
 from tapeline.flow.program import Op
 
 SECONDS = float(os.environ.get("TAPELINE_FUZZ_SECONDS", "1"))
@@ -81,6 +82,11 @@ def operations() -> list[st.SearchStrategy[Op]]:
         st.builds(Dial, st.lists(party, min_size=1, max_size=2).map(tuple)),
         st.builds(JoinRoom, texts),
         st.builds(PlaceCall, st.just(())),
+        st.builds(asking.Input, dtmf=st.booleans(), speech=st.booleans(), max_digits=st.integers(1, 3), on_hash=st.booleans()),
+        st.builds(asking.ReportDigits, texts),
+        st.builds(asking.Notify, st.just({"payload": {}}), texts),
+        st.builds(asking.Connect, party, synchronous=st.booleans()),
+        st.builds(Remain, st.booleans()),
         st.builds(Hangup, texts),
         st.builds(Stop),
         st.builds(Skip, texts),
@@ -123,6 +129,8 @@ def happening(token: int, choice: random.Random, program: flow.Program) -> flow.
         flow.FlowLoaded(token, document),
         flow.DigitsSent(token),
         flow.DialEnded(token, choice.random() < 0.5, ("BUSY", "sip:486")),
+        flow.Asked(token, choice.choice(DOCUMENTS)),
+        flow.Parted(token, choice.random() < 0.5),
         flow.RoomLeft(token, "left"),
         flow.Unsupported(token),
         flow.CallStatus(choice.choice(["ringing", "progressing"])),
@@ -170,13 +178,13 @@ def test_every_operation_is_among_the_fuzzed() -> None:
     @settings(max_examples=1)
     @given(st.tuples(*operations()))
     def one_of_each(made: tuple[Op, ...]) -> None:
-        seen.update(type(op).__name__ for op in made)
+        seen.update(type(op) for op in made)
 
-    seen: set[str] = set()
+    seen: set[type] = set()
     one_of_each()
     folder = Path(flow.__file__).parent / "ops"
     modules = [importlib.import_module(f"tapeline.flow.ops.{path.stem}") for path in folder.glob("[a-z]*.py")]
-    assert seen == {name for module in modules for name in module.__all__ if is_op(getattr(module, name))}
+    assert seen == {getattr(module, name) for module in modules for name in module.__all__ if is_op(getattr(module, name))}
 
 
 def is_op(thing: Any) -> bool:
@@ -274,7 +282,7 @@ def test_any_values_are_compiled_or_refused() -> None:
             raise AssertionError(f"seed {1_000_000 + rounds}") from error
 
 
-@settings(max_examples=max(1, int(100 * SECONDS)))
+@settings(max_examples=max(1, int(50 * SECONDS)))
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(-1e9, 1e9) | st.text(),
@@ -293,7 +301,7 @@ def test_whatever_json_writes_is_read_back(written: Any) -> None:
         assert node.plain() == written
 
 
-@settings(max_examples=max(1, int(100 * SECONDS)))
+@settings(max_examples=max(1, int(50 * SECONDS)))
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_json_are_refused(data: bytes) -> None:
     found = flow.compile(data)
