@@ -151,7 +151,7 @@ class Server:
             applications=applications,
             stored=self._stored,
         )
-        self._equipment.automatic = Automatic(self._equipment, Profiles(self._settings, accounts))
+        self._equipment.automatic = Automatic(self._equipment, self._profiles(accounts))
         self._equipment.conferences = Conferences(self._equipment)
         endpoint = self._endpoint()
         shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event), self._tls())
@@ -183,6 +183,11 @@ class Server:
         pulse = self._equipment.pulse = Pulse(lambda seconds: log.warning("the event loop was held up", seconds=round(seconds, 3)))
         pulse.start()
         self._stack.push_async_callback(pulse.stop)
+
+    def _profiles(self, accounts: Mapping[str, str]) -> Profiles:
+        profiles = Profiles(self._settings, accounts)
+        self._stored.follow(profiles.take)
+        return profiles
 
     def _accounts(self) -> set[str]:
         """The names of all accounts that the settings speak of."""

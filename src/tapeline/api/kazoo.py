@@ -1,4 +1,6 @@
-"""KAZOO's face under /v2: logins, recordings, callflows. See docs/kazoo.md. Each answer has KAZOO's envelope, errors too."""
+"""KAZOO's face under /v2: logins, recordings, callflows, documents, channels. See docs/kazoo.md.
+
+Each answer has KAZOO's envelope, errors too."""
 
 from __future__ import annotations
 
@@ -12,6 +14,8 @@ from tapeline.api.auditing import audited
 from tapeline.api.kazoo_auth import KazooAuth
 from tapeline.api.kazoo_bodies import read_data
 from tapeline.api.kazoo_callflows import KazooCallflows
+from tapeline.api.kazoo_channels import KazooChannels
+from tapeline.api.kazoo_documents import KazooDocuments
 from tapeline.api.kazoo_recordings import KazooRecordings
 from tapeline.api.kazoo_rules import Rules
 from tapeline.api.kazoo_words import hex_id, success
@@ -45,7 +49,12 @@ def _welcome(request: Request, token: str, principal: Principal) -> Response:
 
 
 def router(auth: KazooAuth, service: Service, clock: Clock, rules: Rules) -> APIRouter:
-    faces = (KazooRecordings(service, clock), KazooCallflows(service, rules))
+    faces = (
+        KazooRecordings(service, clock),
+        KazooCallflows(service, rules),
+        KazooDocuments(service, rules, auth.accounts, auth.users),
+        KazooChannels(service, rules, auth.users),
+    )
     made = APIRouter(prefix=PREFIX, tags=["v2"])
 
     def add(method: str, path: str, endpoint: Callable[..., Any], summary: str, *, scope: str = "", audit: str = "") -> None:

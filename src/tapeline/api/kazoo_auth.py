@@ -50,8 +50,8 @@ class KazooAuth:
     def __init__(self, authenticator: Authenticator, sessions: Sessions, accounts: Directory, users: Sequence[User]) -> None:
         self._authenticator = authenticator
         self._sessions = sessions
-        self._accounts = accounts
-        self._users = users
+        self.accounts = accounts
+        self.users = users
 
     def needs(self, scope: str) -> Callable[[Request], Awaitable[None]]:
         """The guard of a route."""
@@ -102,9 +102,9 @@ class KazooAuth:
         return self._sessions.issue(principal), principal
 
     async def _user(self, credentials: str, method: str, account: str) -> Principal:
-        found = await self._accounts.by_name(account) or await self._by_id(account)
+        found = await self.accounts.by_name(account) or await self._by_id(account)
         digest = _HASHES[method]
-        for user in self._users:
+        for user in self.users:
             expected = digest(f"{user.name.lower()}:{user.password}".encode()).hexdigest()
             same = hmac.compare_digest(expected.encode(), credentials.lower().encode("utf-8", "replace"))
             if user.password and same and found is not None:
@@ -113,7 +113,7 @@ class KazooAuth:
 
     async def _by_id(self, text: str) -> Account | None:
         try:
-            return await self._accounts.get(uuid_of(text))
+            return await self.accounts.get(uuid_of(text))
         except BadIdentifier:
             return None
 

@@ -15,7 +15,7 @@ from tapeline.api.bodies import read_json
 from tapeline.api.kazoo_words import FieldErrors
 from tapeline.core.errors import InvalidInput
 
-__all__ = ["MOST", "KazooRoute", "bare", "merged", "page_key", "page_place", "page_size", "read_data"]
+__all__ = ["MOST", "KazooRoute", "bare", "data_of", "merged", "page_key", "page_place", "page_size", "read_data"]
 
 DEEPEST = 400  # levels of a document, as a flow may have
 PAGE_SIZE = 50
@@ -36,7 +36,12 @@ class KazooRoute:
 
 async def read_data(request: Request) -> dict[str, Any]:
     """The object `data` of the body. Raises BodyTooLarge, InvalidInput, FieldErrors."""
-    data = (await read_json(request)).get("data")
+    return data_of(await read_json(request))
+
+
+def data_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises FieldErrors where there is no object, or it is nested too deep."""
+    data = body.get("data")
     if data is None:
         raise FieldErrors({"data": {"required": {"message": "Field is required but missing"}}})
     if not isinstance(data, dict):

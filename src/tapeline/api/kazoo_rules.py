@@ -77,6 +77,11 @@ def _pattern(value: Any) -> str:
     return ""
 
 
+def _patterns(value: Any) -> str:
+    """Of an object whose keys are patterns."""
+    return next((f"{key[:64]}: {wrong}" for key in value if (wrong := _pattern(key))), "") if isinstance(value, Mapping) else ""
+
+
 def _endpoints() -> Rule:
     one = of(
         ("endpoint_type", "id"),
@@ -263,7 +268,7 @@ class Rules:
 
     def _metaflows(self) -> Rule:
         numbers = Rule(("object",), others=lambda: self._metaflow, pattern=r"\A[0-9]+\Z")
-        patterns = Rule(("object",), others=lambda: self._metaflow)
+        patterns = Rule(("object",), others=lambda: self._metaflow, also=_patterns)
         return of(
             binding_digit=one_of(*_KEYS),
             digit_timeout=whole(0),

@@ -14,6 +14,7 @@ from tapeline.calls.views import (
     Address,
     CallOrder,
     CallView,
+    ChannelView,
     ConferenceCallView,
     ConferenceDraft,
     ConferenceView,
@@ -103,6 +104,10 @@ class CallService(Protocol):
     async def mute(self, call_id: str, muted: Literal["", "in", "out", "both"], principal: Principal) -> None: ...
 
     async def talk(self, call_id: str, text: str, language: str, principal: Principal) -> None: ...
+
+    async def channels(self, account: str, principal: Principal) -> Sequence[ChannelView]: ...
+
+    async def metaflow(self, call_id: str, document: Mapping[str, Any], principal: Principal) -> None: ...
 
     async def keep_trace(self, call_id: str, on: bool, principal: Principal) -> None: ...
 

@@ -5,21 +5,23 @@ Rules on who may do what are asked here; what is done to a call is its own busin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Literal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
 
+from tapeline import flow
+from tapeline.calls import company
 from tapeline.calls.controls import Controls, Muted
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.errors import no_trace, not_progressing
+from tapeline.calls.errors import no_trace, not_progressing, not_yours
 from tapeline.calls.parties import USERS
 from tapeline.calls.placing import compiled, place
 from tapeline.calls.script import begin
 from tapeline.calls.session import Call
 from tapeline.calls.switch import Switch
 from tapeline.calls.tracing import as_text
-from tapeline.calls.views import CallOrder, CallView, GroupcallView, PlacedCalls
-from tapeline.core.errors import InvalidState, Unavailable
+from tapeline.calls.views import CallOrder, CallView, ChannelView, GroupcallView, PlacedCalls
+from tapeline.core.errors import InvalidInput, InvalidState, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.principal import Principal
 from tapeline.flow import Party
@@ -85,6 +87,33 @@ class CallService:
             raise not_progressing(view.status)
         return call.controls
 
+    # -- as KAZOO has it -----------------------------------------------------------------------------------------------
+
+    async def channels(self, account: str, principal: Principal) -> list[ChannelView]:
+        """The calls of an account that are up on this node, newest first. Raises Forbidden."""
+        principal.require("calls:read")
+        if not principal.may_see(account):
+            raise not_yours("account")
+        calls = [call for call in self._switch.calls if call.facts.account == account and not call.over]
+        return [_channel(call) for call in sorted(calls, key=lambda call: -call.facts.created)]
+
+    async def metaflow(self, call_id: str, document: Mapping[str, Any], principal: Principal) -> None:
+        """Do to a call what a metaflow's key would do: `document` has `module`, `data`, `children`. It is begun, not awaited.
+
+        Raises NotFound, Forbidden, InvalidState where it is not up, InvalidInput where the action cannot be read."""
+        principal.require("calls:write")
+        if document.get("module") == "record_call":
+            principal.require("recordings:write")
+        view = await self._view(call_id, principal)
+        call = self._switch.call(call_id)
+        if call is None or call.over:
+            raise not_progressing(view.status)
+        problems = flow.Problems()
+        action = flow.action(document, problems)
+        if action is None:
+            raise InvalidInput("the action cannot be read", problems=[str(problem) for problem in problems.sorted()])
+        self._kit.spawn(self._switch.actions.run(call, action))
+
     # -- its messages --------------------------------------------------------------------------------------------------
 
     async def keep_trace(self, call_id: str, on: bool, principal: Principal) -> None:
@@ -105,3 +134,8 @@ class CallService:
         if trace is None:
             raise no_trace()
         return as_text(trace, self._kit.clock.wall() - self._kit.clock.now())
+
+
+def _channel(call: Call) -> ChannelView:
+    other = next(iter(company.others(call)), None)
+    return ChannelView(call.view(), call.facts.user, other.session.call_id if other is not None else "")

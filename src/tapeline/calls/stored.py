@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,7 +87,8 @@ class _Plan:
 class Stored:
     def __init__(self) -> None:
         self._callflows: dict[str, Callflow] = {}
-        self._documents: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        self._documents: dict[str, DocumentRow] = {}
+        self._followers: list[Callable[[Iterable[DocumentRow]], None]] = []
         self._plans: dict[str, _Plan] = {"": _Plan()}
 
     # -- what calls ask ------------------------------------------------------------------------------------------------
@@ -121,13 +122,10 @@ class Stored:
             return None
         return Found(plan.numbers[NO_MATCH], no_match=True)
 
-    def document(self, account: str, kind: str, name: str) -> Mapping[str, Any]:
-        """A document's body; {} where there is none."""
-        return self._documents.get((account, kind, name), {})
-
-    def documents(self, account: str, kind: str) -> Mapping[str, Mapping[str, Any]]:
-        """All of one kind, by name."""
-        return {key[2]: body for key, body in self._documents.items() if key[:2] == (account, kind)}
+    def follow(self, take: Callable[[Iterable[DocumentRow]], None]) -> None:
+        """Hand all documents to `take`, and from now on those that changed, deleted ones too."""
+        self._followers.append(take)
+        take(list(self._documents.values()))
 
     def holder(self, account: str, number: str, besides: str = "") -> Callflow | None:
         """Which callflow of an account has a number already."""
@@ -150,12 +148,14 @@ class Stored:
             changed.pop(callflow_id, None)
         if changed != self._callflows:
             self._callflows, self._plans = changed, _plans(changed.values())
-        for row in documents:
-            key = (row.account, row.kind, row.name)
+        rows = list(documents)
+        for row in rows:
             if row.deleted is None:
-                self._documents[key] = row.body
+                self._documents[row.id] = row
             else:
-                self._documents.pop(key, None)
+                self._documents.pop(row.id, None)
+        for take in self._followers if rows else ():
+            take(rows)
 
 
 def _plans(callflows: Iterable[Callflow]) -> dict[str, _Plan]:

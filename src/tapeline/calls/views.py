@@ -14,6 +14,7 @@ __all__ = [
     "Address",
     "CallOrder",
     "CallView",
+    "ChannelView",
     "ConferenceCallView",
     "ConferenceDraft",
     "ConferenceView",
@@ -65,6 +66,15 @@ class CallView:
     updated: float | None = None
     deleted: float | None = None
     application_id: str = ""  # the Vonage application that it belongs to
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelView:
+    """A call that is up, with whom it is of and with whom it talks."""
+
+    call: CallView
+    user: str = ""  # the name of the user of ours at its end
+    other_leg: str = ""  # the SIP Call-ID of the call that it talks with
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tapeline.calls.errors import no_trace, not_progressing
-from tapeline.calls.views import CallOrder, CallView, GroupcallView, PlacedCalls
+from tapeline.calls.errors import no_trace, not_progressing, not_yours
+from tapeline.calls.views import CallOrder, CallView, ChannelView, GroupcallView, PlacedCalls
 from tapeline.core.errors import InvalidState
 from tapeline.core.ids import new_id
 from tapeline.core.principal import Principal
@@ -29,6 +29,18 @@ class MemoryTelephony:
         self.done: list[tuple[Any, ...]] = []
         self.traces: dict[str, str] = {}
         self.unreachable = False
+        self.users: dict[str, str] = {}  # call id -> the user of ours at its end
+        self.metaflows: list[tuple[str, Mapping[str, Any]]] = []
+
+    async def channels(self, account: str, principal: Principal) -> list[ChannelView]:
+        if not principal.may_see(account):
+            raise not_yours("account")
+        up = [call for call in self._calls.values() if call.account == account and call.status != "hangup"]
+        return [ChannelView(call, self.users.get(call.id, "")) for call in up]
+
+    async def metaflow(self, call_id: str, document: Mapping[str, Any], principal: Principal) -> None:
+        await self._view(call_id, principal)
+        self.metaflows.append((call_id, document))
 
     async def place(self, order: CallOrder, principal: Principal) -> PlacedCalls:
         principal.require("calls:write")

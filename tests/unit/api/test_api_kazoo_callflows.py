@@ -114,11 +114,13 @@ async def test_what_another_process_wrote_comes_into_force_at_the_next_look(hous
     await house.database.flows.put(FlowRow(new_id(), house.account, "", '{"flow": {"module": 7}}', "kazoo", 100.0, 100.0))
     await house.database.documents.put(house.account, "user", "anna", {"call_recording": {}}, 100.0)
     await house.refresher.refresh()
-    assert house.stored.find("7") and house.stored.document(house.account, "user", "anna") == {"call_recording": {}}
+    followed: dict[str, float | None] = {}
+    house.stored.follow(lambda rows: followed.update((row.name, row.deleted) for row in rows))
+    assert house.stored.find("7") and followed == {"anna": None}
     await house.database.flows.delete(row.id, 101.0)
     await house.database.documents.delete(house.account, "user", "anna", 101.0)
     await house.refresher.refresh()
-    assert house.stored.find("7") is None and house.stored.document(house.account, "user", "anna") == {}
+    assert house.stored.find("7") is None and followed == {"anna": 101.0}
 
 
 async def test_a_number_that_another_callflow_of_the_account_has_is_refused(house: KazooWorld, client: httpx2.AsyncClient) -> None:
