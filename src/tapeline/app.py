@@ -27,6 +27,7 @@ import uvicorn
 from tapeline import __version__, rtp, sip
 from tapeline.api.app import create_app
 from tapeline.api.sessions import session_key
+from tapeline.api.vonage_webhooks import VonageWebhooks
 from tapeline.audio.speech import Speech
 from tapeline.calls.applications import Applications, declared
 from tapeline.calls.automatic import Automatic
@@ -156,6 +157,7 @@ class Server:
         endpoint = self._endpoint()
         shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event), self._tls())
         self._switch = Switch(self._equipment, endpoint, shell, self._routes, accounts, self._advertise())
+        self._tell_applications(database)
         self._service = Service(self._switch, database, objects, self._equipment, refresher.refresh)
 
         recovered = await self._recover(database, spool)
@@ -164,12 +166,7 @@ class Server:
         self._watch_disk()
         engine.start(lambda event: self._switch.on_media(event), asyncio.get_running_loop())
         self._stack.callback(engine.stop)
-        listeners = []
-        if "media" in server.roles:
-            self._stack.push_async_callback(shell.close)
-            listeners = [await self._listen(shell, address) for address in server.sip]
-            self._switch.registrations.start()
-            self._stack.push_async_callback(self._switch.registrations.close)
+        listeners = await self._take_calls(shell) if "media" in server.roles else []
         address = await self._serve_http(database) if "api" in server.roles else ""
         self._settle()
         return Started(address, tuple(listeners), token, recovered, rtp.COMPILED)
@@ -193,6 +190,12 @@ class Server:
         """The names of all accounts that the settings speak of."""
         settings = self._settings
         return self._routes.accounts | {each.name for each in settings.accounts} | {each.account for each in settings.applications}
+
+    def _tell_applications(self, database: Database) -> None:
+        server, kit = self._settings.server, self._equipment
+        base = server.vonage_files_base or server.base_url
+        listener = VonageWebhooks(kit.applications, kit.writer, database.deliveries, kit.webhooks.recorded, base, kit.node)
+        kit.listeners.append(listener)
 
     async def _follow_applications(self, database: Database, accounts: Mapping[str, str]) -> Applications:
         applications = Applications(declared(self._settings, accounts, self._folder), database.applications)
@@ -297,6 +300,13 @@ class Server:
         self._equipment.free_bytes = shutil.disk_usage(self._data).free
         task = asyncio.create_task(watch())
         self._stack.callback(task.cancel)
+
+    async def _take_calls(self, shell: Shell) -> list[str]:
+        self._stack.push_async_callback(shell.close)
+        listeners = [await self._listen(shell, address) for address in self._settings.server.sip]
+        self._switch.registrations.start()
+        self._stack.push_async_callback(self._switch.registrations.close)
+        return listeners
 
     async def _listen(self, shell: Shell, address: str) -> str:
         try:

@@ -63,6 +63,8 @@ class Wish:
     activeflow_id: str = ""
     flow_id: str = ""
     application_id: str = ""  # the Vonage application that the calls belong to; "" the caller's
+    event_url: str = ""  # where their events go; "" where the caller's go
+    event_method: str = ""
     headers: tuple[tuple[str, str], ...] = ()  # of the INVITE, beside those that every call of ours has
 
 
@@ -305,6 +307,8 @@ class _Dialling:
             activeflow_id=wish.activeflow_id,
             flow_id=wish.flow_id,
             application_id=wish.application_id or (wish.caller.facts.application_id if wish.caller is not None else ""),
+            event_url=wish.event_url or (wish.caller.facts.event_url if wish.caller is not None else ""),
+            event_method=wish.event_method or (wish.caller.facts.event_method if wish.caller is not None else ""),
             master=wish.caller if wish.chained else None,
             beside=wish.caller.leg if wish.caller is not None else None,
             prefer=agreed.codec if agreed is not None else "",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tapeline.calls.metaflows import Metaflows
     from tapeline.calls.recorder import Recorder
     from tapeline.calls.session import Call
+    from tapeline.calls.webhooks import Webhooks
 
 __all__ = ["Equipment"]
 
@@ -67,6 +68,7 @@ class Equipment:
     pressed: Callable[[Call, str], None] = field(default=lambda call, digit: None)  # told of each key of a call's party
     automatic: Automatic = field(init=False)  # set by the composition root, as are the conferences
     conferences: Conferences = field(init=False)  # set by the composition root: they work with this themselves
+    webhooks: Webhooks = field(init=False)
     dialer: Dialer = field(init=False)  # set by the switch, which the calls it places are known to
     reason_of: Callable[[str], str] = field(default=lambda call_id: "")  # how a call ended, "" where that is not known; set by the switch
     listeners: list[Listener] = field(default_factory=list)  # who is told of what happens

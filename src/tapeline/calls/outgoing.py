@@ -50,6 +50,8 @@ class Order:
     activeflow_id: str = ""
     flow_id: str = ""
     application_id: str = ""
+    event_url: str = ""
+    event_method: str = ""
     master: Call | None = None
     beside: rtp.Leg | None = None
     prefer: str = ""  # the codec that is offered first
@@ -109,6 +111,8 @@ class Outgoing:
             created=created,
             flow_id=order.flow_id,
             application_id=order.application_id,
+            event_url=order.event_url,
+            event_method=order.event_method,
             master_call_id=order.master.facts.id if order.master is not None else "",
             user=order.hop.user,
         )

@@ -26,7 +26,7 @@ __all__ = ["Route", "Routes"]
 class Route:
     """What happens to a call: its program, and the name of the account that it belongs to."""
 
-    program: flow.Program
+    program: flow.Program | None  # None: asked for at `answer_url`, or where the application's answers come from
     account: str
     source: str  # the document's file, or "built-in"
     application: str = ""  # the id of the Vonage application that the call belongs to
@@ -34,6 +34,7 @@ class Route:
     account_id: str = ""  # of a stored flow, whose account has no name here
     no_match: bool = False  # it answers what nothing else does
     captures: Mapping[str, str] = field(default_factory=dict)  # variables
+    answer_url: str = ""
 
 
 class Routes:
@@ -108,8 +109,11 @@ def _pattern(match: str) -> re.Pattern[str]:
 
 
 def _route(number: Number, folder: Path) -> Route:
+    if not number.flow and (number.answer_url or number.application):
+        asked = number.answer_url or f"application {number.application}"
+        return Route(None, number.account, asked, number.application.lower(), number.answer_url)
     if not number.flow:
-        raise InvalidInput(f"number {number.match!r} names no flow", hint='give flow = "FILE"')
+        raise InvalidInput(f"number {number.match!r} names no flow", hint='give flow = "FILE", application = "ID" or answer_url = "URL"')
     path = folder / number.flow
     try:
         source = path.read_bytes()

@@ -30,6 +30,7 @@ from tapeline.calls.telling import Teller
 from tapeline.calls.variables import variables_of
 from tapeline.calls.views import Address
 from tapeline.core.errors import TapelineError
+from tapeline.core.recordspec import RecordSpec
 from tapeline.core.vonage import conversation_id
 from tapeline.rtp import Player
 
@@ -207,13 +208,21 @@ class Script:
 
     def _start_recording(self, command: flow.StartRecording) -> None:
         try:
-            recorder = self._call.start_recording(permitted(command.spec, self._kit.settings.recording))
+            spec = self._told_where(permitted(command.spec, self._kit.settings.recording))
+            recorder = self._call.start_recording(spec)
         except TapelineError as error:
             log.warning("the flow's recording was refused", call_id=self._call.facts.id, error=str(error))
             self._tell(flow.RecordingRefused(command.token, error.reason))
             return
         self._recordings[command.token] = recorder
         self._kit.spawn(self._recorded(command.token, recorder))
+
+    def _told_where(self, spec: RecordSpec) -> RecordSpec:
+        """The recording of an application that names no address of its own is told of where the call's events go."""
+        facts = self._call.facts
+        if spec.custom.get("dialect") != "vonage" or spec.custom.get("event_url") or not facts.event_url:
+            return spec
+        return replace(spec, custom={**spec.custom, "event_url": facts.event_url, "event_method": facts.event_method or "POST"})
 
     async def _recorded(self, token: int, recorder: Recorder) -> None:
         """Tell of the start once audio is captured: what comes next in the flow shall be on the recording. One that waits for something may
@@ -222,6 +231,8 @@ class Script:
             await recorder.begun.wait()
         self._tell(flow.RecordingStarted(token, recorder.id, recorder.variables()))
         await recorder.done.wait()
+        if recorder.spec.blocking and recorder.spec.custom.get("dialect") == "vonage" and not self._call.over:
+            await self._kit.webhooks.recording_told(recorder.id)
         del self._recordings[token]
         self._tell(flow.RecordingEnded(token, recorder.reason))
 

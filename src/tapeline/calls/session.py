@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import structlog
@@ -33,6 +33,7 @@ from tapeline.calls.recordings import Recordings
 from tapeline.calls.rows import call_row
 from tapeline.calls.views import Address, CallStatus, CallView
 from tapeline.core.errors import InvalidState, ProtocolError
+from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
 
 __all__ = ["Call", "Facts", "Listener"]
@@ -77,6 +78,8 @@ class Facts:
     created: float
     flow_id: str = ""
     application_id: str = ""  # the Vonage application that it belongs to
+    event_url: str = ""  # where its events go; "" where the application's go
+    event_method: str = ""
     master_call_id: str = ""  # the call that this one was dialled for, and with which it ends
     user: str = ""  # the name of the user of ours who is at its end, proved by a password or by being registered there
 
@@ -165,6 +168,10 @@ class Call:
     def other_party(self) -> Address:
         """Who is at the other end."""
         return self.facts.source if self.incoming else self.facts.destination
+
+    def begin_anew(self) -> None:
+        """What runs on it from now on is another run than before, in a conversation of its own."""
+        self.facts = replace(self.facts, activeflow_id=new_id())
 
     def when_over(self, then: Callable[[], None]) -> None:
         """Call `then` once the call has ended."""
@@ -541,4 +548,6 @@ class Call:
             hungup=self.hungup,
             updated=self.updated,
             application_id=facts.application_id,
+            event_url=facts.event_url,
+            event_method=facts.event_method,
         )

@@ -13,6 +13,7 @@ from dataclasses import asdict
 import structlog
 
 from tapeline import rtp, sip
+from tapeline.calls.answering import answer
 from tapeline.calls.dialer import Dialer
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.media import Media, own_media, usable
@@ -20,13 +21,14 @@ from tapeline.calls.metaflows import Actions, Metaflows
 from tapeline.calls.outgoing import Outgoing
 from tapeline.calls.parties import Binding, Parties
 from tapeline.calls.registration import Registrations
-from tapeline.calls.routing import Routes
+from tapeline.calls.routing import Route, Routes
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call, Facts
 from tapeline.calls.transfer import Transfers
 from tapeline.calls.trunks import Trunks
 from tapeline.calls.variables import variables_of
 from tapeline.calls.views import Address, CallView
+from tapeline.calls.webhooks import Webhooks
 from tapeline.core.errors import Exhausted
 from tapeline.core.ids import new_id
 from tapeline.sip.transports.shell import Shell
@@ -63,6 +65,7 @@ class Switch:
         self._parties = Parties(shell, equipment.clock, equipment.settings.users, trunks, self._registered, advertise)
         outgoing = Outgoing(equipment, endpoint, shell, advertise, self._add, self._released)
         equipment.reason_of = self._reason_of
+        equipment.webhooks = Webhooks(equipment)
         equipment.dialer = Dialer(equipment, outgoing, self._parties, trunks, advertise, equipment.automatic.answered)
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
@@ -174,6 +177,9 @@ class Switch:
         if call is None:
             return
         log.info("call", call_id=call.facts.id, sip_call_id=session.call_id, flow=route.source)
+        if route.program is None:
+            self._ask(event, call, route)
+            return
         script = Script(route.program, variables_of(call, self._kit.settings, route.captures), call, self._kit)
         call.follow(script)
         if call.offered(event.body):
@@ -181,6 +187,23 @@ class Switch:
             offnet = route.no_match or (not route.flow_id and route.program.no_match)
             self._kit.automatic.arrived(call, route.program.metaflow, offnet=offnet)
             script.start()
+
+    def _ask(self, event: sip.Incoming, call: Call, route: Route) -> None:
+        """The number has no document of its own: its application says what is to be done."""
+        address = self._answer_address(route)
+        if not address[0]:
+            log.warning("call refused: its application has no answer URL", call_id=call.facts.id, application_id=route.application)
+            call.hang_up("failed", "the application has no answer URL")
+        elif call.offered(event.body):
+            event.session.ring(self._kit.clock.now())
+            self._kit.automatic.arrived(call, {}, offnet=False)
+            answer(call, *address, self._kit)
+
+    def _answer_address(self, route: Route) -> tuple[str, str]:
+        application = self._kit.applications.get(route.application)
+        if route.answer_url or application is None:
+            return route.answer_url, "GET"
+        return application.answer_url, application.answer_method
 
     def _account_of(self, user: str) -> str:
         """The id of the account of a user of ours; "" for somebody else."""
@@ -194,6 +217,9 @@ class Switch:
             return None
 
         def run(call: Call) -> None:
+            if route.program is None:
+                answer(call, *self._answer_address(route), self._kit)
+                return
             script = Script(route.program, variables_of(call, self._kit.settings, route.captures), call, self._kit)
             call.lead(script)
             script.start()

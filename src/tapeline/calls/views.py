@@ -66,6 +66,8 @@ class CallView:
     updated: float | None = None
     deleted: float | None = None
     application_id: str = ""  # the Vonage application that it belongs to
+    event_url: str = ""  # where its events go, where that is not where the application's go
+    event_method: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,7 @@ class DeliverySettings(Section):
 class Number(Section):
     match: str
     flow: str = ""
+    answer_url: str = ""  # asked for the document, where that is not the application's own
     application: str = ""  # the id of the Vonage application that the call belongs to, and that answers it where no flow is named
     account: str = "default"
 

@@ -31,7 +31,8 @@ class Refused(InvalidInput):
 
 
 class DeliveryFailed(Unavailable):
-    """One try failed; `fault` says whose fault it is, and with it who has to act."""
+    """One try failed; `fault` says whose fault it is, and with it who has to act. Its reason is NO_ANSWER where none came, or only part of
+    one: the next try may be better."""
 
     reason = "DELIVERY_FAILED"
 

@@ -139,7 +139,7 @@ class GuardedClient:
         except TimeoutError as error:
             # Who was connected to and is slow is at fault; who was never reached may be behind a broken network.
             fault: Fault = "destination" if stage[0] == "waiting for" else "network"
-            raise DeliveryFailed(f"gave up after {timeout_s:g} s {stage[0]} the destination", fault=fault) from error
+            raise DeliveryFailed(f"gave up after {timeout_s:g} s {stage[0]} the destination", fault=fault, reason="NO_ANSWER") from error
 
     async def _follow(self, method: str, url: str, body: Body, asked: _Asked, redirects: int) -> Response:
         target = _parsed(url)
@@ -187,7 +187,8 @@ class GuardedClient:
         try:
             return await self._exchange(method, target, addresses[-1], body, asked)
         except httpx2.HTTPError as error:
-            raise DeliveryFailed(_words(error), fault=_whose(error)) from error
+            distrusted = _cause(error, ssl.SSLError) is not None
+            raise DeliveryFailed(_words(error), fault=_whose(error), reason="" if distrusted else "NO_ANSWER") from error
         except httpx2.InvalidURL as error:
             raise Refused("this is not a URL that can be sent to") from error
 

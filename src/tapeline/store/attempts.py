@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import builtins
 import time as clock
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tapeline.core.ids import new_id
 from tapeline.store import tables
 from tapeline.store.rows import AttemptRow
-from tapeline.store.statements import build, values
+from tapeline.store.statements import build, insert_for, values
 
 if TYPE_CHECKING:
     from tapeline.store.database import Database
@@ -40,6 +42,12 @@ class Attempts:
         async with self._database.writing() as connection:
             await connection.execute(tables.attempts.insert().values(values(row)))
         return row
+
+    async def write(self, connection: AsyncConnection, rows: Sequence[AttemptRow]) -> None:
+        """Note several within a transaction that the caller holds; each once."""
+        if rows:
+            insert = insert_for(self._database.dialect, tables.attempts).on_conflict_do_nothing(index_elements=[tables.attempts.c.id])
+            await connection.execute(insert, [values(row) for row in rows])
 
     async def list(self, ref: str) -> builtins.list[AttemptRow]:
         """All tries for `ref`, oldest first."""

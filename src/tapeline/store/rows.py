@@ -138,6 +138,8 @@ class CallRow:
     updated: float | None = None
     deleted: float | None = None
     application_id: str = ""
+    event_url: str = ""
+    event_method: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,8 @@ calls = Table(
     _time("updated"),
     _time("deleted"),
     _later("application_id"),
+    _later("event_url"),
+    _later("event_method"),
     Index("calls_created", "created", "id"),
     Index("calls_application_created", "application_id", "created", "id"),
     Index("calls_account_created", "account", "created", "id"),

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tapeline.store.database import Database
 from tapeline.store.errors import DatabaseUnavailable
-from tapeline.store.rows import ActiveflowRow, CallRow, ConferenceCallRow, ConferenceRow, DeliveryRow, RecordingRow
+from tapeline.store.rows import ActiveflowRow, AttemptRow, CallRow, ConferenceCallRow, ConferenceRow, DeliveryRow, RecordingRow
 
 __all__ = ["WriteBehind"]
 
@@ -29,7 +29,7 @@ BATCH = 200  # rows in one transaction: a few milliseconds in which no other pro
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 MOST_MESSAGES = 20_000  # that wait for the database; each is as big as a view of what it tells
-Row = CallRow | RecordingRow | ConferenceRow | ConferenceCallRow | ActiveflowRow | DeliveryRow
+Row = CallRow | RecordingRow | ConferenceRow | ConferenceCallRow | ActiveflowRow | DeliveryRow | AttemptRow
 Key = tuple[type, str]
 
 
@@ -62,7 +62,7 @@ class WriteBehind:
 
     def put(self, row: Row) -> None:
         """Write `row` soon, instead of an older one of the same thing that still waits."""
-        if isinstance(row, DeliveryRow):
+        if isinstance(row, DeliveryRow | AttemptRow):
             if self._messages >= MOST_MESSAGES:
                 self.dropped += 1
                 log.error("a message is lost: too many wait for the database", extra={"ref": row.ref})
@@ -150,5 +150,6 @@ class WriteBehind:
                 await database.activeflows.write(connection, runs)
             messages = [row for row in chunk if isinstance(row, DeliveryRow)]
             await database.deliveries.write(connection, messages)
+            await database.attempts.write(connection, [row for row in chunk if isinstance(row, AttemptRow)])
         if messages:
             self._on_messages()
