@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from tapeline import __version__
 from tapeline.api import (
+    flow_shapes,
     kazoo,
     people_shapes,
     shapes,
@@ -26,6 +27,7 @@ from tapeline.api import (
     voipbin_audit,
     voipbin_calls,
     voipbin_conferences,
+    voipbin_flows,
     vonage,
     vonage_words,
 )
@@ -59,6 +61,7 @@ _SECURITY_SCHEMES = {
     "token": {"type": "apiKey", "in": "query", "name": "token"},
 }
 
+_SHAPES = (*people_shapes.DESCRIBED, *flow_shapes.DESCRIBED)
 _ERROR = {
     "description": "An error; its status says which",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorShape"}}},
@@ -71,7 +74,7 @@ class _Described(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             description = super().openapi()
-            description["components"] = {"securitySchemes": _SECURITY_SCHEMES, "schemas": shapes.schemas(people_shapes.DESCRIBED)}
+            description["components"] = {"securitySchemes": _SECURITY_SCHEMES, "schemas": shapes.schemas(_SHAPES)}
             for methods in description["paths"].values():
                 for operation in methods.values():
                     operation["responses"].pop("422", None)  # FastAPI's own form of a refusal, which is never sent
@@ -135,7 +138,8 @@ def platform_routes(service: Service, people: PeopleFace) -> tuple[Route, ...]:
     calls = voipbin_calls.CallFace(service.telephony).routes()
     conferences = voipbin_conferences.ConferenceFace(service.conferences).routes()
     audit = voipbin_audit.AuditFace(service).routes()
-    return (*voipbin.Face(service).routes(), *calls, *conferences, *audit, *people.routes())
+    flows = voipbin_flows.FlowFace(service.flows).routes()
+    return (*voipbin.Face(service).routes(), *calls, *conferences, *flows, *audit, *people.routes())
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

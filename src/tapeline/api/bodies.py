@@ -104,6 +104,18 @@ class Fields:
         self._mistyped(name, "an object")
         return {}
 
+    def items(self, name: str, most: int) -> list[Any] | None:
+        """A list of at most `most`; None where absent or wrong."""
+        value = self._body.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            self._mistyped(name, "a list")
+            return None
+        if len(value) > most:
+            self.problem(f"{name} must have at most {most} items")
+        return value
+
     def within(self, name: str) -> Fields:
         """The fields of the object `name`; what is wrong with them counts as wrong with this body."""
         inner = Fields(self.mapping(name))

@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from tapeline.api.times import rfc3339
+from tapeline.api.shapes import nullable_times
 from tapeline.core.principal import Principal
 from tapeline.store import AgentRow, Token
 
@@ -78,10 +78,7 @@ def accesskey(token: Token, secret: str = "") -> dict[str, Any]:
         **({"detail": token.detail} if token.detail else {}),
         **({"token": secret} if secret else {}),
         "token_prefix": token.prefix,
-        "tm_expire": _time(token.expires),
-        "tm_create": _time(token.created),
-        "tm_update": _time(token.updated),
-        "tm_delete": _time(token.revoked),
+        **nullable_times(tm_expire=token.expires, tm_create=token.created, tm_update=token.updated, tm_delete=token.revoked),
         "tapeline": {"scopes": sorted(token.scopes)},
     }
 
@@ -103,9 +100,7 @@ def agent(row: AgentRow, principal: Principal | None = None) -> dict[str, Any]:
         "permission": SERVER_ADMINISTRATOR if administrator else PERMISSIONS.get(row.role, 0),
         "tag_ids": [],
         "addresses": [],
-        "tm_create": _time(row.created),
-        "tm_update": _time(row.updated),
-        "tm_delete": _time(row.deleted),
+        **nullable_times(tm_create=row.created, tm_update=row.updated, tm_delete=row.deleted),
         "tapeline": extra,
     }
 
@@ -114,6 +109,3 @@ def role_named(permission: int) -> str:
     """The highest role of a mask of the platform's bits; "" where there is none."""
     return next((role for role, bit in PERMISSIONS.items() if permission & bit), "")
 
-
-def _time(wall: float | None) -> str | None:
-    return None if wall is None else rfc3339(wall)

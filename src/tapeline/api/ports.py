@@ -18,6 +18,8 @@ from tapeline.calls.views import (
     ConferenceCallView,
     ConferenceDraft,
     ConferenceView,
+    FlowDraft,
+    FlowView,
     Page,
     PlacedCalls,
     RecordingFile,
@@ -28,7 +30,16 @@ from tapeline.core.recordspec import MaskMode, RecordSpec
 from tapeline.store import AuditRow, DocumentRow, FlowRow, Search
 from tapeline.store.rows import AgentRow, Token
 
-__all__ = ["Agents", "CallService", "CallflowService", "ConferenceService", "DocumentService", "Service", "Tokens"]
+__all__ = [
+    "Agents",
+    "CallService",
+    "CallflowService",
+    "ConferenceService",
+    "DocumentService",
+    "FlowService",
+    "Service",
+    "Tokens",
+]
 
 
 class Tokens(Protocol):
@@ -92,6 +103,20 @@ class ConferenceService(Protocol):
     async def moderate(
         self, stay_id: str, principal: Principal, *, muted: bool | None = None, deaf: bool | None = None
     ) -> ConferenceCallView: ...
+
+
+class FlowService(Protocol):
+    """The use cases of stored flows."""
+
+    async def list(self, principal: Principal, before: float | None, limit: int) -> Page: ...
+
+    async def get(self, flow_id: str, principal: Principal) -> FlowView: ...
+
+    async def create(self, draft: FlowDraft, principal: Principal) -> FlowView: ...
+
+    async def update(self, flow_id: str, draft: FlowDraft, principal: Principal) -> FlowView: ...
+
+    async def delete(self, flow_id: str, principal: Principal) -> FlowView: ...
 
 
 class CallService(Protocol):
@@ -178,6 +203,9 @@ class Service(Protocol):
 
     @property
     def conferences(self) -> ConferenceService: ...
+
+    @property
+    def flows(self) -> FlowService: ...
 
     async def list_calls(self, principal: Principal, before: float | None, limit: int) -> Page: ...
 

@@ -38,6 +38,7 @@ __all__ = [
     "conferencecall",
     "finite",
     "listing",
+    "nullable_times",
     "peaks",
     "placed_calls",
     "recording",
@@ -371,8 +372,8 @@ def conference(view: ConferenceView) -> dict[str, Any]:
         **_present(recording_ids=list(view.recording_ids)),
         "transcribe_id": ZERO_ID,
         "direct_hash": "",
-        **_nullable(tm_end=view.ended, tm_create=view.created, tm_update=view.updated, tm_delete=view.deleted),
-        "tapeline": {**finite(view.options), "room": view.room, "reason": view.reason, **_nullable(tm_expire=view.expires)},
+        **nullable_times(tm_end=view.ended, tm_create=view.created, tm_update=view.updated, tm_delete=view.deleted),
+        "tapeline": {**finite(view.options), "room": view.room, "reason": view.reason, **nullable_times(tm_expire=view.expires)},
     }
 
 
@@ -386,9 +387,9 @@ def conferencecall(view: ConferenceCallView) -> dict[str, Any]:
         "reference_type": "call",
         "reference_id": view.call_id or ZERO_ID,
         "status": view.status,
-        **_nullable(tm_create=view.created, tm_update=view.updated, tm_delete=view.deleted),
+        **nullable_times(tm_create=view.created, tm_update=view.updated, tm_delete=view.deleted),
         "tapeline": {
-            "mute": view.muted, "deaf": view.deaf, "reason": view.reason, **_nullable(tm_join=view.joined, tm_leave=view.left),
+            "mute": view.muted, "deaf": view.deaf, "reason": view.reason, **nullable_times(tm_join=view.joined, tm_leave=view.left),
         },
     }  # fmt: skip
 
@@ -445,5 +446,6 @@ def _times(**fields: float | None) -> dict[str, str]:
     return {name: rfc3339(wall) for name, wall in fields.items() if wall is not None}
 
 
-def _nullable(**fields: float | None) -> dict[str, str | None]:
+def nullable_times(**fields: float | None) -> dict[str, str | None]:
+    """Times of those resources that have null where one has not come."""
     return {name: rfc3339(wall) if wall is not None else None for name, wall in fields.items()}

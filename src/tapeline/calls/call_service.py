@@ -45,7 +45,7 @@ class CallService:
         if not self._switch.accepting:
             raise Unavailable("the server is about to stop", reason="DRAINING")
         document = await self._kit.load_flow(order.flow_id, principal.account) if order.flow_id else order.actions or []
-        program = compiled(document)
+        program = await self._kit.thread(compiled, document)
         calls: list[CallView] = []
         groups: list[GroupcallView] = []
         for destination in order.destinations:

@@ -1,7 +1,7 @@
 """What can go wrong in a call, as the service tells it.
 
     UsageError
-    ├── NotFound       CALL_NOT_FOUND, RECORDING_NOT_FOUND, CONFERENCE_NOT_FOUND, CONFERENCECALL_NOT_FOUND
+    ├── NotFound       CALL_NOT_FOUND, RECORDING_NOT_FOUND, FLOW_NOT_FOUND, CONFERENCE_NOT_FOUND, CONFERENCECALL_NOT_FOUND
     ├── Forbidden      PERMISSION_DENIED
     └── InvalidState   CALL_STATE_INVALID, CALL_ALREADY_HANGUP, RECORDING_ALREADY_ACTIVE, RECORDING_NOT_ACTIVE,
                        STATE_INVALID, CONFERENCE_ALREADY_EXISTS
@@ -25,6 +25,7 @@ __all__ = [
     "conference_not_found",
     "conferencecall_not_found",
     "disk_full",
+    "flow_not_found",
     "nobody_there",
     "no_trace",
     "not_bridged",
@@ -49,6 +50,10 @@ def conference_not_found(conference_id: str) -> NotFound:
 
 def conferencecall_not_found(stay_id: str) -> NotFound:
     return NotFound(f"no conferencecall has the id {stay_id}", reason="CONFERENCECALL_NOT_FOUND")
+
+
+def flow_not_found(flow_id: str) -> NotFound:
+    return NotFound(f"no flow has the id {flow_id}", reason="FLOW_NOT_FOUND")
 
 
 def conference_exists(conference_id: str) -> InvalidState:

@@ -48,9 +48,9 @@ async def place(wish: Wish, kit: Equipment, answered: Callable[[Call], None]) ->
     return tuple(placed)  # all that ring at once have begun by now
 
 
-def compiled(document: str | Sequence[Any] | Mapping[str, Any]) -> flow.Program:
+def compiled(document: str | Sequence[Any] | Mapping[str, Any], *, dialect: str | None = None) -> flow.Program:
     """The program of a flow's document. Raises InvalidInput with every problem."""
-    found = flow.compile(document)
+    found = flow.compile(document, dialect=dialect)
     if found.program is None:
         code = next((problem.code for problem in found.errors if problem.code), "")
         raise InvalidInput("the flow cannot run", problems=[str(problem) for problem in found.errors], reason=code)

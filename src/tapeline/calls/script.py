@@ -344,11 +344,13 @@ class Script:
     async def _flow_loaded(self, command: flow.LoadFlow) -> None:
         try:
             document = await self._kit.load_flow(command.flow_id, self._call.facts.account)
+            found = await self._kit.thread(partial(flow.compile, document, nested=True))
         except TapelineError as error:
             log.warning("a stored flow cannot be had", call_id=self._call.facts.id, flow_id=command.flow_id, error=str(error))
             self._tell(flow.FlowLoaded(command.token, None, str(error)))
         else:
-            self._tell(flow.FlowLoaded(command.token, document))
+            problems = "; ".join(str(problem) for problem in found.errors[:5])
+            self._tell(flow.FlowLoaded(command.token, found.program, problems))
 
     def _join_room(self, command: flow.JoinRoom) -> None:
         """Be in a conference until it is left, by whatever way; or run first what the conference asks for."""
@@ -383,7 +385,7 @@ class Script:
         account = self._call.facts.account
         try:
             document = await self._kit.load_flow(command.flow_id, account) if command.flow_id else command.flow or "[]"
-            program = compiled(document)
+            program = await self._kit.thread(compiled, document)
         except TapelineError as error:
             log.warning("no call is placed: its flow cannot run", call_id=self._call.facts.id, error=str(error))
             return

@@ -18,6 +18,7 @@ from tapeline.calls.callflow_service import Callflows, Documents
 from tapeline.calls.conference_service import ConferenceService
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
+from tapeline.calls.flow_service import FlowService
 from tapeline.calls.limits import permitted
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.rows import call_view, recording_view
@@ -47,6 +48,7 @@ class Service:
         self._kit = equipment
         self.telephony = CallService(switch, self._call_view, equipment)
         self.conferences = ConferenceService(equipment.conferences, database, equipment)
+        self.flows = FlowService(database, equipment)
         self.archive = Archive(database)
         self.callflows = Callflows(database, equipment, refresh)
         self.documents = Documents(database, equipment, refresh)

@@ -6,7 +6,7 @@ Times are seconds since 1970 UTC; None where it has not happened.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ __all__ = [
     "ConferenceCallView",
     "ConferenceDraft",
     "ConferenceView",
+    "FlowDraft",
+    "FlowView",
     "GroupcallView",
     "Page",
     "PlacedCalls",
@@ -215,6 +217,31 @@ class RecordingFile:
     filename: str
     modified: float
     read: Callable[[int, int], AsyncIterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowView:
+    """A stored flow; `actions` as they were given."""
+
+    id: str
+    account: str
+    name: str
+    created: float
+    detail: str = ""
+    actions: tuple[Mapping[str, Any], ...] = ()
+    on_complete_flow_id: str = ""
+    updated: float | None = None
+    deleted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowDraft:
+    """What a flow shall be like; None leaves what is."""
+
+    name: str | None = None
+    detail: str | None = None
+    actions: Sequence[Any] | None = None
+    on_complete_flow_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import httpx2
 from archive_world import MemoryArchive
 from conference_world import MemoryConferences
 from fastapi import FastAPI
+from flow_world import FlowRows, flow_service
 from telephony_world import MemoryTelephony
 
 from tapeline.api import create_app
@@ -195,6 +196,8 @@ class MemoryService:
         self.conferences = MemoryConferences(clock, self._maybe_broken)
         self.telephony = MemoryTelephony(self.get_call, lambda account: self.call(account, "dialing"), self.calls, self._maybe_broken)
         self.transferred: list[tuple[str, Address]] = []
+        self.flow_rows = FlowRows(clock, self._maybe_broken)
+        self.flows = flow_service(self.flow_rows, clock)
         self.numbers: dict[str, float] = {"calls": 0.0, "calls_total": 0.0}
         self.open_reads = 0
         self.store_away_after: int | None = None  # pieces until the object store fails
@@ -402,6 +405,7 @@ class World:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.service = MemoryService(self.clock)
+        self.flows = self.service.flow_rows
         self.tokens = TokenStore(self.clock, self.service._maybe_broken)
         self.agents = AgentStore(self.clock, self.service._maybe_broken)
         self.metrics = Metrics()

@@ -6,9 +6,7 @@ import httpx2
 import pytest
 from api_world import World
 
-from tapeline.api.app import platform_routes
-
-ROUTES = [route for route in platform_routes(World().service) if "recording" in route.path]
+ROUTES = [route for route in World().routes if "recording" in route.path]
 
 
 async def test_who_lists_sees_listens_and_deletes_is_noted(world: World, client: httpx2.AsyncClient) -> None:

@@ -75,7 +75,7 @@ RATES_ONLY = "rate must be one of 8000, 16000, 24000, 32000, 48000 or own"
     ("body", "reason", "problems"),
     [
         ({"split": True, "heard": "callee"}, "INVALID_ARGUMENT", ["split needs both sides, and heard is callee"]),
-        ({"begin": "soon"}, "INVALID_ARGUMENT", ["begin must be one of now, answer, bridge"]),
+        ({"begin": "soon"}, "INVALID_ARGUMENT", ["begin must be one of now, media, answer, bridge"]),
         ({"format": "flac"}, "INVALID_ARGUMENT", ["format must be one of wav, mp3, ogg"]),
         ({"duration": -1}, "INVALID_ARGUMENT", ["duration must not be negative"]),
         ({"end_of_key": "ab!"}, "INVALID_ARGUMENT", [f"end_of_key must be none, any, or keys out of {KEYS}"]),

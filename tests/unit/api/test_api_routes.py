@@ -44,6 +44,8 @@ def prepared(world: World, route: Route, account: str = "") -> str:
     if route.path.startswith(("/me", "/accesskeys")):
         world.tokens.issue(account, "calls:read")
         return PREFIX + route.path.replace("{id}", list(world.tokens.by_secret.values())[-1].id)
+    if route.path.startswith("/flows"):
+        return PREFIX + route.path.replace("{id}", world.flows.make(account))
     if route.path.startswith("/agents"):
         return PREFIX + route.path.replace("{id}", world.agents.make(account))
     live = route.path.endswith(("pause", "resume", "mask", "unmask"))
