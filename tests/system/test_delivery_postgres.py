@@ -93,7 +93,7 @@ async def test_rows_move_forward_only_and_come_back_as_written(server: Server) -
     await database.recordings.upsert(done)
     await database.recordings.upsert(replace(row, state="failed", updated=9.0))
     assert await database.recordings.get(row.id) == done
-    await database.recordings.delete(row.id, 7.0)
+    await database.removals.remove([row.id], 7.0)
     await database.recordings.upsert(replace(done, updated=9.0))
     found = await database.recordings.get(row.id)
     assert found is not None and found.deleted == 7.0

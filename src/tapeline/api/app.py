@@ -18,12 +18,14 @@ from starlette.responses import JSONResponse, Response
 
 from tapeline import __version__
 from tapeline.api import (
+    archive_shapes,
     flow_shapes,
     kazoo,
     people_shapes,
     shapes,
     system,
     voipbin,
+    voipbin_archive,
     voipbin_audit,
     voipbin_calls,
     voipbin_conferences,
@@ -61,7 +63,7 @@ _SECURITY_SCHEMES = {
     "token": {"type": "apiKey", "in": "query", "name": "token"},
 }
 
-_SHAPES = (*people_shapes.DESCRIBED, *flow_shapes.DESCRIBED)
+_SHAPES = (*archive_shapes.DESCRIBED, *people_shapes.DESCRIBED, *flow_shapes.DESCRIBED)
 _ERROR = {
     "description": "An error; its status says which",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorShape"}}},
@@ -125,7 +127,7 @@ def create_app(
     people = PeopleFace(Keys(tokens, clock), Staff(agents, tokens, clock))
     brake = Brake(settings.server.max_failed_logins, clock)
     app.include_router(Logins(agents, sessions, brake, secure=settings.server.base_url.startswith("https:")).router())
-    app.include_router(router(platform_routes(service, people), authenticator))
+    app.include_router(router(platform_routes(service, people, settings), authenticator))
     app.include_router(vonage.router(service, VonageAuth(applications or Applications(), clock)))
     rules = Rules(allow_private=settings.delivery.allow_private_addresses)
     app.include_router(kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock, rules))
@@ -133,13 +135,14 @@ def create_app(
     return app
 
 
-def platform_routes(service: Service, people: PeopleFace) -> tuple[Route, ...]:
+def platform_routes(service: Service, people: PeopleFace, settings: Settings) -> tuple[Route, ...]:
     """Everything under /v1.0."""
     calls = voipbin_calls.CallFace(service.telephony).routes()
     conferences = voipbin_conferences.ConferenceFace(service.conferences).routes()
     audit = voipbin_audit.AuditFace(service).routes()
     flows = voipbin_flows.FlowFace(service.flows).routes()
-    return (*voipbin.Face(service).routes(), *calls, *conferences, *flows, *audit, *people.routes())
+    archive = voipbin_archive.ArchiveFace(service, settings.recording.retention_days).routes()
+    return (*voipbin.Face(service).routes(), *archive, *calls, *conferences, *flows, *audit, *people.routes())
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

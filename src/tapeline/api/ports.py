@@ -24,6 +24,7 @@ from tapeline.calls.views import (
     PlacedCalls,
     RecordingFile,
     RecordingView,
+    StorageView,
 )
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
@@ -156,6 +157,18 @@ class Archive(Protocol):
         since: float | None,
         until: float | None,
     ) -> list[AuditRow]: ...
+
+    async def hold(self, recording_id: str, reason: str, principal: Principal) -> RecordingView: ...
+
+    async def release(self, recording_id: str, principal: Principal) -> RecordingView: ...
+
+    async def amend(self, recording_id: str, principal: Principal, **changes: Any) -> RecordingView: ...
+
+    async def retention(self, principal: Principal) -> float | None: ...
+
+    async def set_retention(self, days: float | None, principal: Principal) -> None: ...
+
+    async def storage(self, principal: Principal) -> StorageView: ...
 
     async def annotate(self, recording_id: str, notes: Mapping[str, Any], principal: Principal) -> RecordingView: ...
 

@@ -112,6 +112,14 @@ class RecordingExtra(TypedDict, total=False):
     label: str
     origin: str
     measures: dict[str, Any]
+    tags: list[str]
+    note: str
+    flow_id: str
+    source: str
+    destination: str
+    direction: str
+    retention_days: float | None
+    hold: dict[str, Any] | None
 
 
 class RecordingShape(TypedDict, total=False):
@@ -353,6 +361,14 @@ def recording(view: RecordingView) -> dict[str, Any]:
             "label": view.label,
             "origin": view.origin,
             "measures": finite(view.measures),
+            "tags": list(view.tags),
+            "note": view.note,
+            "flow_id": view.flow_id or ZERO_ID,
+            "source": view.source,
+            "destination": view.destination,
+            "direction": view.direction,
+            "retention_days": view.retention_days,
+            "hold": {"reason": view.hold_reason, "by": view.held_by, **_times(tm_hold=view.held)} if view.held is not None else None,
         },
     }
 

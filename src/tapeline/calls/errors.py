@@ -3,7 +3,7 @@
     UsageError
     ├── NotFound       CALL_NOT_FOUND, RECORDING_NOT_FOUND, FLOW_NOT_FOUND, CONFERENCE_NOT_FOUND, CONFERENCECALL_NOT_FOUND
     ├── Forbidden      PERMISSION_DENIED
-    └── InvalidState   CALL_STATE_INVALID, CALL_ALREADY_HANGUP, RECORDING_ALREADY_ACTIVE, RECORDING_NOT_ACTIVE,
+    └── InvalidState   CALL_STATE_INVALID, CALL_ALREADY_HANGUP, RECORDING_ALREADY_ACTIVE, RECORDING_NOT_ACTIVE, RECORDING_HELD,
                        STATE_INVALID, CONFERENCE_ALREADY_EXISTS
     WorldError
     └── Exhausted      DISK_FULL (the watermark), NO_PORTS, CONFERENCE_FULL
@@ -32,6 +32,7 @@ __all__ = [
     "not_progressing",
     "not_recording",
     "not_yours",
+    "recording_held",
     "recording_not_found",
 ]
 
@@ -42,6 +43,12 @@ def call_not_found(call_id: str) -> NotFound:
 
 def recording_not_found(recording_id: str) -> NotFound:
     return NotFound(f"no recording has the id {recording_id}", reason="RECORDING_NOT_FOUND")
+
+
+def recording_held(recording_id: str) -> InvalidState:
+    return InvalidState(
+        f"recording {recording_id} is under a hold", reason="RECORDING_HELD", hint="it can be deleted once the hold is taken off"
+    )
 
 
 def conference_not_found(conference_id: str) -> NotFound:

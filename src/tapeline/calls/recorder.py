@@ -59,6 +59,7 @@ class Subject:
     direction: str = ""  # of the call: incoming, outgoing
     reference: Literal["call", "confbridge"] = "call"
     application_id: str = ""
+    flow_id: str = ""
 
 
 class Recorder:
@@ -264,6 +265,7 @@ class Recorder:
             rate=self._rate,
             channels=len(self._channels),
             application_id=subject.application_id,
+            flow_id=subject.flow_id,
         )
 
     def _save_soon(self) -> None:
@@ -343,5 +345,6 @@ class Recorder:
             timeline=tuple(machine.timeline.as_dicts()),
             custom=dict(self.spec.custom),
             application_id=self._subject.application_id,
+            flow_id=self._subject.flow_id,
         )
 

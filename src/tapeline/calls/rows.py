@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from tapeline.calls.views import Address, CallView, ConferenceCallView, ConferenceView, RecordingView
@@ -19,10 +19,12 @@ __all__ = [
     "recovered_row",
     "stay_row",
     "stay_view",
+    "with_notes",
 ]
 
 _CALL_FIELDS = {field.name for field in fields(CallView)} - {"source", "destination", "mute_direction"}
 _RECORDING_FIELDS = {field.name for field in fields(RecordingView)}
+_NOTES = {"held", "hold_reason", "held_by", "retention_days", "tags", "note"}
 _CONFERENCE_FIELDS = {field.name for field in fields(ConferenceView)} - {"member_ids"}
 _STAY_FIELDS = {field.name for field in fields(ConferenceCallView)}
 
@@ -45,6 +47,11 @@ def recording_row(view: RecordingView, node: str) -> RecordingRow:
 
 def recording_view(row: RecordingRow) -> RecordingView:
     return RecordingView(**_same(row, _RECORDING_FIELDS))
+
+
+def with_notes(live: RecordingView, stored: RecordingView) -> RecordingView:
+    """`live`, with what only the row knows."""
+    return replace(live, **_same(stored, _NOTES))
 
 
 def conference_row(view: ConferenceView, node: str) -> ConferenceRow:

@@ -21,7 +21,7 @@ from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
 from tapeline.calls.flow_service import FlowService
 from tapeline.calls.limits import permitted
 from tapeline.calls.recorder import Recorder
-from tapeline.calls.rows import call_view, recording_view
+from tapeline.calls.rows import call_view, recording_view, with_notes
 from tapeline.calls.switch import Switch
 from tapeline.calls.views import Address, CallView, Page, RecordingFile, RecordingView
 from tapeline.core.errors import InvalidState, NotFound
@@ -49,7 +49,7 @@ class Service:
         self.telephony = CallService(switch, self._call_view, equipment)
         self.conferences = ConferenceService(equipment.conferences, database, equipment)
         self.flows = FlowService(database, equipment)
-        self.archive = Archive(database)
+        self.archive = Archive(database, objects, equipment)
         self.callflows = Callflows(database, equipment, refresh)
         self.documents = Documents(database, equipment, refresh)
         self._finishing: dict[str, RecordingView] = {}  # complete in the spool, not yet known to be available
@@ -194,7 +194,7 @@ class Service:
         """The stored view or the one in memory, whichever is further on."""
         live = self._in_memory(stored.id)
         if live is not None and order(live.state) >= order(stored.state) and stored.state not in ("available", "failed"):
-            return live
+            return with_notes(live, stored)
         self._finishing.pop(stored.id, None)
         return stored
 
@@ -204,12 +204,7 @@ class Service:
         view = await self._recording_view(recording_id, principal)
         if view.state not in ("available", "failed"):
             raise InvalidState(f"the recording is {view.state}", hint="delete it once it is available")
-        row = await self._database.recordings.get(recording_id)
-        deleted = self._kit.clock.wall()
-        await self._database.recordings.delete(recording_id, deleted, self._kit.node)
-        if row is not None and row.object_key:
-            await self._objects.delete(row.object_key)
-        return replace(view, deleted=deleted)
+        return replace(view, deleted=await self.archive.remove(recording_id))
 
     async def recording_file(self, recording_id: str, principal: Principal) -> RecordingFile:
         """The stored file. Raises NotFound before `available`."""

@@ -502,6 +502,7 @@ class Call:
             destination=self.facts.destination.target,
             direction="incoming" if self.incoming else "outgoing",
             application_id=self.facts.application_id,
+            flow_id=self.facts.flow_id,
         )
 
     # -- what is told of it --------------------------------------------------------------------------------------------

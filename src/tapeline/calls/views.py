@@ -25,6 +25,7 @@ __all__ = [
     "PlacedCalls",
     "RecordingFile",
     "RecordingView",
+    "StorageView",
 ]
 
 CallStatus = Literal["dialing", "ringing", "progressing", "terminating", "canceling", "hangup"]
@@ -144,6 +145,13 @@ class RecordingView:
     measures: Mapping[str, Any] = field(default_factory=dict)  # loudness, silence, loss, peak level
     peaks: tuple[tuple[float, ...], ...] = ()  # for each channel: 0..1, evenly spaced; only where a single one is asked for
     custom: Mapping[str, Any] = field(default_factory=dict)  # what its specification says besides; a dialect's own names
+    flow_id: str = ""
+    held: float | None = None  # since when nothing may delete it
+    hold_reason: str = ""
+    held_by: str = ""
+    retention_days: float | None = None  # its own; None: its account's; 0: for ever
+    tags: tuple[str, ...] = ()
+    note: str = ""
     application_id: str = ""  # of the call or conference that it was made of
 
 
@@ -242,6 +250,16 @@ class FlowDraft:
     detail: str | None = None
     actions: Sequence[Any] | None = None
     on_complete_flow_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StorageView:
+    """What is stored of an account: how many files, of how many bytes."""
+
+    account: str
+    files: int
+    size: int
+    created: float = 0.0  # the account
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -299,9 +300,14 @@ def delete(recording_id: _Id, config: Config = None, data: Data = None) -> None:
             row = await shelf.find(recording_id)
             if row.state not in ("available", "failed"):
                 raise InvalidState(f"recording {row.id} is still {row.state}", hint="stop it first, or wait until it is available")
-            await shelf.rows.recordings.delete(row.id)  # first: a row without audio says so, audio without a row is never found again
+            if row.held is not None:
+                raise InvalidState(f"recording {row.id} is under a hold", hint="it can be deleted once the hold is taken off")
+            # First the row: one without audio says so, audio without a row is never found again.
+            if not await shelf.rows.removals.remove([row.id], time.time()):
+                raise InvalidState(f"recording {row.id} was put under a hold or deleted by somebody else just now")
             if row.object_key:
                 await shelf.objects.delete(row.object_key)
+                await shelf.rows.removals.done([row.object_key])
         terminal.emit(f"deleted {recording_id}")
 
     asyncio.run(remove())

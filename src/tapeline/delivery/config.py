@@ -35,6 +35,8 @@ class WorkerConfig:
     couch_port: int = 5984
     couch_username: str = ""
     couch_password: str = ""
+    retention_days: float = 30.0  # of accounts that say nothing else
+    sweep_s: float = 60.0  # between two looks for what is over
 
     @property
     def spool(self) -> Path:
@@ -68,6 +70,7 @@ class WorkerConfig:
             couch_port=recording.third_party_bigcouch_port,
             couch_username=recording.third_party_bigcouch_username,
             couch_password=recording.third_party_bigcouch_password,
+            retention_days=recording.retention_days,
         )
 
     @classmethod

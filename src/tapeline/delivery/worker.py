@@ -4,8 +4,9 @@
 
 It is told of work by lines on stdin (`finish <recording id>`, `deliver`), and finds what it was not told of by looking into the spool
 and into the table of deliveries. What it did it says in lines of JSON on stdout: `{"recording": id, "state": "available", ...}`,
-`{"delivery": id, ...}`, `{"ready": true}`. Its parent's death closes stdin; then, or on SIGTERM, it ends after the step it is in. It may
-be killed at any time: what it was doing goes on when it is started again.
+`{"delivery": id, ...}`, `{"removed": count}`, `{"ready": true}`.
+Its parent's death closes stdin; then, or on SIGTERM, it ends after the step it is in. It may be killed at any time: what it was doing
+goes on when it is started again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from tapeline.delivery.durable import Jobs
 from tapeline.delivery.finish import Finisher
 from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.jobs import Finishing, Sending, sending_key
+from tapeline.delivery.retain import Sweeper
 from tapeline.delivery.send import Sender
 from tapeline.recording.spool import Spool
 from tapeline.store import Database, DatabaseUnavailable, ObjectStore
@@ -73,6 +75,14 @@ class Worker:
         self._messages = Dispatcher(
             self._database, config.node, lambda due: sender.attempt(due.id, due.round), most=MESSAGES, for_each=MESSAGES_FOR_EACH
         )
+        self._sweeper = Sweeper(
+            self._database,
+            objects,
+            default_days=config.retention_days,
+            node=config.node,
+            stopping=self._stopping,
+            on_removed=lambda count: self._say({"removed": count}),
+        )
         self._waiting: dict[str, None] = {}  # complete recordings not begun yet, in order of arrival
         self._begun: set[str] = set()
         self._room = asyncio.Semaphore(slots + AHEAD)
@@ -108,7 +118,8 @@ class Worker:
             return
         await self._jobs.open()
         self._say({"ready": True})
-        await asyncio.gather(self._look(), self._start(), self._deliver(), self._messages.run(self._stop), self._tidy())
+        messages = self._messages.run(self._stop)
+        await asyncio.gather(self._look(), self._start(), self._deliver(), messages, self._tidy(), self._retain())
 
     async def _open_database(self) -> None:
         pause = 0.5
@@ -205,6 +216,19 @@ class Worker:
             for task in waiting:
                 task.cancel()
         return not self._stop.is_set()
+
+    def _stopping(self) -> bool:
+        return self._stop.is_set()
+
+    async def _retain(self) -> None:
+        """Remove what is over, and what a crash left behind of it."""
+        while not self._stop.is_set():
+            try:
+                await self._sweeper.left_behind()
+                await self._sweeper.sweep()
+            except TapelineError as error:
+                log.warning("the sweep goes on later: %s", error)
+            await self._rest(self._config.sweep_s)
 
     async def _tidy(self) -> None:
         while not self._stop.is_set():

@@ -52,6 +52,7 @@ class Manifest:
     timeline: tuple[Mapping[str, Any], ...] = ()
     custom: Mapping[str, Any] = field(default_factory=dict)
     application_id: str = ""
+    flow_id: str = ""
     version: int = VERSION
 
     @property
@@ -64,7 +65,7 @@ class Manifest:
         spec = self.record_spec
         names = (
             "id", "account", "created", "call_id", "activeflow_id", "reference", "sip_call_id", "source", "destination", "direction",
-            "node", "reason", "recovered", "channels", "rate", "started", "ended", "application_id",
+            "node", "reason", "recovered", "channels", "rate", "started", "ended", "application_id", "flow_id",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names} | {
             "format": spec.format,
@@ -176,7 +177,7 @@ def _deliveries(value: Any) -> tuple[Any] | None:
 
 _COUNT = _whole(0, 1 << 62)
 _CHECKS: Final[dict[str, Check]] = {
-    **dict.fromkeys(("id", "account", "call_id", "activeflow_id", "reference", "sip_call_id", "application_id"), _text),
+    **dict.fromkeys(("id", "account", "call_id", "activeflow_id", "reference", "sip_call_id", "application_id", "flow_id"), _text),
     **dict.fromkeys(("source", "destination", "direction", "node"), _text),
     **dict.fromkeys(("spec", "custom"), _object),
     **dict.fromkeys(("started", "ended"), _moment),

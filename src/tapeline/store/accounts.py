@@ -56,7 +56,7 @@ class Accounts:
     async def get(self, account_id: str) -> Account | None:
         return await self._one(tables.accounts.c.id == account_id)
 
-    async def amend(self, account_id: str, **changes: str) -> Account | None:
+    async def amend(self, account_id: str, **changes: Any) -> Account | None:
         """Set columns of an account. None where there is no such account."""
         async with self._database.writing() as connection:
             await connection.execute(update(tables.accounts).where(tables.accounts.c.id == account_id).values(**changes))

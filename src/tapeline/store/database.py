@@ -32,9 +32,11 @@ from tapeline.store.deliveries import Deliveries
 from tapeline.store.documents import Documents
 from tapeline.store.errors import DatabaseUnavailable
 from tapeline.store.flows import Flows
+from tapeline.store.keeping import Keeping
 from tapeline.store.migrate import migrate
 from tapeline.store.outbox import Outbox
 from tapeline.store.recordings import Recordings
+from tapeline.store.removals import Removals
 
 __all__ = ["Database", "normal_url"]
 
@@ -89,6 +91,8 @@ class Database:
         self.agents = Agents(self)
         self.calls = Calls(self)
         self.recordings = Recordings(self)
+        self.keeping = Keeping(self)
+        self.removals = Removals(self)
         self.conferences = Conferences(self)
         self.conferencecalls = ConferenceCalls(self)
         self.attempts = Attempts(self)

@@ -4,7 +4,6 @@ tombstone."""
 from __future__ import annotations
 
 import builtins
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -110,20 +109,6 @@ class Recordings(Ledger[RecordingRow]):
         table = tables.recordings
         async with self._database.writing() as connection:
             await connection.execute(update(table).where(table.c.id == recording_id).values(custom=dict(custom)))
-
-    async def delete(self, recording_id: str, at: float | None = None, node: str = "") -> RecordingRow | None:
-        """Mark as deleted, and put that into the outbox of `node` (that of the recording, where none is named); the row stays readable by
-        `get`. None where there is no such recording."""
-        at = time.time() if at is None else at
-        table = tables.recordings
-        async with self._database.writing() as connection:
-            alive = (table.c.id == recording_id, table.c.deleted.is_(None))
-            change = update(table).where(*alive).values(deleted=at, updated=at).returning(table.c.account, table.c.node)
-            done = await connection.execute(change)
-            if (found := done.first()) is not None:
-                told = entry("recording_deleted", recording_id, found.account, at, node or found.node)
-                await self._database.outbox.write(connection, [told])
-        return await self.get(recording_id)
 
     async def unfinished(self, node: str) -> builtins.list[RecordingRow]:
         """Recordings of `node` that are neither available nor failed."""

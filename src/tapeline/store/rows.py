@@ -53,6 +53,7 @@ class Account:
     id: str
     name: str
     created: float = 0.0
+    retention_days: float | None = None  # None: as the settings say; 0: for ever
     webhook_uri: str = ""  # where its events go, "" nowhere
     webhook_method: str = ""  # "" is POST
     webhook_secret: str = field(default="", repr=False)  # signs what is sent there
@@ -179,6 +180,13 @@ class RecordingRow:
     peaks: tuple[tuple[float, ...], ...] = ()  # left out (empty) in lists
     custom: Mapping[str, Any] = field(default_factory=dict)
     application_id: str = ""
+    flow_id: str = ""
+    held: float | None = None  # since when nothing may delete it
+    hold_reason: str = ""
+    held_by: str = ""
+    retention_days: float | None = None  # its own; None: its account's; 0: for ever
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,10 @@ RANKS: Mapping[str, Mapping[str, int]] = {
     "conferencecalls": CONFERENCECALL_RANKS,
     "activeflows": ACTIVEFLOW_RANKS,
 }
+# What is set by other statements, and never by an upsert: who writes a live row does not know of it.
+OTHERS: Mapping[str, frozenset[str]] = {
+    "recordings": frozenset({"held", "hold_reason", "held_by", "retention_days", "tags", "note"})
+}
 
 
 def insert_for(dialect: str, table: Table) -> Any:
@@ -75,7 +79,7 @@ def forward(dialect: str, table: Table, state: str) -> Any:
         rank(new[state]) > rank(table.c[state]),
         and_(new[state] == table.c[state], func.coalesce(new.updated, 0.0) >= func.coalesce(table.c.updated, 0.0)),
     )
-    kept = {"id", "created", "deleted"}
+    kept = {"id", "created", "deleted"} | OTHERS.get(table.name, frozenset())
     changes: dict[str, Any] = {column.name: new[column.name] for column in table.c if column.name not in kept}
     changes["deleted"] = func.coalesce(table.c.deleted, new.deleted)
     return insert.on_conflict_do_update(index_elements=[table.c.id], set_=changes, where=wins)

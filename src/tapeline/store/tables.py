@@ -6,7 +6,9 @@ ids are UUIDs as text, and whatever is only ever read as a whole is JSON.
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text, text
 
 __all__ = [
     "accounts",
@@ -23,7 +25,9 @@ __all__ = [
     "flows",
     "metadata",
     "outbox",
+    "recording_tags",
     "recordings",
+    "removals",
     "tokens",
 ]
 
@@ -45,6 +49,13 @@ def _time(name: str) -> Column[float]:
     return Column(name, Double, nullable=True)
 
 
+def _where(condition: str) -> dict[str, Any]:
+    """An index of only some rows."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+_COMPARED = ("state", "direction", "duration", "flow_id", "source", "destination", "deleted")
+
 accounts = Table(
     "accounts",
     metadata,
@@ -54,6 +65,7 @@ accounts = Table(
     _later("webhook_uri"),
     _later("webhook_method"),
     _later("webhook_secret"),
+    _time("retention_days"),
     Index("accounts_name", "name", unique=True),
 )
 
@@ -166,10 +178,47 @@ recordings = Table(
     _later("destination"),
     _later("direction"),
     _later("application_id"),
-    Index("recordings_created", "created", "id"),
-    Index("recordings_account_created", "account", "created", "id"),
+    _time("held"),
+    _time("retention_days"),
+    _later("hold_reason"),
+    _later("held_by"),
+    _later("note"),
+    _later("flow_id"),
+    Column("tags", JSON, nullable=False, server_default="[]"),
+    # The two that lists and searches run along hold what a filter compares: a row that does not fit is passed over in the index alone.
+    Index("recordings_created", "created", "id", "account", *_COMPARED, **_where("deleted IS NULL")),
+    Index("recordings_account_created", "account", "created", "id", *_COMPARED, **_where("deleted IS NULL")),
+    Index("recordings_account_state", "account", "state", "created", "id", **_where("deleted IS NULL")),
+    Index("recordings_account_flow", "account", "flow_id", "created", "id", **_where("deleted IS NULL")),
+    Index("recordings_account_size", "account", "size", "deleted", **_where("deleted IS NULL AND size IS NOT NULL")),
+    Index("recordings_swept", "account", "created", "id", **_where("deleted IS NULL AND held IS NULL AND retention_days IS NULL")),
+    Index("recordings_own_retention", "retention_days", **_where("deleted IS NULL AND held IS NULL AND retention_days > 0")),
+    Index("recordings_activeflow", "activeflow_id"),
     Index("recordings_call", "call_id"),
     Index("recordings_node_state", "node", "state"),
+)
+
+recording_tags = Table(  # the same tags as in the rows of recordings, to search by
+    "recording_tags",
+    metadata,
+    Column("recording", _ID, primary_key=True),
+    Column("tag", Text, primary_key=True),
+    _text("account"),
+    Column("created", Double, nullable=False),
+    Index("recording_tags_tag", "account", "tag", "created", "recording"),
+)
+
+removals = Table(  # objects whose rows say that they are gone, and that are still to be removed
+    "removals",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("recording", _ID, nullable=False),
+    _text("account"),
+    Column("created", Double, nullable=False),
+    Column("due", Double, nullable=False),
+    Column("tries", Integer, nullable=False),
+    _text("reason"),
+    Index("removals_due", "due"),
 )
 
 attempts = Table(

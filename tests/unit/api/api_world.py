@@ -430,7 +430,8 @@ class World:
             trail=self.trail,
         )
         self.sessions = Sessions(SESSION_KEY, self.clock)
-        self.routes = platform_routes(self.service, PeopleFace(Keys(self.tokens, self.clock), Staff(self.agents, self.tokens, self.clock)))
+        people = PeopleFace(Keys(self.tokens, self.clock), Staff(self.agents, self.tokens, self.clock))
+        self.routes = platform_routes(self.service, people, settings)
 
     def client(self, secret: str | None = None, **headers: str) -> httpx2.AsyncClient:
         """Of `secret`, or of nobody with ""."""

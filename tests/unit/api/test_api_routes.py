@@ -146,8 +146,10 @@ async def test_an_unknown_id_is_not_found(client: httpx2.AsyncClient, name: str)
 
 NO_OBJECTS = (
     b"{", b"[]", b"1", b'"wav"', b"null", b"\xff\xfe", b"{'a': 1}", b'{"a": NaN}', b'{"a": Infinity}', b"[" * 100_000, b'{"a":' * 50_000,
-    b'{"mode": 1, "format": 1, "name": 1, "flow_id": 1, "direction": 1, "text": 1, "permission": "x", "password": 1}',
-    b'{"mode": [], "format": {}, "name": [], "flow_id": [], "direction": {}, "text": [], "permission": [], "password": []}',
+    b'{"mode": 1, "format": 1, "name": 1, "flow_id": 1, "direction": 1, "text": 1, "permission": "x", "password": 1, "note": 1,'
+    b' "reason": 1, "retention_days": "x"}',
+    b'{"mode": [], "format": {}, "name": [], "flow_id": [], "direction": {}, "text": [], "permission": [], "password": [], "note": {},'
+    b' "reason": [], "retention_days": []}',
     b'{"a": "\\ud800"}', b'{"a": ' + b"9" * 5000 + b"}", b"\x00",
 )  # fmt: skip
 NOTHING_KNOWN = (b"", b"  \r\n", b"{}", b'{"mode": null, "format": null, "unknown": [1]}', b'\xef\xbb\xbf{"x": 1}')

@@ -240,8 +240,7 @@ async def test_attempts_that_could_not_be_written_are_written_once_the_database_
 
 async def test_what_was_deleted_meanwhile_keeps_no_object(bench: Bench) -> None:
     manifest = bench.record()
-    await bench.database.recordings.upsert(RecordingRow(manifest.id, ACCOUNT, "stopping", 10.0))
-    await bench.database.recordings.delete(manifest.id, 20.0)
+    await bench.database.recordings.upsert(RecordingRow(manifest.id, ACCOUNT, "stopping", 10.0, deleted=20.0))
     assert await bench.finish(manifest.id) == ["ok"] * 4
     row = await bench.row(manifest.id)
     assert (row.state, row.deleted) == ("available", 20.0)

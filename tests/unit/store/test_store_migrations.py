@@ -18,11 +18,13 @@ from tapeline.store.tables import metadata
 
 
 def schema(path: Path) -> dict[str, object]:
-    """Every table's columns and every index's, as SQLite itself tells them. Triggers are the migrations' alone."""
+    """Every table's columns and every index's, as SQLite itself tells them. Triggers and the index of texts are the
+    migrations' alone: SQLAlchemy has no words for them."""
     found: dict[str, object] = {}
     connection = sqlite3.connect(path)
     names = connection.execute(
         "SELECT type, name FROM sqlite_master WHERE type IN ('table', 'index') AND name NOT LIKE 'sqlite_%' AND name != 'alembic_version'"
+        " AND name NOT LIKE 'recording_text%' AND name != 'recording_places'"
     )
     for kind, name in names.fetchall():
         pragma = "table_info" if kind == "table" else "index_xinfo"
@@ -43,11 +45,15 @@ def test_a_migrated_schema_is_the_one_made_from_the_tables(tmp_path: Path) -> No
     assert len(schema(tmp_path / "fresh")) > 10
 
 
+def ours(name: str | None, kind: str, parents: object) -> bool:
+    return kind != "table" or name in metadata.tables
+
+
 def test_alembic_finds_nothing_left_to_do(tmp_path: Path) -> None:
     migrate(normal_url(f"sqlite:///{tmp_path / 'migrated'}"))
     engine = create_engine(f"sqlite:///{tmp_path / 'migrated'}")
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": ours})
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == revision() != ""
     engine.dispose()

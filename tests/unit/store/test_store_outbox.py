@@ -43,11 +43,11 @@ async def test_a_failed_one_is_told_of_whoever_writes_its_row(database: Database
 async def test_a_deleted_one_is_told_of_once_by_the_node_that_is_named(database: Database) -> None:
     row = final("available")
     await database.recordings.upsert(row)
-    assert (await database.recordings.delete(row.id, 300.0)) is not None
-    await database.recordings.delete(row.id, 400.0, "other")
+    assert len(await database.removals.remove([row.id], 300.0)) == 1
+    await database.removals.remove([row.id], 400.0, node="other")
     assert [(each.kind, each.time) for each in await database.outbox.waiting("here")] == [("recording_deleted", 300.0)]
     assert await database.outbox.waiting("other") == []
-    assert await database.recordings.delete(new_id()) is None
+    assert await database.removals.remove([new_id()], 300.0) == []
 
 
 async def test_neither_the_row_nor_its_entry_is_there_without_the_other(database: Database) -> None:

@@ -81,17 +81,16 @@ async def test_of_two_writes_in_one_state_the_later_update_wins_whatever_comes_l
 async def test_a_tombstone_stays_and_leaves_the_lists(database: Database) -> None:
     row = recording("stopping")
     await database.recordings.upsert(row)
-    deleted = await database.recordings.delete(row.id, 150.0)
-    assert deleted is not None and deleted.deleted == 150.0
-    again = await database.recordings.delete(row.id, 160.0)
-    assert again is not None and again.deleted == 150.0
+    await database.recordings.upsert(replace(row, state="failed", updated=120.0))
+    assert [removed.id for removed in await database.removals.remove([row.id], 150.0)] == [row.id]
+    assert await database.removals.remove([row.id], 160.0) == []
     await database.recordings.upsert(replace(row, state="available", created=1.0, updated=200.0))
     found = await database.recordings.get(row.id)
     assert found is not None
-    assert (found.state, found.deleted, found.created) == ("available", 150.0, 100.0)
+    assert (found.state, found.deleted, found.created) == ("failed", 150.0, 100.0)
     assert await database.recordings.list() == []
     assert await database.recordings.count() == 0
-    assert await database.recordings.delete(new_id()) is None
+    assert await database.removals.remove([new_id()], 160.0) == []
 
 
 async def test_pages_run_newest_first_and_lose_nothing_where_times_are_equal(database: Database) -> None:
