@@ -3,8 +3,9 @@
 A script's `Dial` is carried out here. The caller is answered when somebody answers, if it was not before. Its flow goes on when the
 two have parted, and the others' calls end with the caller's. With the option `stay` it goes on at once, and who answers joins those whom
 the caller talks with already. Other options: `limit_s` (how long the leg may last), `ringback` (an address: what the caller hears),
-`headers` of the INVITE, `dtmf_answer` (keys for who answers), `on_answer` (the address of a flow that runs on who answers before that one
-is let to the caller), `websocket` (how one is opened).
+`headers` of the INVITE, `single_reject` (who rejects, rejects for all), `redirects` (false: nobody is followed elsewhere), `not_self` (the
+caller's own phones do not ring), `dtmf_answer` (keys for who answers), `on_answer` (the address of a flow that runs on who answers before
+that one is let to the caller), `websocket` (how one is opened).
 """
 
 from __future__ import annotations
@@ -78,6 +79,10 @@ async def _dial(call: Call, command: flow.Dial, kit: Equipment, progressed: Call
         each_s=options.get("each_s", 0.0),
         activeflow_id=call.facts.activeflow_id,
         headers=options.get("headers", ()),
+        by_weight=options.get("strategy") == "by_weight",
+        single_reject=options.get("single_reject", False),
+        redirects=options.get("redirects", True),
+        without=call.facts.user if options.get("not_self") else "",
     )
     return await kit.dialer.dial(wish, progressed)
 

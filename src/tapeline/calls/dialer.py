@@ -9,6 +9,7 @@ telling first, and the peer's status as `sip:486`. Who waits may be cancelled at
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -66,6 +67,10 @@ class Wish:
     event_url: str = ""  # where their events go; "" where the caller's go
     event_method: str = ""
     headers: tuple[tuple[str, str], ...] = ()  # of the INVITE, beside those that every call of ours has
+    by_weight: bool = False  # one after another, in an order of chance
+    single_reject: bool = False  # who is busy or rejects, does so for all
+    redirects: bool = True  # whether a redirection is followed
+    without: str = ""  # the name of a user whose phones do not ring
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,7 @@ class _Dialling:
         self._limit: asyncio.Timeout | None = None
         self._calls: list[Call] = []
         self._failures: list[tuple[str, int]] = []  # word and status of each branch that failed
+        self._rejected = False  # for all
 
     async def run(self) -> DialResult:
         finished = False
@@ -170,7 +176,7 @@ class _Dialling:
                 each = None if self._wish.together else self._wish.each_s or self._wish.timeout_s / max(1, len(groups))
                 for group in groups:
                     await self._ring(group, each)
-                    if self._winner.done():
+                    if self._winner.done() or self._rejected:
                         break
             finished = True
         except TimeoutError:
@@ -188,9 +194,12 @@ class _Dialling:
     async def _groups(self) -> list[list[Branch]]:
         """Who is called together with whom."""
         groups: list[list[Branch]] = []
-        for party in self._wish.parties:
+        parties = by_chance(self._wish.parties) if self._wish.by_weight else self._wish.parties
+        for party in parties:
             try:
-                groups.append(await self._dialer.parties.find(party))
+                found = await self._dialer.parties.find(party)
+                others = [branch for branch in found if not self._wish.without or branch.hops[0].user != self._wish.without]
+                groups.append([replace(branch, delay_s=party.delay_s, limit_s=party.limit_s) for branch in others])
             except NoWay as error:
                 log.info("nobody to dial", kind=party.kind, reason=error.message)
                 self._failures.append((error.cause, error.status))
@@ -207,7 +216,7 @@ class _Dialling:
         try:
             waiting: set[asyncio.Future[Any]] = {self._winner, *tasks}
             async with asyncio.timeout(limit_s):
-                while len(waiting) > 1 and not self._winner.done():
+                while len(waiting) > 1 and not self._winner.done() and not self._rejected:
                     _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             why = ("dialout", "no answer in time")
@@ -234,15 +243,28 @@ class _Dialling:
     # -- one branch ----------------------------------------------------------------------------------------------------
 
     async def _branch(self, branch: Branch) -> None:
-        """Try its hops until one can be reached, and follow where that one points; what the last one answers counts."""
+        """Ring in its time, and for as long as it may."""
+        await asyncio.sleep(branch.delay_s)
+        calls: list[Call] = []
+        try:
+            async with asyncio.timeout(branch.limit_s or None):
+                await self._hops(branch, calls)
+        except TimeoutError:
+            if not self._winner.done():
+                self._failures.append(("NO_ANSWER", 0))
+                self._hang_up(calls, "dialout", "no answer in time")
+
+    async def _hops(self, branch: Branch, calls: list[Call]) -> None:
+        """Try its hops until one can be reached, and follow where that one points; what the last one answers counts. `calls` are those that
+        were placed."""
         word, status = "FAILED", 500
         hops, redirections, seen = deque(branch.hops), 0, {hop.uri for hop in branch.hops}
         while hops:
             hop = hops.popleft()
-            call, word, status = await self._attempt(branch, hop, patient=not hops)
+            call, word, status = await self._attempt(branch, hop, calls, patient=not hops)
             if not word:
                 return
-            if call is not None and 300 <= status < 400:
+            if call is not None and 300 <= status < 400 and self._wish.redirects:
                 redirections += 1
                 fresh = [uri for uri in (call.final.contacts if call.final is not None else ()) if uri not in seen]
                 if redirections > MOST_REDIRECTIONS or not fresh:
@@ -254,6 +276,7 @@ class _Dialling:
             elif word != "UNREACHABLE" and status not in UNREACHED:
                 break
         self._failures.append((word, status))
+        self._rejected |= self._wish.single_reject and word in ("BUSY", "REJECTED")
 
     async def _redirections(self, call: Call, contacts: Sequence[str]) -> list[Hop]:
         """The ways to where a 3xx points (RFC 3261 section 8.1.3.4)."""
@@ -265,7 +288,7 @@ class _Dialling:
                 log.info("a redirection leads nowhere", call_id=call.facts.id, reason=error.message)
         return hops
 
-    async def _attempt(self, branch: Branch, hop: Hop, *, patient: bool) -> tuple[Call | None, str, int]:
+    async def _attempt(self, branch: Branch, hop: Hop, calls: list[Call], *, patient: bool) -> tuple[Call | None, str, int]:
         """Call once: the call, and the word and status of what went wrong; no word where it was answered."""
         attempt = _Attempt(self, branch.hops[0].user, hop.trunk is not None)
         try:
@@ -279,6 +302,7 @@ class _Dialling:
         attempt.call = call
         call.instead = self._picked_up
         self._calls.append(call)
+        calls.append(call)
         self._on_call(call)
         if hop.trunk is not None:
             self._dialer.trunks.took(hop.trunk.name)
@@ -347,6 +371,11 @@ class _Dialling:
         self._winner.set_result(call)
         self._hang_up(self._calls, "cancel", ELSEWHERE)
         self._dialer.answered(call, self._wish.caller, user, offnet)
+
+
+def by_chance(parties: Sequence[Party]) -> tuple[Party, ...]:
+    """In an order of chance, where twice the weight comes first twice as often."""
+    return tuple(sorted(parties, key=lambda party: random.random() ** (1.0 / max(1, party.weight)), reverse=True))
 
 
 def outcome(call: Call) -> tuple[str, int]:

@@ -23,6 +23,7 @@ from tapeline.core.clock import Clock
 from tapeline.core.happening import Happening, Listener
 from tapeline.core.ids import new_id
 from tapeline.core.settings import Settings
+from tapeline.flow import Program
 from tapeline.recording.spool import Spool
 from tapeline.rtp import Engine, Player
 from tapeline.store.writer import WriteBehind
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tapeline.calls.conferences import Conferences
     from tapeline.calls.dialer import Dialer
     from tapeline.calls.metaflows import Metaflows
+    from tapeline.calls.parking import Parking
     from tapeline.calls.recorder import Recorder
     from tapeline.calls.session import Call
     from tapeline.calls.webhooks import Webhooks
@@ -69,7 +71,9 @@ class Equipment:
     automatic: Automatic = field(init=False)  # set by the composition root, as are the conferences
     conferences: Conferences = field(init=False)  # set by the composition root: they work with this themselves
     webhooks: Webhooks = field(init=False)
+    parking: Parking = field(init=False)  # set by the switch, too
     dialer: Dialer = field(init=False)  # set by the switch, which the calls it places are known to
+    program_of: Callable[[str, str], Program | None] = field(default=lambda number, account: None)  # of a number of ours; set by the switch
     reason_of: Callable[[str], str] = field(default=lambda call_id: "")  # how a call ended, "" where that is not known; set by the switch
     listeners: list[Listener] = field(default_factory=list)  # who is told of what happens
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -58,6 +58,8 @@ class Branch:
 
     party: Address
     hops: tuple[Hop, ...]
+    delay_s: float = 0.0  # before it rings
+    limit_s: float = 0.0  # how long; 0: as long as all
 
 
 class Parties:

@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
 
 
 LEVEL_DB = 12.0  # what the loudest level adds to speech and files, and the softest takes away
+RETRY_S = 1.0  # between two tries of a webhook
 MAX_DOCUMENT_BYTES = 100_000  # of a fetched flow: it is compiled on the event loop, which must not stand still
 
 
@@ -187,7 +188,9 @@ class Script:
                 return samples
 
     def _begin(self, token: int, samples: Any, then: Callable[[bool], None]) -> None:
-        """Play to the call, or to all in its bridge."""
+        """Play to the call, to one that still rings as early media, or to all in its bridge."""
+        if self._call.status == "ringing":
+            self._call.early_media()
         place = self._call.place
         self._players[token] = place.play(samples, then) if isinstance(place, Bridge) else self._call.play(samples, then)
 
@@ -307,13 +310,18 @@ class Script:
 
     async def _sent(self, command: flow.Send) -> None:
         headers = [("Content-Type", command.content_type)]
-        status, body, failure = 0, b"", ""
-        try:
-            response = await self._kit.http.request(command.method, command.url, body=command.body, headers=headers, timeout_s=10.0)
-            status, body = response.status, response.body
-        except TapelineError as error:
-            failure = str(error)
-            log.warning("the flow's webhook failed", call_id=self._call.facts.id, url=command.url, error=failure)
+        for left in range(command.retries, -1, -1):
+            status, body, failure = 0, b"", ""
+            try:
+                response = await self._kit.http.request(command.method, command.url, body=command.body, headers=headers, timeout_s=10.0)
+                status, body = response.status, response.body
+            except TapelineError as error:
+                failure = str(error)
+            if not failure and status < 400:
+                break
+            log.warning("the flow's webhook failed", call_id=self._call.facts.id, url=command.url, status=status, error=failure, left=left)
+            if left:
+                await asyncio.sleep(RETRY_S)
         if command.token is not None:
             self._tell(flow.Fetched(command.token, status, body, failure))
 
@@ -342,6 +350,10 @@ class Script:
         self._kit.spawn(self._flow_loaded(command))
 
     async def _flow_loaded(self, command: flow.LoadFlow) -> None:
+        if not command.flow_id and command.number:
+            program = self._kit.program_of(command.number, self._call.facts.account)
+            self._tell(flow.FlowLoaded(command.token, program, "" if program is not None else "no flow answers that number"))
+            return
         try:
             document = await self._kit.load_flow(command.flow_id, self._call.facts.account)
             found = await self._kit.thread(partial(flow.compile, document, nested=True))
@@ -409,6 +421,18 @@ class Script:
         log.warning("passed over: not in this release", call_id=self._call.facts.id, command=type(command).__name__)
         self._tell(flow.Unsupported(command.token))
 
+    def _park(self, command: flow.Park) -> None:
+        self._kit.spawn(self._parked(command))
+
+    async def _parked(self, command: flow.Park) -> None:
+        try:
+            result: str = await self._kit.parking.visit(self._call, command.slot, command.action)
+        except TapelineError as error:
+            log.warning("a call could not be parked", call_id=self._call.facts.id, error=str(error))
+            result = "full"
+        if not self._call.over:
+            self._tell(flow.Unparked(command.token, result))
+
     _deeds: dict[type, Callable[[Script, Any], None]] = {
         flow.Answer: _answer,
         flow.Ring: _ring,
@@ -424,6 +448,7 @@ class Script:
         flow.ReportDigits: _report_digits,
         flow.Complain: _complain,
         flow.Linger: _linger,
+        flow.Park: _park,
         flow.Fetch: _fetch,
         flow.Send: _send,
         flow.Hangup: _hangup,

@@ -12,13 +12,14 @@ from dataclasses import asdict
 
 import structlog
 
-from tapeline import rtp, sip
+from tapeline import flow, rtp, sip
 from tapeline.calls.answering import answer
 from tapeline.calls.dialer import Dialer
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.media import Media, own_media, usable
 from tapeline.calls.metaflows import Actions, Metaflows
 from tapeline.calls.outgoing import Outgoing
+from tapeline.calls.parking import Parking
 from tapeline.calls.parties import Binding, Parties
 from tapeline.calls.registration import Registrations
 from tapeline.calls.routing import Route, Routes
@@ -66,6 +67,7 @@ class Switch:
         outgoing = Outgoing(equipment, endpoint, shell, advertise, self._add, self._released)
         equipment.reason_of = self._reason_of
         equipment.webhooks = Webhooks(equipment)
+        equipment.program_of = self._program_of
         equipment.dialer = Dialer(equipment, outgoing, self._parties, trunks, advertise, equipment.automatic.answered)
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
@@ -74,6 +76,7 @@ class Switch:
         self._traces: OrderedDict[str, sip.Trace] = OrderedDict()
         self.transfers = Transfers(equipment, endpoint, shell.pump, self._by_session.get, self._flow_of)
         self.actions = Actions(equipment, self.transfers)
+        equipment.parking = Parking(equipment)
         equipment.metaflows = Metaflows(equipment, self.actions)
         equipment.pressed = equipment.metaflows.pressed
         self.totals = {"calls_total": 0, "calls_refused_total": 0, "recordings_total": 0}
@@ -225,6 +228,11 @@ class Switch:
             script.start()
 
         return run
+
+    def _program_of(self, number: str, account: str) -> flow.Program | None:
+        """What a call to a number or user of ours would run."""
+        route = self._routes.find(number, account)
+        return route.program if route is not None else None
 
     def _replacing(self, event: sip.Incoming, old: Call | None) -> None:
         """Somebody wants to take the place of `old`: it is answered, and no flow is asked."""

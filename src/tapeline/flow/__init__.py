@@ -23,6 +23,7 @@ from tapeline.flow.commands import (
     Linger,
     LoadFlow,
     Log,
+    Park,
     Party,
     PlaceCall,
     Play,
@@ -58,6 +59,7 @@ from tapeline.flow.events import (
     RecordingStarted,
     RoomLeft,
     RoomPrelude,
+    Unparked,
     Unsupported,
 )
 from tapeline.flow.interpreter import Limits, Run
@@ -104,6 +106,7 @@ __all__ = [
     "Metaflows",
     "Op",
     "Parted",
+    "Park",
     "Party",
     "Place",
     "PlaceCall",
@@ -128,6 +131,7 @@ __all__ = [
     "StopPlay",
     "StopRecording",
     "Tone",
+    "Unparked",
     "Unsupported",
     "Variables",
     "action",

@@ -26,6 +26,7 @@ __all__ = [
     "Linger",
     "LoadFlow",
     "Log",
+    "Park",
     "Party",
     "PlaceCall",
     "Play",
@@ -43,11 +44,18 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Somebody who can be called. `kind` is `tel`, `sip`, `extension`, `agent`, `user`, `device` ...; `target` number, URI or id."""
+    """Somebody who can be called. `kind` is `tel`, `sip`, `extension`, `agent`, `user`, `device` ...; `target` number, URI or id.
+
+    Where several are called: it begins to ring after `delay_s`, for `limit_s` (0: as long as all of them). Among those that are tried by
+    chance, one of twice the `weight` comes first twice as often.
+    """
 
     kind: str = ""
     target: str = ""
     name: str = ""
+    delay_s: float = 0.0
+    limit_s: float = 0.0
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,16 @@ class Send:
     content_type: str
     body: bytes
     token: int | None = None
+    retries: int = 0  # how often it is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Let the call wait in a slot, or take who waits there (`action` park, retrieve, auto). Ends with `Unparked`."""
+
+    token: int
+    slot: str
+    action: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +217,11 @@ class Linger:
 
 @dataclass(frozen=True, slots=True)
 class LoadFlow:
-    """Find a stored flow document of this account. Ends with `FlowLoaded`."""
+    """Find a stored flow document of this account, or without an id the flow that answers `number`. Ends with `FlowLoaded`."""
 
     token: int
     flow_id: str
+    number: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,5 +291,5 @@ class Log:
 
 Command = (
     Answer | Ring | Say | Play | Tone | StopPlay | Echo | StartRecording | StopRecording | SendDigits
-    | Ask | ReportDigits | Complain | Fetch | Send | LoadFlow | Dial | JoinRoom | Linger | PlaceCall | Hangup | Log
+    | Ask | ReportDigits | Complain | Fetch | Send | LoadFlow | Dial | JoinRoom | Linger | PlaceCall | Hangup | Log | Park
 )  # fmt: skip

@@ -29,6 +29,7 @@ __all__ = [
     "RecordingStarted",
     "RoomLeft",
     "RoomPrelude",
+    "Unparked",
     "Unsupported",
 ]
 
@@ -109,7 +110,7 @@ class Parted:
 
 @dataclass(frozen=True, slots=True)
 class FlowLoaded:
-    """A stored flow: its document (text, bytes, parsed JSON), or None and why."""
+    """A flow: its document (text, bytes, parsed JSON) or its program, or None and why."""
 
     token: int
     document: Any
@@ -153,6 +154,15 @@ class RoomPrelude:
 
 
 @dataclass(frozen=True, slots=True)
+class Unparked:
+    """The caller was parked, or took somebody who was, and they have talked (`answered`); or nobody was there (`empty`), or no slot was
+    left (`full`)."""
+
+    token: int
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unsupported:
     """This system cannot carry out the command with this token. The flow goes on with the next step."""
 
@@ -181,5 +191,5 @@ class Elapsed:
 
 Event = (
     Answered | Asked | Parted | PlayEnded | Digit | RecordingStarted | RecordingRefused | RecordingEnded | Fetched | FlowLoaded | DigitsSent
-    | DialEnded | RoomLeft | RoomPrelude | Unsupported | HungUp | CallStatus | Elapsed
+    | DialEnded | RoomLeft | RoomPrelude | Unparked | Unsupported | HungUp | CallStatus | Elapsed
 )  # fmt: skip

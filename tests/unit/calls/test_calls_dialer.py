@@ -114,7 +114,8 @@ class World:
         if party.target == "nobody":
             raise NoWay("nobody", "NOT_REGISTERED", 480)
         trunk = CARRIER if party.kind == "tel" else None
-        return [Branch(Address(party.kind, party.target), tuple(Hop(f"sip:{way}@h", FLOW, trunk=trunk) for way in party.target.split("|")))]
+        hops = (Hop(f"sip:{way}@h", FLOW, trunk=trunk, user=self.user) for way in party.target.split("|"))
+        return [Branch(Address(party.kind, party.target), tuple(hops))]
 
     async def redirected(self, uri: str) -> tuple[Hop, ...]:
         if self.redirect == "nowhere":
@@ -122,6 +123,7 @@ class World:
         return (Hop(f"sip:{self.redirect}@{uri}", FLOW),)
 
     redirect = "302"
+    user = ""  # whose phones they are
 
     async def dial(self, *targets: str, kind: str = "sip", **wish: Any) -> DialResult:
         dialer = Dialer(SimpleNamespace(), self, self, self.trunks, "")  # type: ignore[arg-type]
@@ -258,3 +260,51 @@ async def test_a_defect_in_a_branch_is_a_failure_and_not_the_end(monkeypatch: py
 
     monkeypatch.setattr(world, "place", place)
     assert await world.dial("answer") == DialResult(None, ("FAILED", "sip:500"), "failed")
+
+
+async def test_each_of_several_rings_in_its_own_time() -> None:
+    world = World()
+    dialer = Dialer(SimpleNamespace(), world, world, world.trunks, "")  # type: ignore[arg-type]
+    parties = (Party("sip", "180 silence", limit_s=0.02), Party("sip", "180 180 answer", delay_s=0.05))
+    result = await dialer.dial(Wish(parties, "account"))
+    assert result.call is world.calls[1]  # type: ignore[comparison-overlap]
+    assert world.calls[0].hung_up == ("dialout", "no answer in time", 0)
+
+
+async def test_who_rejects_does_so_for_all_where_that_is_wanted() -> None:
+    world = World()
+    result = await world.dial("603", "180 silence", single_reject=True)
+    assert (result.call, result.causes[0], world.ends[1]) == (None, "REJECTED", "cancel")
+    one_by_one = World()
+    result = await one_by_one.dial("486", "answer", together=False, single_reject=True)
+    assert result.call is None and len(one_by_one.calls) == 1
+    assert (await World().dial("480", "answer", together=False, single_reject=True)).call is not None
+
+
+async def test_redirections_are_not_followed_where_that_is_not_wanted() -> None:
+    world = World()
+    result = await world.dial("302", redirects=False)
+    assert (result.call, len(world.calls)) == (None, 1)
+
+
+async def test_the_phones_of_one_user_may_be_left_out() -> None:
+    world = World()
+    world.user = "alice"
+    assert (await world.dial("answer", without="alice")).call is None
+    assert (await world.dial("answer", without="bob")).call is not None
+
+
+def test_twice_the_weight_comes_first_about_twice_as_often() -> None:
+    parties = (Party("user", "light", weight=1), Party("user", "heavy", weight=9))
+    first = [module.by_chance(parties)[0].target for _ in range(500)]
+    assert first.count("heavy") > 350 and "light" in first
+
+
+async def test_who_answers_is_told_with_whose_phone_it_is() -> None:
+    world = World()
+    world.user = "bob"
+    told: list[Any] = []
+    dialer = Dialer(SimpleNamespace(), world, world, world.trunks, "", lambda *facts: told.append(facts[1:]))  # type: ignore[arg-type]
+    await dialer.dial(Wish((Party("sip", "180 answer"),), "account"))
+    await dialer.dial(Wish((Party("tel", "answer"),), "account"))
+    assert told == [(None, "bob", False), (None, "bob", True)]

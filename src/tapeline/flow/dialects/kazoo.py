@@ -152,7 +152,7 @@ def _steps(seat: _Seat, edges: dict[str, str], name: str, problems: Problems) ->
     data = fields.node("data")
     fields.ignore("children", *(key for key in seat.node.value if key.startswith("_")))
     fields.done()
-    module = Module(kind, Fields(data, problems, seat.node.place), name)
+    module = Module(kind, Fields(data, problems, seat.node.place), name, frozenset(edges))
     plan = _plan(module)
     shown: dict[str, Any] = {"module": kind, "data": data.plain() if data is not None else {}}
     ways = _ways(plan, edges, seat.id)
@@ -162,7 +162,14 @@ def _steps(seat: _Seat, edges: dict[str, str], name: str, problems: Problems) ->
         following = {DEFAULT: f"{seat.id}.{number + 1}"} if number < last else ways
         if number < last and plan.settled:
             following |= {result: ways.get(result, END) for result in plan.settled}
+        if number == 0 and plan.missing:
+            following |= {"missing": edges.get(DEFAULT, END)}
         yield own, Step(own, op, following, seat.node.place, kind, shown)
+    if plan.otherwise is not None:
+        yield f"{seat.id}.otherwise", Step(f"{seat.id}.otherwise", plan.otherwise, {}, seat.node.place, kind, shown)
+    for result, op in plan.aside:
+        back = {"failed": seat.id, DEFAULT: edges.get(DEFAULT, END)}
+        yield f"{seat.id}.{result}", Step(f"{seat.id}.{result}", op, back, seat.node.place, kind, shown)
 
 
 def _plan(module: Module) -> Plan:
@@ -188,7 +195,11 @@ def _ways(plan: Plan, edges: dict[str, str], first: str) -> dict[str, str]:
         ways[result] = END
     for result in plan.again:
         ways[result] = first
-    if not plan.falls_through:
+    for result, _ in plan.aside:
+        ways[result] = f"{first}.{result}"
+    if plan.otherwise is not None:
+        ways[DEFAULT] = f"{first}.otherwise"
+    elif not plan.falls_through:
         ways.pop(DEFAULT, None)
     return ways
 

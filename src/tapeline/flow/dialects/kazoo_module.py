@@ -22,11 +22,12 @@ _PLACEHOLDER = re.compile(r"\{(ACCOUNT_ID|USER_ID|BOX_ID|VMBOX_ID|CALL_ID)\}")
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One action: its name, its data, and the name of the document that it stands in."""
+    """One action: its name, its data, the name of the document that it stands in, the keys of its children."""
 
     name: str
     data: Fields
     document: str
+    children: frozenset[str] = frozenset()
 
     def warn(self, message: str, name: str = "", hint: str = "") -> None:
         self.data.problems.warning(self.data.at(name), message, hint=hint)
@@ -37,13 +38,20 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Operations in a row. `settled`: results that end the flow whatever the children; `again`: those that lead back to the first;
-    without `falls_through`, `_` is not taken."""
+    """Operations in a row; with `missing` they are passed over as a whole where the first says so.
+
+    `settled`: results that end the flow whatever the children; `again`: those that lead back to the first; without `falls_through`, `_` is
+    not taken. `otherwise` is done instead of `_`. `aside`: operations of their own that a result leads to, from where it goes on to `_`, or
+    where they fail back to the first.
+    """
 
     ops: tuple[Op, ...]
     settled: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     falls_through: bool = True
+    otherwise: Op | None = None
+    missing: bool = False
+    aside: tuple[tuple[str, Op], ...] = ()
 
 
 def template(text: str) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal, cast
 
 from tapeline.flow.dialects import kazoo_parties as parties
 from tapeline.flow.dialects import kazoo_recording as recording
 from tapeline.flow.dialects import kazoo_sound as sound
 from tapeline.flow.dialects.kazoo_module import Module, Plan, template
 from tapeline.flow.ops.answering import Answer
+from tapeline.flow.ops.connecting import Park
 from tapeline.flow.ops.deciding import Branch, SetVariable
 from tapeline.flow.ops.ending import Hangup, Skip
 from tapeline.flow.ops.fetching import Notify
@@ -46,14 +47,19 @@ def _sleep(module: Module) -> Plan:
 
 
 def _hold(module: Module) -> Plan:
-    module.data.ignore(*_PARK)
     return Plan((Answer(), Hold()) if module.name != "wait_for_hangup" else (Hold(),))
 
 
-_PARK: Final = (
-    "action", "custom_presence_id", "default_callback_timeout", "default_presence_type", "default_ringback_timeout", "max_slot_number",
-    "presence_id", "slot", "slots",
-)  # fmt: skip
+def _park(module: Module) -> Plan:
+    """In the slot that is named, or that the number dialled names; music until somebody takes it from there."""
+    data = module.data
+    data.ignore(
+        "custom_presence_id", "default_callback_timeout", "default_presence_type", "default_ringback_timeout", "max_slot_number",
+        "presence_id", "slots",
+    )  # fmt: skip
+    action = data.text("action", "park", choices=("direct_park", "park", "retrieve", "auto")).removeprefix("direct_")
+    slot = module.text("slot") or "${kazoo.capture_group}"
+    return Plan((Park(slot, cast(Literal["park", "retrieve", "auto"], action)),), settled=("answered",))
 
 
 def _noop(module: Module) -> Plan:
@@ -82,6 +88,11 @@ def _branch_variable(module: Module) -> Plan:
     return Plan((Branch(f"kazoo.var.{module.data.text('variable')}"),))
 
 
+def _branch_bnumber(module: Module) -> Plan:
+    module.data.ignore("hunt", "hunt_allow", "hunt_deny")
+    return Plan((Branch("kazoo.capture_group"),))
+
+
 def _language(module: Module) -> Plan:
     return Plan((SetVariable((("kazoo.language", module.text("language", "en-US")),)),))
 
@@ -92,35 +103,38 @@ def _prepend_cid(module: Module) -> Plan:
     if data.text("action", "prepend", choices=("", "prepend", "reset")) == "reset":
         pairs = tuple((f"kazoo.{name}", f"${{kazoo.original_{name}}}") for name in _CALLER)
         data.ignore(*(f"{name}_prefix" for name in _CALLER))
-        return Plan((SetVariable(pairs),))
+        return Plan((SetVariable((*pairs, ("kazoo.shown_number", ""), ("kazoo.shown_name", ""))),))
     pairs = tuple((f"kazoo.{name}", module.text(f"{name}_prefix") + f"${{kazoo.{name}}}") for name in _CALLER)
-    return Plan((SetVariable(pairs),))
+    return Plan((SetVariable((*pairs, *_SHOWN)),))
 
 
 _CALLER: Final = ("caller_id_name", "caller_id_number")
+_SHOWN: Final = (("kazoo.shown_number", "${kazoo.caller_id_number}"), ("kazoo.shown_name", "${kazoo.caller_id_name}"))
 
 
 def _set_cid(module: Module) -> Plan:
     given = [(name, module.text(name)) for name in _CALLER]
-    return Plan((SetVariable(tuple((f"kazoo.{name}", value) for name, value in given if value)),))
+    return Plan((SetVariable((*((f"kazoo.{name}", value) for name, value in given if value), *_SHOWN)),))
 
 
 def _webhook(module: Module) -> Plan:
     data = module.data
-    data.ignore("retries")
+    retries = data.integer("retries", 2, low=0, high=4, clamp=True)
     custom = data.node("custom_data")
-    body = {"call_id": "${kazoo.call_id}", "account_id": "${kazoo.account_id}", "custom_data": custom.plain() if custom else {}}
+    names = ("call_id", "account_id", "from", "to", "request", "caller_id_name", "caller_id_number", "interaction_id", "owner_id")
+    fields = tuple((name, f"${{kazoo.{name}}}") for name in names)
     verb = data.text("http_verb", "post", choices=("", "get", "post"), lower=True) or "post"
     url = module.text("uri")
     if not url:
         module.warn("no uri: nothing is sent", "uri")
         return Plan((Skip("webhook", "it names no uri"),))
-    return Plan((Notify(url, verb.upper(), "application/json", json.dumps(body)),))
+    return Plan((Notify(url, verb.upper(), fields=fields, custom=json.dumps(custom.plain() if custom else {}), retries=retries),))
 
 
 MODULES: Final[dict[str, Callable[[Module], Plan]]] = {
     "answer": sound.answer,
     "audio_macro": sound.audio_macro,
+    "branch_bnumber": _branch_bnumber,
     "branch_variable": _branch_variable,
     "callflow": parties.callflow,
     "collect_dtmf": sound.collect_dtmf,
@@ -133,7 +147,7 @@ MODULES: Final[dict[str, Callable[[Module], Plan]]] = {
     "menu": sound.menu,
     "noop": _noop,
     "offnet": parties.resources,
-    "park": _hold,
+    "park": _park,
     "pivot": parties.pivot,
     "play": sound.play,
     "prepend_cid": _prepend_cid,
@@ -148,6 +162,7 @@ MODULES: Final[dict[str, Callable[[Module], Plan]]] = {
     "set_variable": _set_variable,
     "set_variables": _set_variables,
     "sleep": _sleep,
+    "transfer": parties.transfer,
     "tts": sound.tts,
     "user": parties.endpoint,
     "voicemail": recording.voicemail,

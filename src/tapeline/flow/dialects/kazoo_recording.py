@@ -16,9 +16,9 @@ from tapeline.flow.diagnostics import Problems
 from tapeline.flow.dialects.kazoo_module import KEYS, LONGEST_S, Module, Plan, template
 from tapeline.flow.fields import Fields
 from tapeline.flow.jsondoc import wrap
-from tapeline.flow.ops.ending import Skip
+from tapeline.flow.ops.ending import OnlyWith, Skip
 from tapeline.flow.ops.recording import Record, StopRecording, filled
-from tapeline.flow.ops.sounding import Say, Tone
+from tapeline.flow.ops.sounding import Play, Say, Tone
 
 __all__ = ["recording_spec", "record_call", "record_caller", "voicemail"]
 
@@ -140,8 +140,7 @@ def _call_spec(module: Module) -> RecordSpec | None:
 def record_caller(module: Module) -> Plan:
     """Answers, holds the flow, and records only the caller, until a key, silence, the limit or hang-up."""
     data = module.data
-    data.ignore("origin", "action", "record_on_answer", "record_on_bridge", "should_follow_transfer")
-    data.ignore("silence_detection", "silence_final_timeout", "silence_initial_timeout", "silence_threshold")
+    data.ignore("origin", "action", "record_on_answer", "record_on_bridge", "should_follow_transfer")  # it is answered, and alone
     deliver = _delivery(module)
     spec = RecordSpec(
         heard="caller",
@@ -150,7 +149,7 @@ def record_caller(module: Module) -> Plan:
         rate=_rate(module),
         max_s=_limit(module),
         min_s=float(data.integer("record_min_sec", 0, low=0, clamp=True)),
-        silence=SilenceRule(200, initial_s=5.0, final_s=5.0),
+        silence=_silence(module) or SilenceRule(200, initial_s=5.0, final_s=5.0),
         end_keys=frozenset(KEYS),
         exclusive=False,
         blocking=True,
@@ -171,19 +170,25 @@ def voicemail(module: Module) -> Plan:
     if data.text("action", "compose") == "check":
         module.warn("listening to a box by telephone is not part of this system", "action", "messages are listed over the API")
         return Plan((Skip("voicemail", "messages are listed over the API"),))
+    minimum = data.number("min_message_size", 0.5, low=0, high=60, clamp=True)
     box = module.text("id") or "${kazoo.box_id}"
     spec = RecordSpec(
         heard="caller",
         format="mp3",
         rate=0,
         max_s=float(data.integer("max_message_length", 500, low=1, high=LONGEST_S, clamp=True)),
+        min_s=minimum,
         silence=SilenceRule(200, initial_s=10.0, final_s=10.0),
         end_keys=frozenset(KEYS),
         exclusive=False,
         blocking=True,
         label="voicemail",
         origin="voicemail",
-        custom={"dialect": "kazoo", "voicemail_box": box},
+        custom={**_custom(module), "voicemail_box": box},
     )
-    greeting = module.text("greeting") or "The person you are calling is not available. Please leave a message after the tone."
-    return Plan((Say(greeting, "${kazoo.language}", stop_keys=KEYS), Tone("beep"), Record(spec, answers=True)))
+    media = Fields(data.node("media"), data.problems, data.place)
+    own = template(media.text("unavailable"))
+    text = module.text("greeting") or "The person you are calling is not available. Please leave a message after the tone."
+    greeting = Play((own,), answers=True, stop_keys=KEYS) if own else Say(text, "${kazoo.language}", stop_keys=KEYS)
+    known = OnlyWith(box, "there is no such box: a placeholder stands for the only one, and there is none or more than one")
+    return Plan((known, greeting, Tone("beep"), Record(spec, answers=True)), missing=True)

@@ -13,13 +13,13 @@ from typing import Any, ClassVar, Literal
 from tapeline.core.roomspec import JoinSpec
 from tapeline.flow import commands
 from tapeline.flow.commands import Party
-from tapeline.flow.events import DialEnded, RoomLeft, RoomPrelude
+from tapeline.flow.events import DialEnded, RoomLeft, RoomPrelude, Unparked
 from tapeline.flow.ops.answering import be_answered
 from tapeline.flow.ops.fetching import LoadProgram
 from tapeline.flow.ops.waiting import reply
 from tapeline.flow.program import DEFAULT, Context, Enter, Finish, Op, Performance, Program
 
-__all__ = ["Dial", "JoinRoom", "PlaceCall"]
+__all__ = ["Dial", "JoinRoom", "Park", "PassOn", "PlaceCall"]
 
 
 def _filled(context: Context, party: Party) -> Party:
@@ -30,9 +30,10 @@ def _filled(context: Context, party: Party) -> Party:
 class Dial(Op):
     """Call several, all at once or one after another, and connect the first to answer, until one of the two leaves.
 
-    Options: `strategy` (`all` or `one_by_one`), `each_s` (how long each may ring then), and `relay_reason`: the caller is hung up
-    afterwards with the reason of who was dialled, and the run is over. The variables `tapeline.connect.result` and `.causes` say how it
-    came out. Results: `answered`; else the causes as the call tells them, most telling first (`NO_ANSWER`, `sip:486`), else `failed`.
+    Options: `strategy` (`all`, `one_by_one`, `by_weight`), `each_s` (how long each may ring then), `relay_reason`: the caller is hung up
+    afterwards with the reason of who was dialled, and the run is over; all others are the call's affair (`calls.connecting`). The variables
+    `tapeline.connect.result`, `.causes`, `.reason` and `.status` say how it came out. Results: `answered`; else the causes as the call
+    tells them, most telling first (`NO_ANSWER`, `sip:486`), else `failed`.
     """
 
     kind: ClassVar[str] = "dial"
@@ -59,10 +60,26 @@ class Dial(Op):
         results = ("answered",) if event.answered else (*event.causes, "failed")
         context.variables.set("tapeline.connect.result", results[0])
         context.variables.set("tapeline.connect.causes", ",".join(event.causes))
+        context.variables.set("tapeline.connect.reason", event.reason)
+        context.variables.set("tapeline.connect.status", str(event.status))
         if self.options.get("relay_reason"):
             context.issue(commands.Hangup(event.reason, status=event.status))
             return Finish(hung_up=True)
         return results
+
+
+@dataclass(frozen=True, slots=True)
+class PassOn(Op):
+    """End the call with the reason for which the last one that was dialled did not answer."""
+
+    kind: ClassVar[str] = "pass_on"
+
+    def perform(self, context: Context) -> Performance:
+        status = context.variables.get("tapeline.connect.status")
+        reason = context.variables.get("tapeline.connect.reason") or "failed"
+        context.issue(commands.Hangup(reason, status=int(status) if status.isdigit() else 0))
+        yield from ()
+        return Finish(hung_up=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +114,23 @@ class JoinRoom(Op):
             return DEFAULT
         context.variables.set("tapeline.conference.result", event.reason)
         return event.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Park(Op):
+    """Wait in a slot until somebody takes the call from there, or take who waits there. Results: `answered`, `empty`, `full`."""
+
+    kind: ClassVar[str] = "park"
+
+    slot: str = ""
+    action: Literal["park", "retrieve", "auto"] = "park"
+
+    def perform(self, context: Context) -> Performance:
+        yield from be_answered(context)
+        token = context.token()
+        context.issue(commands.Park(token, context.text(self.slot), self.action))
+        event = yield from reply(token)
+        return event.result if isinstance(event, Unparked) else DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,17 +86,18 @@ class FetchProgram(Op):
 
 @dataclass(frozen=True, slots=True)
 class LoadProgram(Op):
-    """Go on in a flow that is stored here."""
+    """Go on in a flow that is stored here, or without an id in the one that answers `number`."""
 
     kind: ClassVar[str] = "load_program"
 
     flow_id: str
     mode: Literal["push", "replace"] = "push"
     required: bool = False
+    number: str = ""
 
     def perform(self, context: Context) -> Performance:
         token = context.token()
-        context.issue(commands.LoadFlow(token, context.text(self.flow_id)))
+        context.issue(commands.LoadFlow(token, context.text(self.flow_id), context.text(self.number)))
         event = yield from reply(token, context.now + PATIENCE_S)
         if isinstance(event, Unsupported):
             return DEFAULT
@@ -108,7 +109,11 @@ class LoadProgram(Op):
 
 @dataclass(frozen=True, slots=True)
 class Notify(Op):
-    """Tell `url` something. Whether it arrives changes nothing; `wait` holds the flow until the answer."""
+    """Tell `url` something. Whether it arrives changes nothing; `wait` holds the flow until the answer.
+
+    Where there are `fields` they are sent instead of the body, as JSON, or in the query where the method is GET, and with them `custom`
+    (JSON) as `custom_data`.
+    """
 
     kind: ClassVar[str] = "notify"
 
@@ -117,11 +122,20 @@ class Notify(Op):
     content_type: str = "application/json"
     body: str = ""
     wait: bool = False
+    fields: tuple[tuple[str, str], ...] = ()
+    custom: str = "{}"
+    retries: int = 0
 
     def perform(self, context: Context) -> Performance:
         token = context.token() if self.wait else None
-        url, body = context.text(self.url), context.text(self.body).encode("utf-8", "replace")
-        context.issue(commands.Send(url, self.method, self.content_type, body, token))
+        url, body = context.text(self.url), context.text(self.body)
+        if self.fields:
+            values = {name: context.text(value) for name, value in self.fields}
+            if self.method == "GET":
+                url += ("&" if "?" in url else "?") + urlencode(values | {"custom_data": self.custom})
+            else:
+                body = json.dumps(values | {"custom_data": json.loads(self.custom)})
+        context.issue(commands.Send(url, self.method, self.content_type, body.encode("utf-8", "replace"), token, self.retries))
         if token is not None:
             yield from _settled(token, context)
         return DEFAULT

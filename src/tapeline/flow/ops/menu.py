@@ -28,6 +28,11 @@ class Menu(Op):
     menu: str = ""
     text: str = ""
     media: str = ""
+    language: str = "en-US"
+    invalid: str = ""  # played where what was pressed leads nowhere
+    exit: str = ""  # played when all rounds are used up
+    hunts: bool = False  # what no child is for is looked up as a number: the result `hunt`
+    choices: frozenset[str] = frozenset()  # what is not pressed in vain
     retries: int = 3
     timeout_s: float = 10.0
     between_s: float = 2.0
@@ -40,13 +45,21 @@ class Menu(Op):
     def perform(self, context: Context) -> Performance:
         yield from be_answered(context)
         if context.visits() >= self.retries:
+            if self.exit:
+                yield from Play((self.exit,), stop_keys=ALL_KEYS).perform(context)
             return "max_retries"
         context.variables.unset(DIGITS)
         if self.media:
             yield from Play((self.media,), stop_keys=ALL_KEYS).perform(context)
         elif self.text:
-            yield from Say(self.text, stop_keys=ALL_KEYS).perform(context)
+            yield from Say(self.text, self.language, stop_keys=ALL_KEYS).perform(context)
         gather = Gather(self.max_digits, first_s=self.timeout_s, between_s=self.between_s)
         outcome: Outcome = yield from gather.perform(context)
         pressed = outcome[0] if isinstance(outcome, tuple) else ""
-        return (pressed, "again") if pressed else ("timeout", "again")
+        if not pressed:
+            return ("timeout", "again")
+        if self.hunts:
+            return (pressed, "hunt")
+        if self.invalid and pressed not in self.choices:
+            yield from Play((self.invalid,), stop_keys=ALL_KEYS).perform(context)
+        return (pressed, "again")
