@@ -29,6 +29,7 @@ from tapeline.api import (
     voipbin_audit,
     voipbin_calls,
     voipbin_conferences,
+    voipbin_deliveries,
     voipbin_flows,
     vonage,
     vonage_words,
@@ -142,7 +143,8 @@ def platform_routes(service: Service, people: PeopleFace, settings: Settings) ->
     audit = voipbin_audit.AuditFace(service).routes()
     flows = voipbin_flows.FlowFace(service.flows).routes()
     archive = voipbin_archive.ArchiveFace(service, settings.recording.retention_days).routes()
-    return (*voipbin.Face(service).routes(), *archive, *calls, *conferences, *flows, *audit, *people.routes())
+    deliveries = voipbin_deliveries.DeliveryFace(service).routes()
+    return (*voipbin.Face(service).routes(), *archive, *calls, *conferences, *flows, *audit, *deliveries, *people.routes())
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -39,12 +39,12 @@ class KazooCallflows:
 
     def routes(self) -> tuple[KazooRoute, ...]:
         return (
-            KazooRoute("GET", "/callflows", "calls:read", self.list_callflows, "List callflows"),
-            KazooRoute("PUT", "/callflows", "calls:write", self.create_callflow, "Store a callflow"),
-            KazooRoute("GET", "/callflows/{id}", "calls:read", self.get_callflow, "A callflow"),
-            KazooRoute("POST", "/callflows/{id}", "calls:write", self.replace_callflow, "Replace a callflow"),
-            KazooRoute("PATCH", "/callflows/{id}", "calls:write", self.patch_callflow, "Change some of a callflow"),
-            KazooRoute("DELETE", "/callflows/{id}", "calls:write", self.delete_callflow, "Delete a callflow"),
+            KazooRoute("GET", "/callflows", "flows:read", self.list_callflows, "List callflows"),
+            KazooRoute("PUT", "/callflows", "flows:write", self.create_callflow, "Store a callflow"),
+            KazooRoute("GET", "/callflows/{id}", "flows:read", self.get_callflow, "A callflow"),
+            KazooRoute("POST", "/callflows/{id}", "flows:write", self.replace_callflow, "Replace a callflow"),
+            KazooRoute("PATCH", "/callflows/{id}", "flows:write", self.patch_callflow, "Change some of a callflow"),
+            KazooRoute("DELETE", "/callflows/{id}", "flows:write", self.delete_callflow, "Delete a callflow"),
         )
 
     async def list_callflows(self, request: Request, account: str) -> Response:

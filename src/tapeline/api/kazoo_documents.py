@@ -29,7 +29,7 @@ from tapeline.core.settings import User
 __all__ = ["KazooDocuments", "Subject", "user_named"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,127}", re.ASCII)
-READ, WRITE = "calls:read", "calls:write"
+READ, WRITE = "calls:read", "account:write"
 
 Body = Mapping[str, Any]
 

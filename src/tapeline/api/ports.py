@@ -28,7 +28,7 @@ from tapeline.calls.views import (
 )
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
-from tapeline.store import AuditRow, DocumentRow, FlowRow, Search
+from tapeline.store import AttemptRow, AuditRow, DeliveryRow, DocumentRow, FlowRow, Search
 from tapeline.store.rows import AgentRow, Token
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "CallService",
     "CallflowService",
     "ConferenceService",
+    "DeliveryService",
     "DocumentService",
     "FlowService",
     "Service",
@@ -187,6 +188,18 @@ class CallflowService(Protocol):
     async def delete(self, flow_id: str, account: str, principal: Principal) -> FlowRow: ...
 
 
+class DeliveryService(Protocol):
+    """What is sent to somebody."""
+
+    async def list(
+        self, principal: Principal, before: float | None, limit: int, *, ref: str = "", state: str = ""
+    ) -> Sequence[DeliveryRow]: ...
+
+    async def get(self, delivery_id: str, principal: Principal) -> tuple[DeliveryRow, Sequence[AttemptRow]]: ...
+
+    async def replay(self, delivery_id: str, principal: Principal) -> DeliveryRow: ...
+
+
 class DocumentService(Protocol):
     """Documents of an account, by kind and name."""
 
@@ -207,6 +220,9 @@ class Service(Protocol):
 
     @property
     def callflows(self) -> CallflowService: ...
+
+    @property
+    def deliveries(self) -> DeliveryService: ...
 
     @property
     def documents(self) -> DocumentService: ...

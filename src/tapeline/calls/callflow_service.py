@@ -26,7 +26,8 @@ __all__ = ["Callflows", "Documents", "NumberTaken", "Written"]
 log = structlog.get_logger(__name__)
 
 TICK = 1e-5  # seconds; by what time a row changed others know that it did, so no two changes are of one moment
-READ, WRITE = "calls:read", "calls:write"
+READ, WRITE = "flows:read", "flows:write"
+READ_DOCUMENTS, WRITE_DOCUMENTS = "calls:read", "account:write"
 
 Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -135,22 +136,22 @@ class Documents:
 
     async def get(self, account: str, kind: str, name: str, principal: Principal) -> DocumentRow | None:
         """None where nothing was ever written."""
-        _permit(principal, READ, account)
+        _permit(principal, READ_DOCUMENTS, account)
         return await self._database.documents.find(account, kind, name)
 
     async def list(self, account: str, kind: str, principal: Principal) -> list[DocumentRow]:
-        _permit(principal, READ, account)
+        _permit(principal, READ_DOCUMENTS, account)
         return await self._database.documents.list(account, kind)
 
     async def change(self, account: str, kind: str, name: str, how: Change, principal: Principal) -> DocumentRow:
         """Write what `how` makes of the body that is there, {} where there is none. Raises what `how` raises."""
-        _permit(principal, WRITE, account)
+        _permit(principal, WRITE_DOCUMENTS, account)
         row = await self._database.documents.change(account, kind, name, how, self._kit.clock.wall())
         await taken_up(self._refresh)
         return row
 
     async def delete(self, account: str, kind: str, name: str, principal: Principal) -> DocumentRow | None:
-        _permit(principal, WRITE, account)
+        _permit(principal, WRITE_DOCUMENTS, account)
         row = await self._database.documents.delete(account, kind, name, self._kit.clock.wall())
         await taken_up(self._refresh)
         return row

@@ -16,6 +16,7 @@ from tapeline.calls.archive import Archive
 from tapeline.calls.call_service import CallService
 from tapeline.calls.callflow_service import Callflows, Documents
 from tapeline.calls.conference_service import ConferenceService
+from tapeline.calls.delivery_service import Deliveries
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
 from tapeline.calls.flow_service import FlowService
@@ -50,6 +51,7 @@ class Service:
         self.conferences = ConferenceService(equipment.conferences, database, equipment)
         self.flows = FlowService(database, equipment)
         self.archive = Archive(database, objects, equipment)
+        self.deliveries = Deliveries(database, equipment.clock)
         self.callflows = Callflows(database, equipment, refresh)
         self.documents = Documents(database, equipment, refresh)
         self._finishing: dict[str, RecordingView] = {}  # complete in the spool, not yet known to be available

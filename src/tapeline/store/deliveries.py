@@ -68,16 +68,21 @@ class Deliveries:
     async def list(
         self, account: str | None = None, before: float | None = None, limit: int = 100, *, ref: str = "", state: str = ""
     ) -> builtins.list[DeliveryRow]:
-        """A page, newest first; go on with `before` = the last row's `created`. `account` None: all of them."""
+        """A page, newest first; go on with `before` = the last row's `created`. `account` None: all of them. A page has a few more where
+        the last ones share one `created`, which must not be parted."""
         query = select(_TABLE)
         for column, wanted in ((_TABLE.c.account, account), (_TABLE.c.ref, ref or None), (_TABLE.c.state, state or None)):
             if wanted is not None:
                 query = query.where(column == wanted)
-        if before is not None:
-            query = query.where(_TABLE.c.created < before)
-        query = query.order_by(_TABLE.c.created.desc(), _TABLE.c.id.desc()).limit(limit)
+        query = query.order_by(_TABLE.c.created.desc(), _TABLE.c.id.desc())
+        page = query.limit(limit) if before is None else query.where(_TABLE.c.created < before).limit(limit)
         async with self._database.reading() as connection:
-            return [build(DeliveryRow, row) for row in (await connection.execute(query)).mappings()]
+            found = list((await connection.execute(page)).mappings())
+            if found and len(found) == limit:
+                last = found[-1]
+                ties = query.where(_TABLE.c.created == last["created"], _TABLE.c.id < last["id"]).limit(1000)
+                found += list((await connection.execute(ties)).mappings())
+        return [build(DeliveryRow, row) for row in found]
 
     async def due(
         self,

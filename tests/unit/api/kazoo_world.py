@@ -12,6 +12,7 @@ from api_world import World
 
 from tapeline.api.kazoo_words import hex_id
 from tapeline.calls.callflow_service import Callflows, Documents
+from tapeline.calls.delivery_service import Deliveries
 from tapeline.calls.stored import Refresher, Stored
 from tapeline.store import Database
 from tapeline.testing.clock import FakeClock
@@ -41,6 +42,7 @@ class KazooWorld(World):
         kit: Any = Kit(self.clock, self.stored, self.pool)
         service: Any = self.service
         service.callflows = Callflows(self.database, kit, self.refresher.refresh)
+        service.deliveries = Deliveries(self.database, self.clock)
         service.documents = Documents(self.database, kit, self.refresher.refresh)
 
     async def close(self) -> None:

@@ -87,10 +87,10 @@ async def test_another_account_and_other_scopes_are_refused(house: KazooWorld, c
     assert (await client.get(foreign)).status_code == 403
     assert (await client.put(foreign, json={"data": {"flow": HANGUP}})).status_code == 403
     assert (await client.delete(f"{foreign}/{callflow_id}")).status_code == 403
-    async with house.client(house.tokens.issue(house.account, "calls:read")) as reader:
+    async with house.client(house.tokens.issue(house.account, "flows:read")) as reader:
         assert (await reader.get(house.path("/callflows"))).status_code == 200
         assert (await reader.put(house.path("/callflows"), json={"data": {"flow": HANGUP}})).status_code == 403
-    async with house.client(house.tokens.issue(house.other_account, "calls:read", "calls:write")) as other:
+    async with house.client(house.tokens.issue(house.other_account, "flows:read", "flows:write")) as other:
         assert (await other.get(house.path(f"/callflows/{callflow_id}", house.other_account))).status_code == 404
         assert (await other.put(house.path("/callflows", house.other_account), json={"data": {"flow": HANGUP}})).status_code == 201
 

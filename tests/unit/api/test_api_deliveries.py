@@ -1,0 +1,93 @@
+"""Deliveries over REST: listed, with every try, of one recording, sent again; and nobody sees another's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import pytest
+from kazoo_world import KazooWorld
+
+from tapeline.core.ids import new_id
+from tapeline.store import DeliveryRow
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[KazooWorld]:
+    world = KazooWorld()
+    await world.open(tmp_path)
+    yield world
+    await world.close()
+
+
+@pytest.fixture
+async def client(house: KazooWorld) -> AsyncIterator[httpx2.AsyncClient]:
+    async with house.client() as opened:
+        yield opened
+
+
+async def sending(house: KazooWorld, ref: str = "", created: float = 1000.0, account: str = "", **fields: object) -> DeliveryRow:
+    url = "https://anna:secret@example.com/in"
+    row = DeliveryRow(new_id(), account or house.account, "upload", ref or new_id(), url, created, created + 100.0)
+    row = replace(row, **fields)  # type: ignore[arg-type]
+    await house.database.deliveries.add(row)
+    return row
+
+
+async def test_deliveries_are_listed_in_pages_and_by_state(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    made = [await sending(house, created=1000.0 + n // 2) for n in range(7)]  # two at a time share a moment
+    await sending(house, account=house.other_account)
+    done = await sending(house, created=2000.0, state="delivered", done=2001.0)
+    seen: list[str] = []
+    token = ""
+    while True:
+        page = (await client.get("/v1.0/deliveries", params={"page_size": 3, "page_token": token})).json()
+        if not page["result"]:
+            break
+        seen += [told["id"] for told in page["result"]]
+        token = page["next_page_token"]
+    assert sorted(seen) == sorted([done.id, *(row.id for row in made)]) and seen[0] == done.id
+    (told,) = (await client.get("/v1.0/deliveries", params={"state": "delivered"})).json()["result"]
+    assert (told["id"], told["state"], told["url"], told["tm_done"]) == (
+        done.id, "delivered", "https://***@example.com/in", "1970-01-01T00:33:21Z"
+    )  # fmt: skip
+    assert (await client.get("/v1.0/deliveries", params={"state": "lost"})).status_code == 400
+
+
+async def test_one_delivery_is_told_with_every_try_and_is_sent_again(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    recording = house.service.recording(house.account)
+    row = await sending(house, recording)
+    note = house.database.deliveries.note
+    await note(row, at=1001.0, state="waiting", status=500, reason="HTTP 500", fault="destination", due=1002.0)
+    await note(replace(row, tries=1), at=1002.0, state="failed", status=0, reason="no route", fault="network", due=None)
+    told = (await client.get(f"/v1.0/deliveries/{row.id}")).json()
+    assert (told["state"], told["tries"], told["http_status"], told["reason"]) == ("failed", 2, 0, "no route")
+    assert [(one["outcome"], one["http_status"], one["fault"]) for one in told["attempts"]] == [
+        ("failed", 500, "destination"), ("failed", 0, "network")
+    ]  # fmt: skip
+    assert "secret" not in str(told)
+    again = await client.post(f"/v1.0/deliveries/{row.id}/replay")
+    assert (again.status_code, again.json()["state"], again.json()["round"], again.json()["tries"]) == (200, "waiting", 1, 0)
+    of_recording = (await client.get(f"/v1.0/recordings/{recording}/deliveries")).json()["result"]
+    assert [one["id"] for one in of_recording] == [row.id]
+    other = house.service.recording(house.account)
+    assert (await client.get(f"/v1.0/recordings/{other}/deliveries")).json() == {"result": [], "next_page_token": ""}
+
+
+async def test_another_account_s_deliveries_are_not_told(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    theirs = await sending(house, account=house.other_account)
+    for answer in (
+        await client.get(f"/v1.0/deliveries/{theirs.id}"),
+        await client.post(f"/v1.0/deliveries/{theirs.id}/replay"),
+        await client.get(f"/v1.0/recordings/{house.service.recording(house.other_account)}/deliveries"),
+    ):
+        assert answer.status_code == 403
+    missing = await client.get(f"/v1.0/deliveries/{new_id()}")
+    assert (missing.status_code, missing.json()["error"]["reason"]) == (404, "DELIVERY_NOT_FOUND")
+    assert (await client.post("/v1.0/deliveries/x/replay")).status_code == 400
+    async with house.client(house.tokens.issue(house.account, "recordings:read")) as reader:
+        own = await sending(house)
+        assert (await reader.get(f"/v1.0/deliveries/{own.id}")).status_code == 200
+        assert (await reader.post(f"/v1.0/deliveries/{own.id}/replay")).status_code == 403
