@@ -101,9 +101,12 @@ def flows(callee: Target) -> dict[str, str]:
 async def house(folder: Path, callee: Callee, *parties: Party) -> AsyncIterator[tuple[Server, Target]]:
     """A server that connects its callers with `callee`."""
     await callee.shell.listen("udp:127.0.0.1:0")
-    chosen = settings(folder, flows(callee.shell.listeners[0][1]), 2800)
-    async with serving(chosen, folder, callee, *parties) as running:
-        yield running
+    try:
+        chosen = settings(folder, flows(callee.shell.listeners[0][1]), 2800)
+        async with serving(chosen, folder, callee, *parties) as running:
+            yield running
+    finally:
+        await callee.shell.close()
 
 
 async def place(caller: Caller, target: Target, gate: asyncio.Semaphore, kind: str, number: int, *, patience: float = 0.0) -> str:

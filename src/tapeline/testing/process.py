@@ -26,7 +26,7 @@ __all__ = ["Child", "ChildFailed", "ProcessId", "free_port", "free_port_range", 
 
 Found = TypeVar("Found")
 
-_PORTS = (10_240, 32_000)
+_PORTS = (10_240, 30_000)  # there those of the softphone begin
 _PARTS = 5  # a server takes 2000 ports of its part
 _given: deque[tuple[int, int]] = deque(maxlen=4)
 
