@@ -52,6 +52,7 @@ from tapeline.core.settings import Settings
 from tapeline.delivery.config import WorkerConfig
 from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.process import WorkerProcess
+from tapeline.delivery.sockets import GuardedSockets
 from tapeline.recording.spool import Spool
 from tapeline.sip.transports.shell import Shell
 from tapeline.sip.transports.tls import Tls
@@ -149,6 +150,7 @@ class Server:
             node=server.node_name,
             finished=self._recording_complete,
             load_flow=stored_flow(database),
+            open_socket=GuardedSockets(http).open,
             applications=applications,
             stored=self._stored,
         )

@@ -68,6 +68,8 @@ async def connect(call: Call, command: flow.Dial, kit: Equipment, prelude: Prelu
 
 async def _dial(call: Call, command: flow.Dial, kit: Equipment, progressed: Callable[[Call, int], None]) -> DialResult:
     source, options = command.source, command.options
+    if "websocket" in options:
+        return await kit.sockets.dial(call, command.destinations[0].target, options["websocket"], command.timeout_s)
     wish = Wish(
         parties=command.destinations,
         account=call.facts.account,

@@ -6,7 +6,7 @@ Made once by the composition root and handed down; nothing here is global.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import structlog
 
 from tapeline.calls.applications import Applications
-from tapeline.calls.ports import HttpClient
+from tapeline.calls.ports import HttpClient, OpenSocket, Socket
 from tapeline.calls.prompts import Prompts
 from tapeline.calls.pulse import Pulse
 from tapeline.calls.stored import Stored
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import Clock
+from tapeline.core.errors import Unavailable
 from tapeline.core.happening import Happening, Listener
 from tapeline.core.ids import new_id
 from tapeline.core.settings import Settings
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tapeline.calls.parking import Parking
     from tapeline.calls.recorder import Recorder
     from tapeline.calls.session import Call
+    from tapeline.calls.sockets import Sockets
     from tapeline.calls.webhooks import Webhooks
 
 __all__ = ["Equipment"]
@@ -44,6 +46,11 @@ log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+async def no_sockets(uri: str, headers: Sequence[tuple[str, str]], timeout_s: float) -> Socket:
+    """What opens websockets where nothing else was given."""
+    raise Unavailable("websockets cannot be opened here")
 
 
 @dataclass(slots=True)
@@ -59,6 +66,7 @@ class Equipment:
     node: str
     finished: Callable[[RecordingView], None]  # a recording's file is complete in the spool
     load_flow: Callable[[str, str], Awaitable[str]]  # a stored flow's document, by its id and the account; raises NotFound
+    open_socket: OpenSocket = no_sockets
     applications: Applications = field(default_factory=Applications)
     pulse: Pulse = field(default_factory=Pulse)  # of the event loop
     free_bytes: int = 1 << 62  # where the spool is; looked up once a second
@@ -73,6 +81,7 @@ class Equipment:
     webhooks: Webhooks = field(init=False)
     parking: Parking = field(init=False)  # set by the switch, too
     dialer: Dialer = field(init=False)  # set by the switch, which the calls it places are known to
+    sockets: Sockets = field(init=False)  # likewise
     program_of: Callable[[str, str], Program | None] = field(default=lambda number, account: None)  # of a number of ours; set by the switch
     reason_of: Callable[[str], str] = field(default=lambda call_id: "")  # how a call ended, "" where that is not known; set by the switch
     listeners: list[Listener] = field(default_factory=list)  # who is told of what happens

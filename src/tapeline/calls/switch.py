@@ -25,6 +25,7 @@ from tapeline.calls.registration import Registrations
 from tapeline.calls.routing import Route, Routes
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call, Facts
+from tapeline.calls.sockets import Sockets
 from tapeline.calls.transfer import Transfers
 from tapeline.calls.trunks import Trunks
 from tapeline.calls.variables import variables_of
@@ -69,6 +70,7 @@ class Switch:
         equipment.webhooks = Webhooks(equipment)
         equipment.program_of = self._program_of
         equipment.dialer = Dialer(equipment, outgoing, self._parties, trunks, advertise, equipment.automatic.answered)
+        equipment.sockets = Sockets(equipment, self._add, self._released)
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
         self._by_leg: dict[int, Call] = {}

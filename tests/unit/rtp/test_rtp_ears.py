@@ -238,3 +238,37 @@ def test_players_of_a_bus(world: World) -> None:
     world.wait(0.2)
     assert len(world.events(PlayerEnded)) == 9 and {event.player for event in world.events(PlayerEnded) if event.stopped} >= {loop}
     assert world.engine.counters().buses == 0 and world.engine.counters().players == 0
+
+
+def test_whom_a_member_ignores_it_does_not_hear_nor_is_that_relayed(world: World) -> None:
+    legs = [world.leg(codec="L16", rate=8000, payload_type=96) for _ in range(5)]
+    for many in (2, 3, 5):
+        bus = world.engine.open_bus()
+        for leg in legs[:many]:
+            bus.add(leg)
+        bus.ignore(legs[1], legs[0])
+        assert many > 2 or not bus.passes_digits(legs[0])
+        mix = world.tap([Source("out", legs[1])], [Source("out", legs[0])], [Source("mix", bus)])
+        world.wait(0.1)
+        world.engine.sent.clear()
+        world.speak(*((leg, tone(0.5, 500 + 200 * number, 3000)) for number, leg in enumerate(legs[:many])))
+        world.wait(0.2)
+        for number in range(2):
+            heard = np.concatenate([np.frombuffer(packet.payload, ">i2") for packet in world.sent(legs[number])]).astype(float)
+            present = [amplitude(heard, 500 + 200 * each) > 1000 for each in range(many)]
+            assert present == [each != number and (number, each) != (1, 0) for each in range(many)]
+        mix.stop()
+        world.wait(0.5)
+        recording = world.recording(3).astype(float)
+        for channel, missing in enumerate(({0, 1}, {0}, set())):
+            assert [amplitude(recording[:, channel], 500 + 200 * each) > 1000 for each in range(many)] == [
+                each not in missing for each in range(many)
+            ]
+        bus.close()
+        world.wait(2.0)
+
+
+def amplitude(samples: np.ndarray, hertz: float) -> float:
+    """Of a tone of 8000 samples a second, where it is loudest for 0.2 s."""
+    wave = np.exp(-2j * np.pi * hertz * np.arange(1600) / 8000)
+    return max((2 * abs(np.mean(samples[at : at + 1600] * wave)) for at in range(0, len(samples) - 1600, 800)), default=0.0)

@@ -1,0 +1,208 @@
+"""Calls that lead to a websocket: we connect to it, and its sound is that of a leg.
+
+A `SocketLine` stands in the place of a SIP session: what the call tells it is done to the websocket, and what becomes of the websocket is
+told to the call in the same events. First goes a text frame `websocket:connected` with the headers of its endpoint, then sound both ways
+(`calls.socket_loop`); keys that the others press go as `websocket:dtmf`. A websocket that the peer closes ends its call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import structlog
+
+from tapeline import sip
+from tapeline.calls.dialer import DialResult
+from tapeline.calls.equipment import Equipment
+from tapeline.calls.media import Media
+from tapeline.calls.ports import Socket
+from tapeline.calls.session import Call, Facts
+from tapeline.calls.socket_loop import SocketLoop
+from tapeline.calls.views import Address
+from tapeline.core.errors import Exhausted, InvalidState, TapelineError
+from tapeline.core.ids import new_id
+from tapeline.sip import offer_answer
+
+__all__ = ["SocketLine", "Sockets"]
+
+log = structlog.get_logger(__name__)
+
+HERE = "127.0.0.1"
+WAITING = 100  # frames that a slow peer may lag behind
+LONGEST_OPEN_S = 60.0
+
+
+class SocketLine:
+    """What a call asks of its session, for a websocket. `call` is set by who makes both."""
+
+    incoming = False
+    trace = None
+    keep_trace = False
+
+    def __init__(self, uri: str, options: Mapping[str, Any], loop_rate: int, equipment: Equipment) -> None:
+        self.id = self.call_id = new_id()
+        self.state = "calling"
+        self.local_uri = self.remote_uri = self.request_uri = uri
+        self.headers: Mapping[str, Any] = options["headers"]
+        self.call: Call | None = None
+        self.loop = SocketLoop(options["rate"], loop_rate, self._frame, self._digit)
+        self._kit = equipment
+        self._content_type = options["content_type"]
+        self._socket: Socket | None = None
+        self._waiting: asyncio.Queue[str | bytes] = asyncio.Queue(WAITING)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.skipped = 0  # frames that the peer was too slow for
+
+    def opened(self, socket: Socket) -> None:
+        self.state = "confirmed"
+        self._socket = socket
+        greeting = {"event": "websocket:connected", "content-type": self._content_type} | dict(self.headers)
+        self._waiting.put_nowait(json.dumps(greeting))
+        self._tasks = [self._kit.spawn(self._send(socket)), self._kit.spawn(self._receive(socket))]
+
+    # -- what the call wants -------------------------------------------------------------------------------------------
+
+    def hangup(self, now: float, reason: str = "", status: int = 0) -> None:
+        self._end("local", 200, "normal", reason)
+
+    def info(self, content_type: str, body: bytes, now: float) -> None:
+        """A websocket knows no INFO: keys come as events."""
+
+    def reoffer(self, body: bytes, now: float) -> None:
+        raise InvalidState("a websocket cannot be put on hold")
+
+    # -- what becomes of it --------------------------------------------------------------------------------------------
+
+    def failed(self, status: int, text: str) -> None:
+        """It could not be opened."""
+        self._end("remote", status, "failed", text)
+
+    def _end(self, by: Any, status: int, cause: Any, text: str) -> None:
+        if self.state == "terminated":
+            return
+        self.state = "terminated"
+        self.loop.close()
+        if self.loop.dropped or self.skipped:
+            log.warning("sound of a websocket was dropped", session=self.id, octets_in=self.loop.dropped, frames_out=self.skipped)
+        for task in self._tasks:
+            task.cancel()
+        if self._socket is not None:
+            self._kit.spawn(self._socket.close())
+        if self.call is not None:
+            ended = sip.Ended(cast(sip.Session, self), by, status, cause, text)
+            asyncio.get_running_loop().call_soon(self.call.on_signal, ended)
+
+    def _frame(self, frame: bytes) -> None:
+        if self._waiting.full():
+            self.skipped += 1
+        else:
+            self._waiting.put_nowait(frame)
+
+    def _digit(self, digit: str, duration_ms: int) -> None:
+        if not self._waiting.full():
+            self._waiting.put_nowait(json.dumps({"event": "websocket:dtmf", "digit": digit, "duration": duration_ms}))
+
+    async def _send(self, socket: Socket) -> None:
+        try:
+            while True:
+                await socket.send(await self._waiting.get())
+        except TapelineError as error:
+            self._end("remote", 200, "normal", str(error))
+
+    async def _receive(self, socket: Socket) -> None:
+        try:
+            while (message := await socket.receive()) is not None:
+                if isinstance(message, bytes):
+                    self.loop.feed(message)
+            self._end("remote", 200, "normal", "disconnected")
+        except TapelineError as error:
+            self._end("remote", 200, "normal", str(error))
+
+
+class Sockets:
+    """Places calls to websockets. `add` and `remove` are the switch's."""
+
+    def __init__(self, equipment: Equipment, add: Callable[[Call], None], remove: Callable[[Call], None]) -> None:
+        self._kit = equipment
+        self._add = add
+        self._remove = remove
+
+    async def dial(self, caller: Call, uri: str, options: Mapping[str, Any], timeout_s: float) -> DialResult:
+        """Connect to `uri` for `caller`, with which the call ends. `options` are rate, content_type, headers (JSON) and authorization."""
+        rate = 8000 if options["rate"] == 8000 else 16000
+        line = SocketLine(uri, options, rate, self._kit)
+        try:
+            port = await line.loop.open()
+            call = self._call(caller, uri, line, rate)
+        except (OSError, Exhausted) as error:
+            log.error("no websocket can be connected", error=str(error))
+            line.loop.close()
+            return DialResult(None, ("UNREACHABLE", "sip:503"), "failed")
+        try:
+            headers = [("Authorization", options["authorization"])] if options["authorization"] else []
+            socket = await self._kit.open_socket(uri, headers, min(timeout_s, LONGEST_OPEN_S))
+        except BaseException as error:
+            line.failed(503, str(error))
+            if not isinstance(error, TapelineError):
+                raise
+            log.warning("a websocket cannot be connected", call_id=call.facts.id, error=str(error))
+            return DialResult(None, ("UNREACHABLE", "sip:503"), "failed")
+        if call.over:
+            await socket.close()
+            return DialResult(None, ("CANCELLED",), "cancel")
+        self._up(call, line, socket, port, rate)
+        return DialResult(call)
+
+    def _call(self, caller: Call, uri: str, line: SocketLine, rate: int) -> Call:
+        """Raises Exhausted where there is no port."""
+        kit, facts = self._kit, caller.facts
+        leg = kit.engine.open_leg(HERE, beside=caller.leg)
+        own = offer_answer.LocalMedia(address=HERE, port=leg.port, codecs=(f"L16/{rate}",), comfort_noise=False)
+        made = Facts(
+            id=new_id(),
+            account=facts.account,
+            activeflow_id=facts.activeflow_id,
+            source=caller.other_party,
+            destination=Address("websocket", uri),
+            created=round(kit.clock.wall(), 6),
+            master_call_id=facts.id,
+            application_id=facts.application_id,
+        )
+        call = Call(made, cast(sip.Session, line), Media(leg, own, kit), kit, lambda: None, self._remove)
+        line.call = call
+        self._add(call)
+        caller.chain(call)
+        log.info("call out to a websocket", call_id=made.id, master_call_id=facts.id)
+        call.follow(_Nobody())
+        return call
+
+    def _up(self, call: Call, line: SocketLine, socket: Socket, port: int, rate: int) -> None:
+        """Both ends of the loop agree as a caller and a callee do."""
+        far = offer_answer.LocalMedia(address=HERE, port=port, codecs=(f"L16/{rate}",), comfort_noise=False)
+        agreed = offer_answer.answer_offer(call.media.offer(), far)
+        line.opened(socket)
+        line.loop.start(call.leg.port, agreed.payload_type, agreed.dtmf_payload_type, agreed.dtmf_rate)
+        call.on_signal(sip.Accepted(cast(sip.Session, line), agreed.sdp, cast(sip.Response, None)))
+
+
+class _Nobody:
+    """Follows a call that nobody leads."""
+
+    @property
+    def action(self) -> dict[str, Any]:
+        return {}
+
+    def progressed(self, status: int) -> None:
+        """It never rings."""
+
+    def established(self) -> None:
+        """Who dialled it knows."""
+
+    def digit(self, digit: str) -> None:
+        """It has no keys."""
+
+    def hung_up(self, cause: str, by: str) -> None:
+        """Who is with it knows."""

@@ -1,0 +1,151 @@
+"""NCCOs on a real server: the voicemail of the platform's own page, and a websocket that talks with a caller. A softphone calls."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from tapeline.audio import wav
+from tapeline.calls.phone import Phone, PhoneCall, PhoneConfig, resolve
+from tapeline.testing import decode, sine
+from tapeline.testing.process import free_port
+from tapeline.testing.server import Server
+
+PORT = free_port()
+NCCOS: dict[str, Any] = {
+    "voicemail": [
+        {"action": "stream", "streamUrl": ["tone:600/400"]},
+        {"action": "record", "eventUrl": [""], "endOnSilence": "3", "endOnKey": "#", "beepStart": "true"},
+        {"action": "stream", "streamUrl": ["tone:800/400"]},
+    ],
+    "socket": [
+        {"action": "record", "split": "conversation", "format": "wav"},
+        {
+            "action": "connect",
+            "endpoint": [
+                {
+                    "type": "websocket",
+                    "uri": f"ws://127.0.0.1:{PORT}/peer",
+                    "content-type": "audio/l16;rate=16000",
+                    "headers": {"customer": {"id": 7}},
+                    "authorization": {"type": "custom", "value": "Bearer x"},
+                }
+            ],
+        },
+    ],
+    "nobody": [
+        {"action": "connect", "endpoint": [{"type": "websocket", "uri": f"ws://127.0.0.1:{free_port()}/none"}]},
+        {"action": "stream", "streamUrl": ["tone:800/400"]},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("vonage"), NCCOS) as made:
+        yield made
+
+
+@pytest.fixture
+async def phone() -> AsyncIterator[Phone]:
+    made = Phone(PhoneConfig(user="caller", codecs=("L16",)))
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def dial(phone: Phone, server: Server, number: str) -> PhoneCall:
+    call = phone.call(await resolve(server.uri(number)))
+    await call.answered()
+    return call
+
+
+def level(samples: np.ndarray, rate: int, hertz: float) -> float:
+    """The amplitude of a tone where it is loudest for half a second, of 1."""
+    n = rate // 2
+    wave = np.exp(-2j * np.pi * hertz * np.arange(n) / rate)
+    parts = (samples[at : at + n].astype(float) / 32768 for at in range(0, max(1, len(samples) - n), n // 2))
+    return max((float(2 * abs(np.mean(part * wave[: len(part)]))) for part in parts if len(part) == n), default=0.0)
+
+
+async def test_a_message_is_left_and_ends_with_silence(server: Server, phone: Phone, tmp_path: Path) -> None:
+    call = await dial(phone, server, "voicemail")
+    call.save(tmp_path / "heard.wav")
+    while not (found := await asyncio.to_thread(server.api.recordings)) or found[0]["status"] != "recording":
+        await asyncio.sleep(0.05)
+    await call.play(sine(440.0, 2.0, call.rate))
+    await asyncio.wait_for(call.over(), 20)
+    (recording,) = await asyncio.to_thread(server.api.wait_for_recordings, 1)
+    file = decode(await asyncio.to_thread(server.api.file, recording["id"]))
+    assert file.rate == 16000 and file.channels == 1 and recording["format"] == "mp3"
+    assert 4.4 < file.seconds < 6.2, "two seconds of speech and three of silence"
+    heard, rate = wav.read(tmp_path / "heard.wav")
+    assert level(heard[:, 0], rate, 800.0) > 0.05, "the document went on when the recording had ended"
+
+
+class Peer:
+    """The other end of a websocket: says a tone all at once, and keeps what comes."""
+
+    def __init__(self) -> None:
+        self.texts: list[Any] = []
+        self.frames: list[bytes] = []
+        self.authorization = ""
+        self.key = asyncio.Event()
+        self.enough = asyncio.Event()
+
+    async def talk(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        self.authorization = socket.request.headers.get("Authorization", "")
+        await socket.send(sine(900.0, 3.0, 16000).astype("<i2").tobytes())
+        async for message in socket:
+            if isinstance(message, bytes):
+                self.frames.append(message)
+            else:
+                self.texts.append(json.loads(message))
+            if len(self.texts) > 1:
+                self.key.set()
+            if len(self.frames) > 200 and self.key.is_set():
+                return
+
+
+async def test_a_websocket_talks_with_the_caller(server: Server, phone: Phone, tmp_path: Path) -> None:
+    """connect websocket: L16 both ways in frames of 20 ms, the headers first, keys as events; it ends when the peer closes."""
+    peer = Peer()
+    async with serve(peer.talk, "127.0.0.1", PORT):
+        call = await dial(phone, server, "socket")
+        call.save(tmp_path / "heard.wav")
+        speaking = asyncio.ensure_future(call.play(sine(500.0, 30.0, call.rate)))
+        while not peer.frames:
+            await asyncio.sleep(0.02)
+        await call.press("5")
+        await asyncio.wait_for(peer.key.wait(), 20)
+        await asyncio.wait_for(call.over(), 30)
+        await speaking
+    assert peer.texts[0] == {"event": "websocket:connected", "content-type": "audio/l16;rate=16000", "customer": {"id": 7}}
+    assert peer.texts[1]["event"] == "websocket:dtmf" and peer.texts[1]["digit"] == "5" and 80 <= peer.texts[1]["duration"] <= 200
+    assert {len(frame) for frame in peer.frames} == {640} and peer.authorization == "Bearer x"
+    assert level(np.frombuffer(b"".join(peer.frames), "<i2"), 16000, 500.0) > 0.1
+    heard, rate = wav.read(tmp_path / "heard.wav")
+    assert level(heard[:, 0], rate, 900.0) > 0.1
+    recordings = await asyncio.to_thread(server.api.wait_for_recordings, 2)
+    recording = next(each for each in recordings if each["format"] == "wav")
+    samples = decode(await asyncio.to_thread(server.api.file, recording["id"]))
+    left, right = np.asarray(samples.samples)[:, 0], np.asarray(samples.samples)[:, 1]
+    scale = 1.0 if np.issubdtype(left.dtype, np.integer) else 32768.0
+    assert level(left * scale, samples.rate, 500.0) > 0.1 > 0.01 > level(left * scale, samples.rate, 900.0)
+    assert level(right * scale, samples.rate, 900.0) > 0.1 > 0.01 > level(right * scale, samples.rate, 500.0)
+
+
+async def test_a_websocket_that_is_not_there_lets_the_document_go_on(server: Server, phone: Phone, tmp_path: Path) -> None:
+    call = await dial(phone, server, "nobody")
+    call.save(tmp_path / "heard.wav")
+    await asyncio.wait_for(call.over(), 20)
+    heard, rate = wav.read(tmp_path / "heard.wav")
+    assert len(heard) > 0.2 * rate
