@@ -51,6 +51,7 @@ from tapeline.core.principal import ALL_SCOPES
 from tapeline.core.settings import Settings
 from tapeline.delivery.config import WorkerConfig
 from tapeline.delivery.http import GuardedClient
+from tapeline.delivery.probe import probe
 from tapeline.delivery.process import WorkerProcess
 from tapeline.delivery.sockets import GuardedSockets
 from tapeline.recording.spool import Spool
@@ -106,6 +107,7 @@ class Server:
         self._switch: Switch
         self._equipment: Equipment
         self._drain: Drain
+        self._http: GuardedClient
         self._worker: WorkerProcess | None = None
 
     # -- start ---------------------------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ class Server:
         writer.start()
         self._stack.push_async_callback(writer.close, 5.0)
         spool = Spool(self._data / "spool")
-        http = GuardedClient(allow_private_addresses=self._settings.delivery.allow_private_addresses)
+        http = self._http = GuardedClient(allow_private_addresses=self._settings.delivery.allow_private_addresses)
         self._stack.push_async_callback(http.close)
         engine = self._engine()
         speech = Speech(self._data / "cache" / "speech")
@@ -341,6 +343,7 @@ class Server:
             session_key=session_key(server.data / "session-key"),
             applications=self._equipment.applications,
             trail=trail,
+            probe=lambda handler, account: probe(handler, account, self._http),
         )
         config = uvicorn.Config(
             app,

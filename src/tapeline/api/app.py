@@ -40,6 +40,7 @@ from tapeline.api.auth import Authenticator
 from tapeline.api.errors import STATUSES, RouteNotFound, envelope, error_response
 from tapeline.api.kazoo_auth import Directory, KazooAuth
 from tapeline.api.kazoo_rules import Rules
+from tapeline.api.kazoo_storage import KazooStorage, Probe
 from tapeline.api.kazoo_words import failure, refusal
 from tapeline.api.logins import Brake, Logins
 from tapeline.api.metrics import Metrics
@@ -52,8 +53,9 @@ from tapeline.api.voipbin_people import PeopleFace
 from tapeline.api.vonage_auth import VonageAuth
 from tapeline.calls.applications import Applications
 from tapeline.core.clock import Clock, SystemClock
-from tapeline.core.errors import InvalidInput, TapelineError
+from tapeline.core.errors import InvalidInput, TapelineError, Unavailable
 from tapeline.core.settings import Settings
+from tapeline.delivery.plans import Handler
 
 __all__ = ["create_app", "platform_routes"]
 
@@ -97,9 +99,10 @@ def create_app(
     metrics: Metrics | None = None,
     clock: Clock | None = None,
     trail: Trail | None = None,
+    probe: Probe | None = None,
 ) -> FastAPI:
     """The application over `service`. `metrics` may hold collectors of others already; its page then shows theirs too.
-    `trail` takes what is to be noted in the audit."""
+    `trail` takes what is to be noted in the audit. `probe` tries a handler of a storage plan."""
     clock = clock or SystemClock()
     metrics = metrics or Metrics()
     metrics.watch(service.stats)
@@ -131,9 +134,14 @@ def create_app(
     app.include_router(router(platform_routes(service, people, settings), authenticator))
     app.include_router(vonage.router(service, VonageAuth(applications or Applications(), clock)))
     rules = Rules(allow_private=settings.delivery.allow_private_addresses)
-    app.include_router(kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock, rules))
+    storage = KazooStorage(service, rules, probe or _unable, unprobed=settings.delivery.allow_unvalidated_storage)
+    app.include_router(kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock, rules, storage))
     app.include_router(system.router(service, metrics))
     return app
+
+
+async def _unable(handler: Handler, account: str) -> None:
+    raise Unavailable("storage handlers cannot be tried here")
 
 
 def platform_routes(service: Service, people: PeopleFace, settings: Settings) -> tuple[Route, ...]:

@@ -18,6 +18,7 @@ from tapeline.api.kazoo_channels import KazooChannels
 from tapeline.api.kazoo_documents import KazooDocuments
 from tapeline.api.kazoo_recordings import KazooRecordings
 from tapeline.api.kazoo_rules import Rules
+from tapeline.api.kazoo_storage import KazooStorage
 from tapeline.api.kazoo_words import hex_id, success
 from tapeline.api.ports import Service
 from tapeline.core.clock import Clock
@@ -48,12 +49,13 @@ def _welcome(request: Request, token: str, principal: Principal) -> Response:
     return success(request, data, 201)
 
 
-def router(auth: KazooAuth, service: Service, clock: Clock, rules: Rules) -> APIRouter:
+def router(auth: KazooAuth, service: Service, clock: Clock, rules: Rules, storage: KazooStorage) -> APIRouter:
     faces = (
         KazooRecordings(service, clock),
         KazooCallflows(service, rules),
         KazooDocuments(service, rules, auth.accounts, auth.users),
         KazooChannels(service, rules, auth.users),
+        storage,
     )
     made = APIRouter(prefix=PREFIX, tags=["v2"])
 

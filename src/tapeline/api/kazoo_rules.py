@@ -192,7 +192,7 @@ class Rules:
 
     def __init__(self, *, allow_private: bool) -> None:
         self._receiver = text(also=url_check(("http", "https", "ftp", "ftps"), allow_private=allow_private), high=LONGEST_URL)
-        self._web = text(also=url_check(("http", "https"), allow_private=allow_private), high=LONGEST_URL)
+        self.web = text(also=url_check(("http", "https"), allow_private=allow_private), high=LONGEST_URL)
         self.modules = {name: _skippable(rule) for name, rule in self._of_modules().items()}
         self.metaflow_modules = self._of_metaflows()
         self._action = _tree(lambda: self._action, self.modules.get)
@@ -226,12 +226,12 @@ class Rules:
         return {
             **_MODULES,
             "pivot": of(
-                ("voice_url",), cdr_url=self._web, debug=FLAG, method=one_of("get", "post"), req_body_format=one_of("form", "json"),
-                req_format=one_of("kazoo", "twiml"), req_timeout_ms=whole(high=5000), voice_url=self._web,
+                ("voice_url",), cdr_url=self.web, debug=FLAG, method=one_of("get", "post"), req_body_format=one_of("form", "json"),
+                req_format=one_of("kazoo", "twiml"), req_timeout_ms=whole(high=5000), voice_url=self.web,
             ),
             "record_call": self._record(action=one_of("start", "stop"), **record),
             "record_caller": self._record(**record),
-            "webhook": of(custom_data=_OBJECT, http_verb=one_of("post", "get"), retries=whole(), uri=self._web),
+            "webhook": of(custom_data=_OBJECT, http_verb=one_of("post", "get"), retries=whole(), uri=self.web),
         }  # fmt: skip
 
     def _of_metaflows(self) -> dict[str, Rule]:
@@ -247,8 +247,8 @@ class Rules:
             ),
             "move": of(auto_answer=FLAG, can_call_self=FLAG, device_id=_TEXT, dial_strategy=_TEXT, owner_id=_TEXT),
             "pivot": of(
-                ("voice_url",), cdr_url=self._web, debug=FLAG, method=one_of("get", "post"), req_format=one_of("kazoo", "twiml"),
-                voice_url=self._web,
+                ("voice_url",), cdr_url=self.web, debug=FLAG, method=one_of("get", "post"), req_format=one_of("kazoo", "twiml"),
+                voice_url=self.web,
             ),
             "play": of(id=_TEXT, leg=one_of("self", "peer", "both")),
             "record_call": self._record(action=one_of("mask", "unmask", "start", "stop", "toggle")),

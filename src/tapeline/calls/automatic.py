@@ -19,7 +19,6 @@ import structlog
 
 from tapeline import flow
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.limits import permitted
 from tapeline.calls.profiles import Profiles
 from tapeline.calls.session import Call
 from tapeline.calls.variables import variables_of
@@ -82,7 +81,7 @@ class Automatic:
                 spec = replace(spec, begin="now")
             if owner_id:
                 spec = replace(spec, custom={**spec.custom, "owner_id": owner_id})
-            call.start_recording(permitted(spec, self._kit.settings.recording))
+            call.start_recording(self._kit.permitted(spec, call.facts.account))
         except TapelineError as error:
             log.warning("a call is not recorded as the settings say", call_id=call.facts.id, origin=origin, error=str(error))
 

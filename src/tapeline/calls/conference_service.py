@@ -10,7 +10,6 @@ from tapeline.calls.conference import Charter, Conference, Member
 from tapeline.calls.conferences import Conferences, timeout_of
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import conference_exists, conference_not_found, conferencecall_not_found, not_yours
-from tapeline.calls.limits import permitted
 from tapeline.calls.rows import conference_row, conference_view, stay_view
 from tapeline.calls.views import ConferenceCallView, ConferenceDraft, ConferenceView, Page
 from tapeline.core.errors import InvalidState, NotFound, Unavailable
@@ -84,7 +83,7 @@ class ConferenceService:
     async def start_recording(self, conference_id: str, spec: RecordSpec, principal: Principal) -> ConferenceView:
         principal.require("recordings:write")
         conference = await self._live(conference_id, principal)
-        conference.start_recording(permitted(spec, self._kit.settings.recording))
+        conference.start_recording(self._kit.permitted(spec, conference.charter.account))
         return conference.view()
 
     async def stop_recording(self, conference_id: str, principal: Principal) -> ConferenceView:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import structlog
 
 from tapeline.calls.applications import Applications
+from tapeline.calls.limits import permitted
 from tapeline.calls.ports import HttpClient, OpenSocket, Socket
 from tapeline.calls.prompts import Prompts
 from tapeline.calls.pulse import Pulse
@@ -23,6 +24,7 @@ from tapeline.core.clock import Clock
 from tapeline.core.errors import Unavailable
 from tapeline.core.happening import Happening, Listener
 from tapeline.core.ids import new_id
+from tapeline.core.recordspec import RecordSpec
 from tapeline.core.settings import Settings
 from tapeline.flow import Program
 from tapeline.recording.spool import Spool
@@ -86,6 +88,10 @@ class Equipment:
     reason_of: Callable[[str], str] = field(default=lambda call_id: "")  # how a call ended, "" where that is not known; set by the switch
     listeners: list[Listener] = field(default_factory=list)  # who is told of what happens
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def permitted(self, spec: RecordSpec, account: str) -> RecordSpec:
+        """The specification within the limits of settings and account. Raises InvalidState where the recording would be kept nowhere."""
+        return permitted(spec, self.settings.recording, self.stored.document(account, "storage", account))
 
     def happened(self, kind: str, account: str, subject: str, data: Any) -> None:
         """Tell all listeners of something that happened just now to `subject`; `data` is its view. Never raises, never waits."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from tapeline.core.errors import InvalidState
+from tapeline.core.kazoo import storage_handler
 from tapeline.core.recordspec import RecordSpec
 from tapeline.core.settings import RecordingSettings
 
 __all__ = ["permitted"]
 
 
-def permitted(spec: RecordSpec, settings: RecordingSettings) -> RecordSpec:
-    """The specification within the settings' limits. Raises InvalidState where the recording would be kept nowhere."""
+def permitted(spec: RecordSpec, settings: RecordingSettings, storage: Mapping[str, Any]) -> RecordSpec:
+    """The specification within the settings' limits. `storage`: the account's document of storage plans, {} where it has none.
+
+    Raises InvalidState where the recording would be kept nowhere.
+    """
     longest = settings.max_seconds
     if spec.custom.get("dialect") == "kazoo":
         longest = min(longest, settings.kazoo_max_recording_time_limit)
-        if not spec.deliver and not settings.store_recordings:
+        planned, _ = storage_handler(storage, spec.custom, spec.origin)
+        if not spec.deliver and not planned and not settings.store_recordings:
             raise InvalidState("the recording has no url and recording.store_recordings is false", reason="NOT_STORED")
     return replace(spec, max_s=min(spec.max_s or longest, longest))

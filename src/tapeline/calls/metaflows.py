@@ -20,7 +20,6 @@ from tapeline import flow
 from tapeline.calls import company
 from tapeline.calls.alarm import Alarm
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.limits import permitted
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call
@@ -180,7 +179,7 @@ class Actions:
         origin = str(data.get("origin") or f"untracked : {variables.get('kazoo.dialled')}")
         fields = {name: value for name, value in data.items() if name not in ("action", "origin", "label")}
         spec = flow.recording_spec({"action": "start", **fields}, variables.substitute, origin=origin)
-        call.start_recording(permitted(spec, self._kit.settings.recording))
+        call.start_recording(self._kit.permitted(spec, call.facts.account))
 
     def _transfer(self, call: Call, data: Mapping[str, Any], found: flow.MetaflowFound | None) -> None:
         """The party that pressed lets somebody else take its place."""

@@ -22,7 +22,6 @@ from tapeline.calls.connecting import connect
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.joining import move_all
-from tapeline.calls.limits import permitted
 from tapeline.calls.placing import compiled, place
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
@@ -211,7 +210,7 @@ class Script:
 
     def _start_recording(self, command: flow.StartRecording) -> None:
         try:
-            spec = self._told_where(permitted(command.spec, self._kit.settings.recording))
+            spec = self._told_where(self._kit.permitted(command.spec, self._call.facts.account))
             recorder = self._call.start_recording(spec)
         except TapelineError as error:
             log.warning("the flow's recording was refused", call_id=self._call.facts.id, error=str(error))

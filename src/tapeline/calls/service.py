@@ -20,7 +20,6 @@ from tapeline.calls.delivery_service import Deliveries
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
 from tapeline.calls.flow_service import FlowService
-from tapeline.calls.limits import permitted
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.rows import call_view, recording_view, with_notes
 from tapeline.calls.switch import Switch
@@ -130,7 +129,7 @@ class Service:
         call = self._switch.call(call_id)
         if call is None:
             raise InvalidState(f"the call is {view.status}, not progressing", reason="CALL_STATE_INVALID")
-        call.start_recording(permitted(spec, self._kit.settings.recording))
+        call.start_recording(self._kit.permitted(spec, call.facts.account))
         return call.view()
 
     async def stop_recording(self, call_id: str, principal: Principal) -> CallView:

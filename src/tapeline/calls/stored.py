@@ -19,6 +19,7 @@ import structlog
 from tapeline import flow
 from tapeline.core.errors import InvalidInput, Unavailable
 from tapeline.store import Database, DocumentRow, FlowRow
+from tapeline.store.documents import document_id
 
 __all__ = ["Callflow", "CallflowBroken", "Found", "Refresher", "Stored", "compile_pattern"]
 
@@ -121,6 +122,11 @@ class Stored:
         if plan is None or not (digits.isascii() and digits.isdigit()) or NO_MATCH not in plan.numbers:
             return None
         return Found(plan.numbers[NO_MATCH], no_match=True)
+
+    def document(self, account: str, kind: str, name: str) -> Mapping[str, Any]:
+        """A document's body; {} where there is none."""
+        row = self._documents.get(document_id(account, kind, name))
+        return row.body if row is not None else {}
 
     def follow(self, take: Callable[[Iterable[DocumentRow]], None]) -> None:
         """Hand all documents to `take`, and from now on those that changed, deleted ones too."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from tapeline.core.clock import utc
 
-__all__ = ["CONTENT_TYPES", "Recorded", "gregorian", "hex_id", "month_id", "recording_document", "unix"]
+__all__ = ["CONTENT_TYPES", "Recorded", "gregorian", "hex_id", "month_id", "recording_document", "storage_handler", "unix"]
 
 CONTENT_TYPES: Final[Mapping[str, str]] = {"mp3": "audio/mpeg", "wav": "audio/x-wav", "ogg": "audio/ogg"}
 _EPOCH: Final = 62_167_219_200  # seconds from the year 0 to 1970
@@ -105,3 +105,26 @@ def recording_document(recording: Recorded) -> dict[str, Any]:
         **({"media_id": custom["media_id"]} if custom.get("media_id") else {}),
         **({"user_metadata": custom["notes"]} if custom.get("notes") else {}),
     }
+
+
+def storage_handler(storage: Mapping[str, Any], custom: Mapping[str, Any], origin: str) -> tuple[str, Mapping[str, Any]]:
+    """Which handler of an account's storage document a recording goes to, and the plan's parameters for it; "" where none is named.
+
+    `custom` and `origin` are of the recording: only those of callflows follow plans, a voicemail message as `mailbox_message`.
+    """
+    if custom.get("dialect") != "kazoo":
+        return "", {}
+    kind = "mailbox_message" if origin == "voicemail" else "call_recording"
+    months = _at(storage, "plan", "modb")
+    for chosen in (_at(months, "types", kind, "attachments"), _at(months, "attachments")):
+        wanted = chosen.get("handler")
+        if isinstance(wanted, str) and wanted:
+            return wanted, _at(chosen, "params")
+    return "", {}
+
+
+def _at(document: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    for name in path:
+        found = document.get(name)
+        document = found if isinstance(found, Mapping) else {}
+    return document

@@ -168,6 +168,7 @@ class ConferenceSettings(Section):
 
 class DeliverySettings(Section):
     allow_private_addresses: bool = False
+    allow_unvalidated_storage: bool = False
     webhook_secret: str = ""
 
 

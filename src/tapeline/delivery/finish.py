@@ -31,11 +31,11 @@ from tapeline.core.ids import ZERO_ID, is_id
 from tapeline.core.recordspec import Format
 from tapeline.delivery.errors import Fault, NotVerified
 from tapeline.delivery.seam import fault
-from tapeline.delivery.uploads import Manner, deliveries_of
+from tapeline.delivery.uploads import Manner, deliveries_of, storage_of
 from tapeline.recording.errors import UnknownRecording
 from tapeline.recording.manifest import Manifest
 from tapeline.recording.spool import AUDIO, Spool
-from tapeline.store import Database, DatabaseUnavailable, ObjectStore, RecordingRow, object_key
+from tapeline.store import Database, DatabaseUnavailable, DeliveryRow, ObjectStore, RecordingRow, object_key
 
 __all__ = ["STAGES", "Finisher", "Outcome"]
 
@@ -141,7 +141,11 @@ class Finisher:
         fault("available")
         now = self._wall()
         final = row_of(manifest, rendered, now)
-        await self._database.recordings.publish(final, deliveries_of(manifest, final, now, self._manner) if rendered is not None else ())
+        wanted: list[DeliveryRow] = []
+        if rendered is not None:
+            storage = await storage_of(self._database, final.account)
+            wanted = deliveries_of(manifest, final, now, self._manner, storage)
+        await self._database.recordings.publish(final, wanted)
         row = await self._database.recordings.get(recording_id)
         if row is None:
             raise DatabaseUnavailable("the row just written is not there")

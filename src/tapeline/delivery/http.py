@@ -28,7 +28,7 @@ import httpx2
 
 from tapeline.delivery.errors import DeliveryFailed, Fault, Refused
 
-__all__ = ["GuardedClient", "Response", "public_address"]
+__all__ = ["GuardedClient", "Response", "Streamed", "public_address"]
 
 MAX_REDIRECTS: Final = 5
 _PIECE = 256 * 1024

@@ -17,17 +17,18 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from tapeline.core.kazoo import CONTENT_TYPES, gregorian, hex_id, recording_document
 from tapeline.core.recordspec import Delivery
 from tapeline.delivery.couch import OWNER, couch_address
+from tapeline.delivery.plans import Stored, month_database, stored_by
 from tapeline.delivery.policies import KEEP_TRYING_S
 from tapeline.recording.manifest import Manifest
-from tapeline.store import DeliveryRow, RecordingRow
+from tapeline.store import Database, DeliveryRow, RecordingRow
 
-__all__ = ["Manner", "deliveries_of", "kazoo_address", "kazoo_fields"]
+__all__ = ["Manner", "deliveries_of", "kazoo_address", "kazoo_fields", "storage_of"]
 
 _IDS: Final = uuid.UUID("1c9d7a54-6f0b-4a3e-9d5a-0f4f3a1b7c21")  # name space of the ids of deliveries
 
@@ -47,21 +48,51 @@ class Manner:
     couch: str = ""
 
 
-def deliveries_of(manifest: Manifest, row: RecordingRow, now: float, manner: Manner) -> list[DeliveryRow]:
-    """The rows for each target that the recording's specification names. `row` is the recording's final row."""
+def deliveries_of(
+    manifest: Manifest, row: RecordingRow, now: float, manner: Manner, storage: Mapping[str, Any]
+) -> list[DeliveryRow]:
+    """The rows for each target that the recording's specification names, else for what the account's `storage` document or the settings
+    say. `row` is the recording's final row."""
     targets = manifest.record_spec.deliver
     if targets:
         return [_delivery(manifest, row, target, number, now, manner) for number, target in enumerate(targets)]
+    if (planned := stored_by(storage, row)) is not None:
+        return [_planned(row, *planned, now, manner)]
     if manner.couch and row.custom.get("dialect") == "kazoo" and row.origin != "voicemail":
         return [_couch(row, now, manner)]
     return []
+
+
+async def storage_of(database: Database, account: str) -> Mapping[str, Any]:
+    """An account's document of storage plans, {} where it has none. Raises DatabaseUnavailable."""
+    row = await database.documents.find(account, "storage", account)
+    return row.body if row is not None else {}
+
+
+def _planned(row: RecordingRow, stored: Stored, document: Mapping[str, Any], now: float, manner: Manner) -> DeliveryRow:
+    """The recording for the handler of the account's storage plan."""
+    return DeliveryRow(
+        id=str(uuid.uuid5(_IDS, f"{row.id}/plan")),
+        account=row.account,
+        kind="upload",
+        ref=row.id,
+        url=stored.url,
+        created=now,
+        until=now + KEEP_TRYING_S,
+        method=stored.method,
+        headers=dict(stored.part or {}),
+        body=json.dumps(document) if stored.multipart else "",
+        object_key=row.object_key,
+        content_type=CONTENT_TYPES.get(row.format, row.content_type),
+        node=manner.node,
+    )
 
 
 def _couch(row: RecordingRow, now: float, manner: Manner) -> DeliveryRow:
     """The recording as a document of its account's database of the month, and its file as an attachment."""
     document = recording_document(row)
     account = hex_id(row.account)
-    database = f"account/{account[:2]}/{account[2:4]}/{account[4:]}-{document['id'][:6]}"
+    database = month_database(account, document["id"])
     wanted, name = str(document.get("media_id", "")), str(document["name"])
     document_id = wanted if wanted and not wanted.startswith("_") else document["id"]  # the database keeps such names to itself
     file = name if not name.startswith("_") else f"{hex_id(row.id)}.{row.format}"

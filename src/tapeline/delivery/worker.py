@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from tapeline.core.errors import TapelineError
@@ -34,6 +35,7 @@ from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.jobs import Finishing, Sending, sending_key
 from tapeline.delivery.retain import Sweeper
 from tapeline.delivery.send import Sender
+from tapeline.delivery.uploads import storage_of
 from tapeline.recording.spool import Spool
 from tapeline.store import Database, DatabaseUnavailable, ObjectStore
 from tapeline.store.deliveries import Due
@@ -69,7 +71,7 @@ class Worker:
         self._finishing.does(Finishing(self._finisher))
         self._client = GuardedClient(allow_private_addresses=config.private, connections=SENDING)
         self._trusted = GuardedClient(allow_private_addresses=True)  # for what the settings name, and nobody else
-        carrier = Carrier(objects, self._client, config.couch, self._trusted)
+        carrier = Carrier(objects, self._client, config.couch, self._trusted, partial(storage_of, self._database))
         sender = Sender(self._database, carrier, self._say)
         self._sending.does(Sending(sender))
         self._messages = Dispatcher(

@@ -22,6 +22,7 @@ from telephony_world import MemoryTelephony
 
 from tapeline.api import create_app
 from tapeline.api.app import platform_routes
+from tapeline.api.kazoo_storage import Probe
 from tapeline.api.metrics import Metrics
 from tapeline.api.people import Keys, Staff
 from tapeline.api.sessions import Sessions
@@ -40,7 +41,7 @@ from tapeline.core.errors import InvalidState, NotFound, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.principal import ALL_SCOPES, Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
-from tapeline.core.settings import Settings, User
+from tapeline.core.settings import DeliverySettings, Settings, User
 from tapeline.store import Account, AgentRow, Application, Deed, Token
 from tapeline.store.errors import AlreadyThere
 from tapeline.testing.clock import FakeClock
@@ -402,7 +403,7 @@ class MemoryService:
 class World:
     """Service, tokens and application, with an HTTP client of one account that may do everything there."""
 
-    def __init__(self) -> None:
+    def __init__(self, probe: Probe | None = None, *, unvalidated_storage: bool = False) -> None:
         self.clock = FakeClock()
         self.service = MemoryService(self.clock)
         self.flows = self.service.flow_rows
@@ -412,7 +413,8 @@ class World:
         self.account = new_id()
         self.other_account = new_id()
         self.secret = self.tokens.issue(self.account, *sorted(ALL_SCOPES - {"admin"}))
-        settings = Settings(users=[User(name="alice", password="secret")])
+        delivery = DeliverySettings(allow_unvalidated_storage=unvalidated_storage)
+        settings = Settings(users=[User(name="alice", password="secret")], delivery=delivery)
         self.accounts = MemoryAccounts([Account(self.account, "default"), Account(self.other_account, "other")])
         self.application_rows = MemoryApplications()
         self.applications = Applications((), self.application_rows)
@@ -428,6 +430,7 @@ class World:
             metrics=self.metrics,
             clock=self.clock,
             trail=self.trail,
+            probe=probe,
         )
         self.sessions = Sessions(SESSION_KEY, self.clock)
         people = PeopleFace(Keys(self.tokens, self.clock), Staff(self.agents, self.tokens, self.clock))

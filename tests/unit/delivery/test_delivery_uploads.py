@@ -55,16 +55,16 @@ def test_each_target_is_a_row_of_its_own_and_the_same_row_when_made_again() -> N
     manifest, row = _recording(
         Delivery("http://one/kzr", "PUT", naming="kazoo"), Delivery("http://two/x", "POST", headers={"X-Key": "1"}), Delivery("http://two/x")
     )
-    made = deliveries_of(manifest, row, 1000.0, Manner("here"))
+    made = deliveries_of(manifest, row, 1000.0, Manner("here"), {})
     assert [found.url for found in made] == [f"http://one/kzr/{NAME}", "http://two/x", "http://two/x"]
     assert [found.method for found in made] == ["PUT", "POST", "PUT"]
     assert made[1].headers == {"X-Key": "1"}
     assert len({found.id for found in made}) == 3
     assert all((found.ref, found.account, found.object_key, found.node) == (row.id, row.account, "a/b.mp3", "here") for found in made)
     assert made[0].until == 1000.0 + 3 * 86400
-    (queried, *_) = deliveries_of(manifest, row, 1000.0, Manner("here", kazoo_query=True))
+    (queried, *_) = deliveries_of(manifest, row, 1000.0, Manner("here", kazoo_query=True), {})
     assert queried.url.startswith(f"http://one/kzr/{NAME}?from=1001&to=2002&") and queried.id == made[0].id
-    assert [found.id for found in deliveries_of(manifest, row, 2000.0, Manner("here"))] == [found.id for found in made]
+    assert [found.id for found in deliveries_of(manifest, row, 2000.0, Manner("here"), {})] == [found.id for found in made]
 
 
 def test_the_query_has_its_twelve_fields_in_order() -> None:
@@ -86,9 +86,9 @@ def test_a_specification_that_names_a_target_survives_the_manifest() -> None:
 def test_without_an_address_a_callflows_recording_goes_to_the_couchdb_of_the_settings() -> None:
     kazoo = {"dialect": "kazoo", "media_name": "_my/name.mp3"}
     manifest, row = _recording(custom=kazoo)
-    assert deliveries_of(manifest, row, 1000.0, Manner("here")) == []
+    assert deliveries_of(manifest, row, 1000.0, Manner("here"), {}) == []
     manner = Manner("here", couch="couchdb://db:5984")
-    (made,) = deliveries_of(manifest, row, 1000.0, manner)
+    (made,) = deliveries_of(manifest, row, 1000.0, manner, {})
     digits, account = row.id.replace("-", ""), row.account.replace("-", "")
     database = f"account/{account[:2]}/{account[2:4]}/{account[4:]}-197001"
     assert made.url == f"couchdb://db:5984/{database.replace('/', '%2F')}/197001-{digits}/{digits}.mp3"
@@ -97,13 +97,13 @@ def test_without_an_address_a_callflows_recording_goes_to_the_couchdb_of_the_set
     assert document["_id"] == document["id"] == f"197001-{digits}"
     assert (document["name"], document["call_id"], document["duration_ms"]) == ("_my/name.mp3", "a84b4c@pbx", 42180)
     assert (document["pvt_type"], document["pvt_account_db"], document["pvt_recording"]) == ("call_recording", database, row.id)
-    assert deliveries_of(manifest, row, 2000.0, manner)[0].id == made.id
+    assert deliveries_of(manifest, row, 2000.0, manner, {})[0].id == made.id
     named, row = _recording(custom={"dialect": "kazoo", "media_id": "mine", "media_name": "a b"})
-    assert deliveries_of(named, row, 1000.0, manner)[0].url.endswith("-197001/mine/a%20b")
+    assert deliveries_of(named, row, 1000.0, manner, {})[0].url.endswith("-197001/mine/a%20b")
 
 
 def test_only_what_belongs_there_goes_to_the_couchdb() -> None:
     manner = Manner("here", couch="couchdb://db:5984")
     for custom, deliver in (({}, ()), ({"dialect": "kazoo"}, (Delivery("http://one/x"),))):
         manifest, row = _recording(*deliver, custom=custom)
-        assert [found.url for found in deliveries_of(manifest, row, 1000.0, manner)] == [target.url for target in deliver]
+        assert [found.url for found in deliveries_of(manifest, row, 1000.0, manner, {})] == [target.url for target in deliver]
