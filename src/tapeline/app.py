@@ -198,7 +198,8 @@ class Server:
     def _tell_applications(self, database: Database) -> None:
         server, kit = self._settings.server, self._equipment
         base = server.vonage_files_base or server.base_url
-        listener = VonageWebhooks(kit.applications, kit.writer, database.deliveries, kit.webhooks.recorded, base, kit.node)
+        transcriber = self._settings.recording.transcriber_url
+        listener = VonageWebhooks(kit.applications, kit.writer, database.deliveries, kit.webhooks.recorded, base, kit.node, transcriber)
         kit.listeners.append(listener)
 
     async def _follow_applications(self, database: Database, accounts: Mapping[str, str]) -> Applications:

@@ -23,6 +23,7 @@ from tapeline.calls.recorder import Recorder
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call
 from tapeline.calls.variables import variables_of
+from tapeline.calls.webhooks import Webhooks
 from tapeline.core.errors import NotFound
 from tapeline.testing.waveforms import sine
 
@@ -78,6 +79,12 @@ class Stage(Exchange):
         self.kit.http = self.receiver  # type: ignore[assignment]
         self.kit.prompts = StagePrompts()  # type: ignore[assignment]
         self.kit.conferences = Conferences(self.kit)
+        self.kit.webhooks = Webhooks(self.kit)
+        self.kit.finished = lambda view: self._recorded(view.id)  # type: ignore[assignment]
+
+    def _recorded(self, recording_id: str) -> None:
+        """The event of a recording is on its way a moment after its end, as a worker sends it."""
+        self._loop.call_later(0.2, self.kit.webhooks.recorded, recording_id)
 
     async def __aenter__(self) -> Stage:
         self._loop = asyncio.get_running_loop()

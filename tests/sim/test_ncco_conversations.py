@@ -46,7 +46,7 @@ async def test_conversation_record_standard(tmp_path: Path) -> None:
     """Starts with the first attendee, ends with the last; one file, however many members ask for it."""
     finished: list[str] = []
     async with Stage(tmp_path) as stage:
-        stage.kit.finished = lambda view: finished.append(view.id)
+        stage.kit.finished = lambda view: finished.append(view.id)  # type: ignore[assignment]
         options = {"record": "true", "eventUrl": [HOOK]}
         calls = [await stage.dial_in(member(**options))]
         await stage.wait(2.0)

@@ -8,6 +8,7 @@ has no event URL, is told nothing.
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
@@ -34,6 +35,7 @@ _STATUS = re.compile(r"([3-6][0-9]{2})\b")
 REJECTIONS: Mapping[int, str] = {403: "restricted", 404: "invalid_number", 410: "invalid_number", 484: "invalid_number"}
 REJECTED = frozenset({403, 404, 410, 484, 603, 604, 607, 608})
 FREE = "0.00"
+NO_TRANSCRIBER = "transcription is not available"
 
 
 class Deliveries(Protocol):
@@ -93,7 +95,8 @@ def status_events(kind: str, view: CallView, wall: float) -> list[dict[str, Any]
     events = []
     if view.progressing is None:
         status, more = _failure(view)
-        events.append(common | {"status": status} | more)
+        if not view.event_asked:
+            events.append(common | {"status": status} | more)
         if status == "rejected":
             return events
     return [*events, common | {"status": "completed"} | completion(view)]
@@ -136,10 +139,18 @@ def record_event(view: RecordingView, base: str, wall: float) -> dict[str, Any]:
 
 
 class VonageWebhooks:
-    """A listener. `base` is what the addresses of files begin with; `recorded` is told once a recording's event is surely on its way."""
+    """A listener. `base` is what the addresses of files begin with; `recorded` is told once a recording's event is surely on its way;
+    `transcriber` is where recordings go of which a transcript is wanted, "" nowhere."""
 
     def __init__(
-        self, applications: Applications, writer: WriteBehind, deliveries: Deliveries, recorded: Callable[[str], None], base: str, node: str
+        self,
+        applications: Applications,
+        writer: WriteBehind,
+        deliveries: Deliveries,
+        recorded: Callable[[str], None],
+        base: str,
+        node: str,
+        transcriber: str = "",
     ) -> None:
         self._applications = applications
         self._writer = writer
@@ -147,6 +158,7 @@ class VonageWebhooks:
         self._recorded = recorded
         self._base = base.rstrip("/")
         self._node = node
+        self._transcriber = transcriber
         self._last = 0.0
 
     def __call__(self, happening: Happening) -> Coroutine[Any, Any, None] | None:
@@ -160,13 +172,28 @@ class VonageWebhooks:
             event = record_event(data, self._base, happening.time)
             address = str(data.custom.get("event_url", "")), str(data.custom.get("event_method", ""))
             row = self._row(happening, data.application_id, data.call_id, data.id, event, *address, kept_s=RECORD_KEPT_S)
-            return self._keep(row, data.id)
+            return self._keep(data.id, row, self._transcription(happening, data, event))
         return None
 
-    async def _keep(self, row: DeliveryRow | None, recording_id: str) -> None:
+    def _transcription(self, happening: Happening, view: RecordingView, record: Mapping[str, Any]) -> DeliveryRow | None:
+        """Where the document asked for a transcript: the recording for who makes one, or the event that says that nobody does."""
+        if not view.custom.get("transcription"):
+            return None
+        wish = json.loads(view.custom["transcription"])
+        named = {name: record[name] for name in ("conversation_uuid", "recording_uuid", "timestamp")}
+        url, method = str(wish["event_url"]) or str(view.custom.get("event_url", "")), str(wish["event_method"])
+        if self._transcriber:
+            told = dict(record) | {"type": "transcribe", "event_url": url, "event_method": method}
+            told |= {"language": wish["language"], "sentiment_analysis": wish["sentiment"]}
+            return self._row(happening, view.application_id, view.call_id, view.id, told, self._transcriber, "POST", RECORD_KEPT_S)
+        told = named | {"type": "record", "status": "failed", "reason": NO_TRANSCRIBER}
+        return self._row(happening, view.application_id, view.call_id, view.id, told, url, method, RECORD_KEPT_S)
+
+    async def _keep(self, recording_id: str, *rows: DeliveryRow | None) -> None:
         """What tells of a recording must not be lost: it is told again where this raises."""
-        if row is not None:
-            await self._deliveries.add(row)
+        found = [row for row in rows if row is not None]
+        if found:
+            await self._deliveries.add(*found)
         self._recorded(recording_id)
 
     def _send(self, happening: Happening, view: CallView, events: list[dict[str, Any]], url: str = "", method: str = "") -> None:

@@ -5,12 +5,14 @@ two have parted, and the others' calls end with the caller's. With the option `s
 the caller talks with already. Other options: `limit_s` (how long the leg may last), `ringback` (an address: what the caller hears),
 `headers` of the INVITE, `single_reject` (who rejects, rejects for all), `redirects` (false: nobody is followed elsewhere), `not_self` (the
 caller's own phones do not ring), `dtmf_answer` (keys for who answers), `on_answer` (the address of a flow that runs on who answers before
-that one is let to the caller), `websocket` (how one is opened).
+that one is let to the caller), `websocket` (how one is opened), `any_number` (it is from any of the application's numbers), `event_url`,
+`event_method` and `event_asked` (as of a `Wish`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -68,8 +70,10 @@ async def connect(call: Call, command: flow.Dial, kit: Equipment, prelude: Prelu
 
 async def _dial(call: Call, command: flow.Dial, kit: Equipment, progressed: Callable[[Call, int], None]) -> DialResult:
     source, options = command.source, command.options
+    if options.get("any_number"):
+        source = own_number(call, kit)
     if "websocket" in options:
-        return await kit.sockets.dial(call, command.destinations[0].target, options["websocket"], command.timeout_s)
+        return await kit.sockets.dial(call, command.destinations[0].target, options, command.timeout_s)
     wish = Wish(
         parties=command.destinations,
         account=call.facts.account,
@@ -81,12 +85,25 @@ async def _dial(call: Call, command: flow.Dial, kit: Equipment, progressed: Call
         each_s=options.get("each_s", 0.0),
         activeflow_id=call.facts.activeflow_id,
         headers=options.get("headers", ()),
+        event_url=options.get("event_url", ""),
+        event_method=options.get("event_method", ""),
+        event_asked=options.get("event_asked", False),
         by_weight=options.get("strategy") == "by_weight",
         single_reject=options.get("single_reject", False),
         redirects=options.get("redirects", True),
         without=call.facts.user if options.get("not_self") else "",
     )
     return await kit.dialer.dial(wish, progressed)
+
+
+def own_number(call: Call, kit: Equipment) -> flow.Party | None:
+    """One of the numbers of the call's application; None where it has none that is a number."""
+    found = [
+        number.match.removeprefix("+")
+        for number in kit.settings.numbers
+        if number.application.lower() == call.facts.application_id and number.match.removeprefix("+").isdigit()
+    ]
+    return flow.Party("tel", random.choice(found)) if found and call.facts.application_id else None
 
 
 def limit(call: Call, seconds: float, kit: Equipment) -> None:

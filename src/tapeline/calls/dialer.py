@@ -66,6 +66,7 @@ class Wish:
     application_id: str = ""  # the Vonage application that the calls belong to; "" the caller's
     event_url: str = ""  # where their events go; "" where the caller's go
     event_method: str = ""
+    event_asked: bool = False  # why it was not answered is told by who waits for an answer to that
     headers: tuple[tuple[str, str], ...] = ()  # of the INVITE, beside those that every call of ours has
     by_weight: bool = False  # one after another, in an order of chance
     single_reject: bool = False  # who is busy or rejects, does so for all
@@ -333,6 +334,7 @@ class _Dialling:
             application_id=wish.application_id or (wish.caller.facts.application_id if wish.caller is not None else ""),
             event_url=wish.event_url or (wish.caller.facts.event_url if wish.caller is not None else ""),
             event_method=wish.event_method or (wish.caller.facts.event_method if wish.caller is not None else ""),
+            event_asked=wish.event_asked,
             master=wish.caller if wish.chained else None,
             beside=wish.caller.leg if wish.caller is not None else None,
             prefer=agreed.codec if agreed is not None else "",

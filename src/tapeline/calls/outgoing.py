@@ -52,6 +52,7 @@ class Order:
     application_id: str = ""
     event_url: str = ""
     event_method: str = ""
+    event_asked: bool = False
     master: Call | None = None
     beside: rtp.Leg | None = None
     prefer: str = ""  # the codec that is offered first
@@ -113,6 +114,7 @@ class Outgoing:
             application_id=order.application_id,
             event_url=order.event_url,
             event_method=order.event_method,
+            event_asked=order.event_asked,
             master_call_id=order.master.facts.id if order.master is not None else "",
             user=order.hop.user,
         )

@@ -22,7 +22,7 @@ __all__ = [
     "with_notes",
 ]
 
-_CALL_FIELDS = {field.name for field in fields(CallView)} - {"source", "destination", "mute_direction"}
+_CALL_FIELDS = {field.name for field in fields(CallView)} - {"source", "destination", "mute_direction", "event_asked"}
 _RECORDING_FIELDS = {field.name for field in fields(RecordingView)}
 _NOTES = {"held", "hold_reason", "held_by", "retention_days", "tags", "note"}
 _CONFERENCE_FIELDS = {field.name for field in fields(ConferenceView)} - {"member_ids"}

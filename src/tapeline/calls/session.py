@@ -80,6 +80,7 @@ class Facts:
     application_id: str = ""  # the Vonage application that it belongs to
     event_url: str = ""  # where its events go; "" where the application's go
     event_method: str = ""
+    event_asked: bool = False  # who dialled it tells why it was not answered
     master_call_id: str = ""  # the call that this one was dialled for, and with which it ends
     user: str = ""  # the name of the user of ours who is at its end, proved by a password or by being registered there
 
@@ -551,4 +552,5 @@ class Call:
             application_id=facts.application_id,
             event_url=facts.event_url,
             event_method=facts.event_method,
+            event_asked=facts.event_asked,
         )

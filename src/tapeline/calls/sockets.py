@@ -24,6 +24,7 @@ from tapeline.calls.socket_loop import SocketLoop
 from tapeline.calls.views import Address
 from tapeline.core.errors import Exhausted, InvalidState, TapelineError
 from tapeline.core.ids import new_id
+from tapeline.core.vonage import signature
 from tapeline.sip import offer_answer
 
 __all__ = ["SocketLine", "Sockets"]
@@ -131,18 +132,20 @@ class Sockets:
         self._remove = remove
 
     async def dial(self, caller: Call, uri: str, options: Mapping[str, Any], timeout_s: float) -> DialResult:
-        """Connect to `uri` for `caller`, with which the call ends. `options` are rate, content_type, headers (JSON) and authorization."""
+        """Connect to `uri` for `caller`, with which the call ends. `options["websocket"]` holds rate, content_type, headers (JSON),
+        authorization, and whether the application signs."""
+        call_options, options = options, options["websocket"]
         rate = 8000 if options["rate"] == 8000 else 16000
         line = SocketLine(uri, options, rate, self._kit)
         try:
             port = await line.loop.open()
-            call = self._call(caller, uri, line, rate)
+            call = self._call(caller, uri, line, rate, call_options)
         except (OSError, Exhausted) as error:
             log.error("no websocket can be connected", error=str(error))
             line.loop.close()
             return DialResult(None, ("UNREACHABLE", "sip:503"), "failed")
         try:
-            headers = [("Authorization", options["authorization"])] if options["authorization"] else []
+            headers = self._authorization(caller, options)
             socket = await self._kit.open_socket(uri, headers, min(timeout_s, LONGEST_OPEN_S))
         except BaseException as error:
             line.failed(503, str(error))
@@ -156,7 +159,14 @@ class Sockets:
         self._up(call, line, socket, port, rate)
         return DialResult(call)
 
-    def _call(self, caller: Call, uri: str, line: SocketLine, rate: int) -> Call:
+    def _authorization(self, caller: Call, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The header of the handshake: as given, or a token that the application's secret has signed."""
+        application = self._kit.webhooks.application(caller)
+        if options["signed"] and application is not None and application.signature_secret:
+            return [("Authorization", f"Bearer {signature(application, b'', self._kit.clock.wall(), new_id())}")]
+        return [("Authorization", options["authorization"])] if options["authorization"] else []
+
+    def _call(self, caller: Call, uri: str, line: SocketLine, rate: int, options: Mapping[str, Any]) -> Call:
         """Raises Exhausted where there is no port."""
         kit, facts = self._kit, caller.facts
         leg = kit.engine.open_leg(HERE, beside=caller.leg)
@@ -170,6 +180,9 @@ class Sockets:
             created=round(kit.clock.wall(), 6),
             master_call_id=facts.id,
             application_id=facts.application_id,
+            event_url=options.get("event_url") or facts.event_url,
+            event_method=options.get("event_method") or facts.event_method,
+            event_asked=bool(options.get("event_asked")),
         )
         call = Call(made, cast(sip.Session, line), Media(leg, own, kit), kit, lambda: None, self._remove)
         line.call = call

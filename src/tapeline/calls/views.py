@@ -71,6 +71,7 @@ class CallView:
     application_id: str = ""  # the Vonage application that it belongs to
     event_url: str = ""  # where its events go, where that is not where the application's go
     event_method: str = ""
+    event_asked: bool = False  # who dialled it tells why it was not answered
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,7 @@ class RecordingSettings(Section):
     third_party_bigcouch_port: int = Field(5984, gt=0, lt=65536)
     third_party_bigcouch_username: str = ""
     third_party_bigcouch_password: str = ""
+    transcriber_url: str = ""  # who is told of recordings of which a transcript is wanted; "" = nobody makes one
     min_free_mb: int = Field(256, ge=0)  # below this much free disk no recording starts
 
 

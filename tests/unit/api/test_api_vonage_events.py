@@ -31,12 +31,12 @@ WALL = 1_700_000_100.1239
 
 
 class Told:
-    def __init__(self, *applications: Application) -> None:
+    def __init__(self, *applications: Application, transcriber: str = "") -> None:
         self.rows: list[DeliveryRow] = []
         self.kept: list[DeliveryRow] = []
         self.recorded: list[str] = []
         self.webhooks = VonageWebhooks(
-            Applications(applications or (APPLICATION,)), self, self, self.recorded.append, "https://rec.test/", "here"  # type: ignore[arg-type]
+            Applications(applications or (APPLICATION,)), self, self, self.recorded.append, "https://rec.test/", "here", transcriber  # type: ignore[arg-type]
         )  # fmt: skip
 
     def put(self, row: DeliveryRow) -> None:
@@ -172,6 +172,40 @@ async def test_a_recording_told_twice_is_one_row() -> None:
 async def test_a_recording_of_a_conversation_is_told_by_its_conversation() -> None:
     view = replace(RECORDING, reference="confbridge", call_id="c" * 8, activeflow_id="")
     assert record_event(view, "https://rec.test", WALL)["conversation_uuid"] == "CON-" + "c" * 8
+
+
+WISH = {"language": "de-DE", "event_url": "https://other.test/text", "event_method": "POST", "sentiment": True}
+
+
+async def test_transcription_that_nobody_makes_is_told_honestly() -> None:
+    told = Told()
+    custom = {"dialect": "vonage", "event_url": "https://other.test/rec", "event_method": "POST", "transcription": json.dumps(WISH)}
+    await told.happen("recording_finished", replace(RECORDING, custom=custom))
+    record, text = told.kept
+    assert (record.url, text.url) == ("https://other.test/rec", "https://other.test/text") and record.id != text.id
+    assert json.loads(text.body) == {
+        "type": "record", "status": "failed", "reason": "transcription is not available", "recording_uuid": RECORDING.id,
+        "conversation_uuid": f"CON-{CALL.activeflow_id}", "timestamp": "2023-11-14T22:15:00.123Z",
+    }  # fmt: skip
+    custom["transcription"] = json.dumps(WISH | {"event_url": ""})
+    await told.happen("recording_finished", replace(RECORDING, custom=custom), number="i")
+    assert told.kept[-1].url == "https://other.test/rec"
+
+
+async def test_transcription_is_handed_to_the_transcriber_where_there_is_one() -> None:
+    told = Told(transcriber="https://text.test/jobs")
+    custom = {"dialect": "vonage", "event_url": "https://other.test/rec", "transcription": json.dumps(WISH)}
+    await told.happen("recording_finished", replace(RECORDING, custom=custom))
+    record, job = told.kept
+    assert job.url == "https://text.test/jobs" and job.signing
+    more = {"type": "transcribe", "language": "de-DE", "sentiment_analysis": True, "event_url": WISH["event_url"], "event_method": "POST"}
+    assert json.loads(job.body) == json.loads(record.body) | more
+
+
+async def test_why_a_leg_was_not_answered_is_not_told_twice_where_somebody_waits_for_an_answer_to_it() -> None:
+    told = Told()
+    await told.happen("call_hangup", ended(hangup_reason="busy", event_asked=True))
+    assert [json.loads(row.body)["status"] for row in told.rows] == ["completed"]
 
 
 def test_host_check() -> None:

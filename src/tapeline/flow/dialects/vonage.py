@@ -188,7 +188,8 @@ def _connect(action: _Action) -> None:
     url, method = asked(fields)
     for destination, more in found:
         if destination is not None:
-            options |= more | {"event_url": url, "event_method": method}
+            told = {"event_url": url, "event_method": method if url else "", "event_asked": synchronous}
+            options |= more | told
             action.ops.append(Connect(destination, source, ring, synchronous, url, method, options))
 
 
