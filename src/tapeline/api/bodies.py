@@ -32,7 +32,14 @@ LONGEST_TARGET = 256
 
 
 async def read_json(request: Request) -> Mapping[str, Any]:
-    """The body's JSON object, empty for an empty body. Raises BodyTooLarge, InvalidInput."""
+    """The body's JSON object, empty for an empty body; it may be asked for again. Raises BodyTooLarge, InvalidInput."""
+    if not hasattr(request.state, "json"):
+        request.state.json = await _read(request)
+    found: Mapping[str, Any] = request.state.json
+    return found
+
+
+async def _read(request: Request) -> Mapping[str, Any]:
     length = request.headers.get("content-length", "")
     if length.isdigit() and (len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY):
         raise _too_large()

@@ -51,7 +51,7 @@ def _welcome(request: Request, token: str, principal: Principal) -> Response:
 
 def router(auth: KazooAuth, service: Service, clock: Clock, rules: Rules, storage: KazooStorage) -> APIRouter:
     faces = (
-        KazooRecordings(service, clock),
+        KazooRecordings(service, clock, auth.users),
         KazooCallflows(service, rules),
         KazooDocuments(service, rules, auth.accounts, auth.users),
         KazooChannels(service, rules, auth.users),

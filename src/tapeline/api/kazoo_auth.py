@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 
 from tapeline.api.auth import Authenticator
+from tapeline.api.bodies import read_json
 from tapeline.api.errors import Unauthenticated
 from tapeline.api.kazoo_words import BadIdentifier, FieldErrors, uuid_of
 from tapeline.api.sessions import Sessions
@@ -57,7 +58,7 @@ class KazooAuth:
         """The guard of a route."""
 
         async def guard(request: Request) -> None:
-            token = credential(request)
+            token = credential(request) or await _in_body(request)
             principal = await self._principal(token)
             request.state.principal = principal
             request.state.auth_token = token
@@ -107,7 +108,7 @@ class KazooAuth:
         for user in self.users:
             expected = digest(f"{user.name.lower()}:{user.password}".encode()).hexdigest()
             same = hmac.compare_digest(expected.encode(), credentials.lower().encode("utf-8", "replace"))
-            if user.password and same and found is not None:
+            if user.password and same and found is not None and user.account == found.name:
                 return Principal(found.id, USER_SCOPES, user.name)
         raise Unauthenticated("invalid credentials")
 
@@ -123,3 +124,9 @@ def credential(request: Request) -> str:
     scheme, _, rest = request.headers.get("authorization", "").partition(" ")
     bearer = rest.strip() if scheme.lower() == "bearer" else f"Basic {rest.strip()}" if scheme.lower() == "basic" else ""
     return request.headers.get("x-auth-token") or request.query_params.get("auth_token") or bearer
+
+
+async def _in_body(request: Request) -> str:
+    """KAZOO takes `auth_token` beside a body's `data`, too."""
+    found = (await read_json(request)).get("auth_token") if request.method in ("POST", "PUT", "PATCH") else ""
+    return found if isinstance(found, str) else ""

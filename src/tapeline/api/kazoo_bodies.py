@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from tapeline.api.bodies import read_json
 from tapeline.api.kazoo_words import FieldErrors
 from tapeline.core.errors import InvalidInput
+from tapeline.core.ids import is_id
 
 __all__ = ["MOST", "KazooRoute", "bare", "data_of", "merged", "page_key", "page_place", "page_size", "read_data"]
 
@@ -92,7 +94,9 @@ def page_place(key: str) -> tuple[float, str] | None:
     if not key:
         return None
     try:
-        created, row_id = json.loads(base64.urlsafe_b64decode(key + "=" * (-len(key) % 4)))
+        created, row_id = json.loads(base64.urlsafe_b64decode(key[:200] + "=" * (-len(key[:200]) % 4)))
+        if not (math.isfinite(created) and is_id(row_id)):
+            raise ValueError(key)
         return float(created), str(row_id)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidInput("start_key is none of ours", hint="pass next_start_key as it was given") from error

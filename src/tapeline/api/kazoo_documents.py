@@ -26,7 +26,7 @@ from tapeline.api.ports import Service
 from tapeline.core.ids import new_id
 from tapeline.core.settings import User
 
-__all__ = ["KazooDocuments", "Subject", "user_named"]
+__all__ = ["KazooDocuments", "Subject", "owner_ids", "user_named"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,127}", re.ASCII)
 READ, WRITE = "calls:read", "account:write"
@@ -38,6 +38,12 @@ def user_named(users: Sequence[User], text: str) -> User | None:
     """The user of that id, with or without dashes, or of that name."""
     wanted = text.lower()
     return next((user for user in users if wanted in {user.name.lower(), user.id.lower(), hex_id(user.id)} - {""}), None)
+
+
+def owner_ids(users: Sequence[User], text: str) -> frozenset[str]:
+    """By which ids recordings name the owner that a path names as `text`."""
+    user = user_named(users, text)
+    return frozenset({text, *((user.id, user.name, hex_id(user.id)) if user is not None else ())} - {""})
 
 
 class Subject:

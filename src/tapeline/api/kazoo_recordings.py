@@ -10,8 +10,8 @@ compare with the metadata as it is answered.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -21,25 +21,34 @@ from tapeline.api.auditing import about
 from tapeline.api.auth import principal_of
 from tapeline.api.bodies import read_json
 from tapeline.api.files import file_response, safe_name
-from tapeline.api.kazoo_bodies import MOST, KazooRoute, page_key, page_place, page_size
-from tapeline.api.kazoo_words import BadIdentifier, FieldErrors, recording_uuid, success, uuid_of
+from tapeline.api.kazoo_bodies import KazooRoute, page_key, page_place, page_size
+from tapeline.api.kazoo_documents import owner_ids
+from tapeline.api.kazoo_filters import columns, filters, fits, plain
+from tapeline.api.kazoo_words import BadIdentifier, FieldErrors, TooMuch, recording_uuid, success, uuid_of
 from tapeline.api.ports import Service
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import Clock
+from tapeline.core.errors import NotFound
 from tapeline.core.kazoo import gregorian, recording_document, unix
+from tapeline.core.principal import Principal
+from tapeline.core.settings import User
 from tapeline.store import Search
 
 __all__ = ["KazooRecordings"]
 
 RANGE_S = 31 * 86_400 + 3600
-LOOKED_AT = 20_000  # rows that a filter may pass over in one request
+LOOKED_AT = 20_000  # rows that a filter may pass over in one request; the next page goes on there
+AT_ONCE = 500  # rows in one query
+MOST_UNPAGED = 10_000
+_PATH_ID = re.compile(r"[A-Za-z0-9._~@+-]{1,128}", re.ASCII)
 AUDIO = ("audio/mpeg", "audio/mp3", "audio/wav", "audio/x-wav", "audio/ogg", "audio/*")
 
 
 class KazooRecordings:
-    def __init__(self, service: Service, clock: Clock) -> None:
+    def __init__(self, service: Service, clock: Clock, users: Sequence[User]) -> None:
         self._service = service
         self._clock = clock
+        self._users = users
 
     def routes(self) -> tuple[KazooRoute, ...]:
         return (
@@ -54,32 +63,37 @@ class KazooRecordings:
         return await self._list(request, uuid_of(account), {})
 
     async def list_of_user(self, request: Request, account: str, user: str) -> Response:
-        return await self._list(request, uuid_of(account), {"owner_id": user})
+        return await self._list(request, uuid_of(account), {"owner_id": owner_ids(self._users, user)})
 
-    async def _list(self, request: Request, account: str, fixed: Mapping[str, str]) -> Response:
+    async def _list(self, request: Request, account: str, fixed: Mapping[str, frozenset[str]]) -> Response:
         query = request.query_params
         since, until = self._window(query)
         ascending = _flag(query, "ascending") or query.get("descending") == "false"
-        size = page_size(query)
-        keep = _filters(query, fixed)
+        unpaged = query.get("paginate") == "false"
+        size = MOST_UNPAGED if unpaged else page_size(query)
+        keep, equal = filters(query, fixed), {"state": ("available",), **columns(query)}
+        changed_from, changed_to = _seconds(query, "modified_from") or 0.0, _seconds(query, "modified_to") or float("inf")
         after = page_place(query.get("start_key", ""))
         found: list[tuple[RecordingView, dict[str, Any]]] = []
-        looked = 0
-        while len(found) <= size and looked < LOOKED_AT:
-            wanted = Search(account, since, until, after, ascending, max(size + 1, 200), {"state": ("available",)})
+        looked, ended = 0, False
+        while len(found) <= size and looked < LOOKED_AT and not ended:
+            wanted = Search(account, since, until, after, ascending, min(size + 1, AT_ONCE) if not keep else AT_ONCE, equal)
             rows = await self._service.archive.search(wanted, principal_of(request))
             looked += len(rows)
-            found += [(row, told) for row in rows if _fits(told := recording_document(row), keep)]
-            if len(rows) < wanted.limit:
-                break
-            after = (rows[-1].created, rows[-1].id)
+            changed = [row for row in rows if changed_from <= (row.updated or row.created) <= changed_to]
+            found += [(row, told) for row in changed if fits(told := _told(row), keep)]
+            ended = len(rows) < wanted.limit
+            after = (rows[-1].created, rows[-1].id) if rows else after
         shown = found[:size]
         more: dict[str, Any] = {"page_size": len(shown)}
         if query.get("start_key"):
             more["start_key"] = query["start_key"]
         if len(found) > size:
-            last = shown[-1][0]
-            more["next_start_key"] = page_key(last.created, last.id)
+            if unpaged:
+                raise TooMuch(size)
+            after, ended = (shown[-1][0].created, shown[-1][0].id), False
+        if not ended and after is not None:
+            more["next_start_key"] = page_key(*after)
         listed = [told | {"_read_only": {"content_types": [told["content_type"]]}} for _, told in shown]
         return success(request, listed, **more)
 
@@ -99,7 +113,7 @@ class KazooRecordings:
     async def get(self, request: Request, account: str, id: str) -> Response:
         view = await self._find(request, account, id)
         if not _wants_audio(request):
-            return success(request, recording_document(view))
+            return success(request, _told(view))
         file = await self._service.recording_file(view.id, principal_of(request))
         response = await file_response(file, request)
         how = "inline" if _flag(request.query_params, "inline") else "attachment"
@@ -109,7 +123,7 @@ class KazooRecordings:
     async def delete(self, request: Request, account: str, id: str) -> Response:
         view = await self._find(request, account, id)
         await self._service.delete_recording(view.id, principal_of(request))
-        return success(request, recording_document(view) | {"_read_only": {"deleted": True}})
+        return success(request, _told(view) | {"_read_only": {"deleted": True}})
 
     async def patch(self, request: Request, account: str, id: str) -> Response:
         view = await self._find(request, account, id)
@@ -117,23 +131,35 @@ class KazooRecordings:
         notes = data.get("user_metadata") if isinstance(data, dict) else None
         if not isinstance(notes, dict):
             raise FieldErrors({"user_metadata": {"required": {"message": "Field is required but missing"}}})
-        return success(request, recording_document(await self._service.archive.annotate(view.id, notes, principal_of(request))))
+        return success(request, _told(await self._service.archive.annotate(view.id, notes, principal_of(request))))
 
     async def _find(self, request: Request, account: str, id: str) -> RecordingView:
         """By its id, or by the `media_id` that it was given. Raises BadIdentifier."""
         owner, principal = uuid_of(account), principal_of(request)
-        try:
-            view = await self._service.get_recording(recording_uuid(id), principal)
-        except BadIdentifier:
-            named = await self._service.archive.search(Search(owner, limit=MOST, equal={"state": ("available",)}), principal)
-            found = next((view for view in named if view.custom.get("media_id") == id), None)
-            if found is None:
-                raise
-            view = found
-        if view.account != owner or view.state != "available":
+        view = await self._by_id(id, principal) or await self._by_media_id(id, owner, principal)
+        if view is None or view.account != owner or view.state != "available":
             raise BadIdentifier(id)
         about(request, view.id)
         return view
+
+    async def _by_id(self, id: str, principal: Principal) -> RecordingView | None:
+        try:
+            return await self._service.get_recording(recording_uuid(id), principal)
+        except NotFound:
+            return None
+
+    async def _by_media_id(self, id: str, account: str, principal: Principal) -> RecordingView | None:
+        """The newest, where a flow gave several recordings one id."""
+        if not plain(id):
+            return None
+        found = await self._service.archive.search(Search(account, limit=1, equal={"media_id": (id,), "state": ("available",)}), principal)
+        return found[0] if found else None
+
+
+def _told(view: RecordingView) -> dict[str, Any]:
+    """The document; its id is the one that its flow gave it, where that can stand in a path."""
+    told = recording_document(view)
+    return {**told, "id": view.media_id} if _PATH_ID.fullmatch(view.media_id) else told
 
 
 def _seconds(query: Mapping[str, str], name: str) -> float | None:
@@ -147,52 +173,6 @@ def _seconds(query: Mapping[str, str], name: str) -> float | None:
 
 def _flag(query: Mapping[str, str], name: str) -> bool:
     return query.get(name, "").lower() == "true"
-
-
-Test = tuple[str, str, frozenset[str]]  # kind, dotted path, values
-
-
-def _filters(query: Mapping[str, str], fixed: Mapping[str, str]) -> list[Test]:
-    tests: list[Test] = [("filter", name, frozenset((value,))) for name, value in fixed.items()]
-    for name, value in query.items():
-        for prefix in ("filter_not_", "filter_"):
-            if name.startswith(prefix):
-                tests.append((prefix.rstrip("_"), name.removeprefix(prefix), frozenset(_values(value))))
-                break
-        if name in ("has_key", "key_missing", "has_value", "value_missing"):
-            tests += [(name, path, frozenset()) for path in _values(value)]
-    return tests
-
-
-def _values(text: str) -> list[str]:
-    """A JSON list of texts, or the text itself."""
-    if text.startswith("["):
-        try:
-            return [str(item) for item in json.loads(text)]
-        except ValueError:
-            pass
-    return [text]
-
-
-def _fits(told: Mapping[str, Any], tests: list[Test]) -> bool:
-    return all(_passes(_at(told, path), kind, values) for kind, path, values in tests)
-
-
-def _passes(value: Any, kind: str, values: frozenset[str]) -> bool:
-    if kind == "filter":
-        return value is not None and str(value) in values
-    if kind == "filter_not":
-        return value is None or str(value) not in values
-    if kind in ("has_key", "key_missing"):
-        return (value is not None) == (kind == "has_key")
-    return (value not in (None, "")) == (kind == "has_value")
-
-
-def _at(told: Mapping[str, Any], path: str) -> Any:
-    value: Any = told
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _wants_audio(request: Request) -> bool:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from tapeline import __version__
-from tapeline.api.errors import RETRY_AFTER_S, Unauthenticated, status_of
+from tapeline.api.errors import RETRY_AFTER_S, RangeNotSatisfiable, Unauthenticated, status_of
 from tapeline.api.middleware import request_id_of
 from tapeline.core.clock import SystemClock, utc
 from tapeline.core.errors import Forbidden, InvalidInput, InvalidState, NotFound, TapelineError
@@ -24,6 +24,7 @@ from tapeline.core.kazoo import hex_id, month_id
 __all__ = [
     "BadIdentifier",
     "FieldErrors",
+    "TooMuch",
     "failure",
     "hex_id",
     "month_id",
@@ -35,6 +36,14 @@ __all__ = [
 
 _RECORDING = re.compile(r"[0-9]{6}-([0-9a-fA-F]{32})", re.ASCII)
 _CLOCK = SystemClock()
+
+
+class TooMuch(RangeNotSatisfiable):
+    """A list without pages that has more than `most` entries."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.message = f"range is too large: more than {most} entries"
 
 
 class BadIdentifier(NotFound):

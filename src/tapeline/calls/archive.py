@@ -152,9 +152,7 @@ class Archive:
             raise recording_not_found(recording_id)
         if not principal.may_see(row.account):
             raise not_yours("recording")
-        custom = {**row.custom, "notes": {**row.custom.get("notes", {}), **notes}}
-        await self._database.recordings.annotate(recording_id, custom)
-        return recording_view(replace(row, custom=custom))
+        return _still_there(await self._database.recordings.annotate(recording_id, lambda custom: _noted(custom, notes)))
 
 
 def _still_there(row: RecordingRow | None) -> RecordingView:
@@ -162,3 +160,9 @@ def _still_there(row: RecordingRow | None) -> RecordingView:
     if row is None:
         raise NotFound("the recording has been deleted")
     return recording_view(row)
+
+
+def _noted(custom: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Any]:
+    """With `notes` merged into those that there are; what is None is taken away."""
+    merged = {**custom.get("notes", {}), **notes}
+    return {**custom, "notes": {name: value for name, value in merged.items() if value is not None}}

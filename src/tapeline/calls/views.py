@@ -155,6 +155,11 @@ class RecordingView:
     note: str = ""
     application_id: str = ""  # of the call or conference that it was made of
 
+    @property
+    def media_id(self) -> str:
+        """The id that its flow gave it; "" where it gave none."""
+        return str(self.custom.get("media_id", ""))
+
 
 @dataclass(frozen=True, slots=True)
 class ConferenceView:

@@ -4,8 +4,8 @@ tombstone."""
 from __future__ import annotations
 
 import builtins
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, tuple_, update
@@ -15,7 +15,7 @@ from tapeline.store import tables
 from tapeline.store.outbox import entry
 from tapeline.store.paging import Ledger
 from tapeline.store.rows import DeliveryRow, RecordingRow
-from tapeline.store.statements import forward, values
+from tapeline.store.statements import build, forward, values
 
 if TYPE_CHECKING:
     from tapeline.store.database import Database
@@ -62,7 +62,8 @@ class Recordings(Ledger[RecordingRow]):
 
     async def write(self, connection: AsyncConnection, rows: Sequence[RecordingRow]) -> None:
         """`upsert` within a transaction that the caller holds."""
-        await connection.execute(forward(self._database.dialect, tables.recordings, "state"), [values(row) for row in rows])
+        found = [values(row) | {"media_id": str(row.custom.get("media_id", ""))} for row in rows]
+        await connection.execute(forward(self._database.dialect, tables.recordings, "state"), found)
 
     async def list(
         self,
@@ -104,11 +105,18 @@ class Recordings(Ledger[RecordingRow]):
         found = await self.search(Search(equal={name: (value,) for name, value in equal.items()}, limit=1))
         return found[0] if found else None
 
-    async def annotate(self, recording_id: str, custom: Mapping[str, Any]) -> None:
-        """Replace what a recording's row says besides. The recording itself does not change by it."""
+    async def annotate(self, recording_id: str, how: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> RecordingRow | None:
+        """Replace what a recording's row says besides by what `how` makes of it, in one transaction. The recording itself does not
+        change by it. None where there is no such recording."""
         table = tables.recordings
         async with self._database.writing() as connection:
-            await connection.execute(update(table).where(table.c.id == recording_id).values(custom=dict(custom)))
+            found = (await connection.execute(select(table).where(table.c.id == recording_id).with_for_update())).mappings().first()
+            if found is None or found["deleted"] is not None:
+                return None
+            row = build(RecordingRow, found)
+            row = replace(row, custom=how(row.custom))
+            await connection.execute(update(table).where(table.c.id == recording_id).values(custom=dict(row.custom)))
+        return row
 
     async def unfinished(self, node: str) -> builtins.list[RecordingRow]:
         """Recordings of `node` that are neither available nor failed."""

@@ -187,6 +187,7 @@ class RecordingRow:
     retention_days: float | None = None  # its own; None: its account's; 0: for ever
     tags: tuple[str, ...] = ()
     note: str = ""
+    media_id: str = ""  # the id that its flow gave it (`custom` has it, too); filled in when the row is written
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,7 @@ recordings = Table(
     _later("note"),
     _later("flow_id"),
     Column("tags", JSON, nullable=False, server_default="[]"),
+    _later("media_id"),
     # The two that lists and searches run along hold what a filter compares: a row that does not fit is passed over in the index alone.
     Index("recordings_created", "created", "id", "account", *_COMPARED, **_where("deleted IS NULL")),
     Index("recordings_account_created", "account", "created", "id", *_COMPARED, **_where("deleted IS NULL")),
@@ -194,6 +195,8 @@ recordings = Table(
     Index("recordings_swept", "account", "created", "id", **_where("deleted IS NULL AND held IS NULL AND retention_days IS NULL")),
     Index("recordings_own_retention", "retention_days", **_where("deleted IS NULL AND held IS NULL AND retention_days > 0")),
     Index("recordings_activeflow", "activeflow_id"),
+    Index("recordings_account_media", "account", "media_id"),
+    Index("recordings_sip_call", "sip_call_id"),
     Index("recordings_call", "call_id"),
     Index("recordings_node_state", "node", "state"),
 )

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from api_world import World
 
+from tapeline.api import kazoo_recordings
 from tapeline.api.kazoo_words import hex_id, month_id
 from tapeline.core.ids import new_id
 from tapeline.core.kazoo import gregorian, unix
@@ -122,6 +123,86 @@ async def test_pages_go_on_at_the_start_key_in_both_orders(world: World, client:
     assert (await client.get(path(world), params={"start_key": "%%%"})).status_code == 400
 
 
+async def test_a_filter_that_passes_over_too_much_goes_on_in_the_next_page(
+    world: World, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kazoo_recordings, "LOOKED_AT", 4)
+    monkeypatch.setattr(kazoo_recordings, "AT_ONCE", 2)
+    wanted = [kid(world, world.service.recording(world.account, sip_call_id="wanted")) for _ in range(2)]
+    for _ in range(9):
+        world.service.recording(world.account)
+    wanted.append(kid(world, world.service.recording(world.account, sip_call_id="wanted")))
+    seen: list[str] = []
+    query = {"filter_media_type": "wav", "filter_cdr_id": f"{wanted[0][:6]}-wanted"}
+    pages = 0
+    while True:
+        answer = (await client.get(path(world), params=query)).json()
+        seen += [told["id"] for told in answer["data"]]
+        pages += 1
+        if "next_start_key" not in answer:
+            break
+        query["start_key"] = answer["next_start_key"]
+    assert seen == wanted[::-1] and pages > 2
+
+
+async def test_a_list_without_pages_that_is_too_long_is_416(
+    world: World, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kazoo_recordings, "MOST_UNPAGED", 3)
+    for _ in range(4):
+        world.service.recording(world.account)
+    answer = await client.get(path(world), params={"paginate": "false"})
+    assert (answer.status_code, answer.json()["error"], answer.json()["status"]) == (416, "416", "error")
+
+
+async def test_a_list_may_be_of_what_changed_lately(world: World, client: httpx2.AsyncClient) -> None:
+    old = world.service.recording(world.account)
+    new = world.service.recording(world.account, updated=world.clock.wall() + 1000)
+    moment = gregorian(world.clock.wall() + 500)
+    for name, expected in (("modified_from", new), ("modified_to", old)):
+        answer = await client.get(path(world), params={name: moment})
+        assert [told["id"] for told in answer.json()["data"]] == [kid(world, expected)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"start_key": base64.urlsafe_b64encode(b"[" * 5000).decode()},
+        {"start_key": base64.urlsafe_b64encode(b'[NaN, "x"]').decode()},
+        {"start_key": base64.urlsafe_b64encode(b'[1e999, "\\u0000"]').decode()},
+        {"start_key": "A"},
+        {"filter_call_id": "[" * 5000},
+        {"filter_" + "a." * 5000: "x"},
+        {"filter_call_id": "\0"},
+        {"page_size": "9" * 5000},
+        {"created_from": "-1"},
+        {"has_key": "[{}]"},
+        {f"filter_{n}": "x" for n in range(500)},
+    ],
+)
+async def test_no_query_is_too_strange(world: World, client: httpx2.AsyncClient, query: dict[str, str]) -> None:
+    world.service.recording(world.account)
+    answer = await client.get(path(world), params=query)
+    assert answer.status_code in (200, 400) and answer.json()["status"] in ("success", "error")
+
+
+async def test_the_token_may_stand_in_the_body(world: World) -> None:
+    where = path(world, "/" + kid(world, world.service.recording(world.account)))
+    async with world.client("") as client:
+        noted = await client.patch(where, json={"auth_token": world.secret, "data": {"user_metadata": {"case": "17"}}})
+        assert noted.status_code == 200 and noted.json()["data"]["user_metadata"] == {"case": "17"}
+        assert (await client.patch(where, json={"auth_token": 5, "data": {"user_metadata": {}}})).status_code == 401
+        assert (await client.patch(where, content=b"[" * 100_000)).status_code == 400
+
+
+async def test_a_user_logs_in_to_its_own_account_only(world: World) -> None:
+    async with world.client("") as client:
+        answer = await client.put("/v2/user_auth", json={"data": {"credentials": HASH, "account_name": "other"}})
+        assert answer.status_code == 401
+        basic = base64.b64encode(f"{hex_id(world.other_account)}:{HASH}".encode()).decode()
+        assert (await client.get(path(world), headers={"Authorization": f"Basic {basic}"})).status_code == 401
+
+
 async def test_the_window_is_31_days_and_may_be_moved_but_not_widened(world: World, client: httpx2.AsyncClient) -> None:
     old = kid(world, world.service.recording(world.account))
     begun = gregorian(world.clock.wall())
@@ -184,8 +265,15 @@ async def test_what_is_not_there_is_a_bad_identifier(world: World, client: httpx
 
 
 async def test_a_media_id_names_its_recording(world: World, client: httpx2.AsyncClient) -> None:
-    recording = world.service.recording(world.account, custom={"media_id": "my-own-id"})
-    assert (await client.get(path(world, "/my-own-id"))).json()["data"]["id"] == kid(world, recording)
+    for media_id in ("my-own-id", "202611-" + "a" * 32, "b" * 32):
+        recording = world.service.recording(world.account, custom={"media_id": media_id})
+        told = (await client.get(path(world, "/" + media_id))).json()["data"]
+        assert told["id"] == told["media_id"] == media_id
+        assert (await client.get(path(world, "/" + kid(world, recording)))).json()["data"] == told
+    odd = world.service.recording(world.account, custom={"media_id": "../x y"})
+    assert (await client.get(path(world, "/" + kid(world, odd)))).json()["data"]["id"] == kid(world, odd)
+    foreign = world.service.recording(world.other_account, custom={"media_id": "theirs"})
+    assert foreign and (await client.get(path(world, "/theirs"))).status_code == 404
 
 
 async def test_deletion_and_notes(world: World, client: httpx2.AsyncClient) -> None:

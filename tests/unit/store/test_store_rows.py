@@ -241,6 +241,16 @@ async def test_a_search_keeps_its_order_its_window_and_its_place(database: Datab
 async def test_what_is_noted_of_a_recording_is_kept_beside_it(database: Database) -> None:
     row = RecordingRow(new_id(), new_id(), "available", created=1.0, custom={"a": 1})
     await database.recordings.upsert(row)
-    await database.recordings.annotate(row.id, {"a": 1, "notes": {"b": 2}})
+    await database.recordings.annotate(row.id, lambda custom: {**custom, "notes": {"b": 2}})
+    assert await database.recordings.annotate(new_id(), lambda custom: {}) is None
     found = await database.recordings.get(row.id)
     assert found is not None and found.custom == {"a": 1, "notes": {"b": 2}} and found.state == "available"
+
+
+async def test_a_recording_is_found_by_the_id_that_its_flow_gave_it(database: Database) -> None:
+    account = new_id()
+    row = RecordingRow(new_id(), account, "recording", created=1.0, custom={"media_id": "mine"})
+    await database.recordings.upsert(row)
+    await database.recordings.upsert(replace(row, state="available", updated=2.0))
+    assert [found.id for found in await database.recordings.search(Search(account, equal={"media_id": ("mine",)}))] == [row.id]
+    assert await database.recordings.search(Search(new_id(), equal={"media_id": ("mine",)})) == []
