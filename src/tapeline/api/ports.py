@@ -26,9 +26,10 @@ from tapeline.calls.views import (
     RecordingView,
     StorageView,
 )
+from tapeline.calls.voice import Order
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
-from tapeline.store import AttemptRow, AuditRow, DeliveryRow, DocumentRow, FlowRow, Search
+from tapeline.store import Application, AttemptRow, AuditRow, CallFilter, DeliveryRow, DocumentRow, FlowRow, Search
 from tapeline.store.rows import AgentRow, Token
 
 __all__ = [
@@ -212,11 +213,40 @@ class DocumentService(Protocol):
     async def delete(self, account: str, kind: str, name: str, principal: Principal) -> DocumentRow | None: ...
 
 
+class VoiceService(Protocol):
+    """What applications do with their calls; another application's is not there (NotFound)."""
+
+    async def place(self, order: Order, application: Application) -> CallView: ...
+
+    async def get(self, call_id: str, application: Application) -> CallView: ...
+
+    async def list(self, wanted: CallFilter, application: Application) -> tuple[int, Sequence[CallView]]: ...
+
+    async def hang_up(self, call_id: str, application: Application) -> None: ...
+
+    async def mute(self, call_id: str, application: Application, *, heard: bool | None = None, hears: bool | None = None) -> None: ...
+
+    async def transfer(self, call_id: str, application: Application, program: Any, url: str = "") -> None: ...
+
+    async def talk(self, call_id: str, application: Application, text: str, language: str, *, loops: int, level: float) -> None: ...
+
+    async def stream(self, call_id: str, application: Application, url: str, *, loops: int, level: float) -> None: ...
+
+    async def hush(self, call_id: str, application: Application, kind: Literal["stream", "talk"]) -> None: ...
+
+    async def press(self, call_id: str, application: Application, keys: str) -> None: ...
+
+    async def tell_keys(self, call_id: str, application: Application, address: tuple[str, str] | None) -> None: ...
+
+
 class Service(Protocol):
     """The use cases. `before` is seconds since 1970: only what was created strictly earlier."""
 
     @property
     def archive(self) -> Archive: ...
+
+    @property
+    def voice(self) -> VoiceService: ...
 
     @property
     def callflows(self) -> CallflowService: ...

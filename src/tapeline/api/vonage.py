@@ -1,4 +1,4 @@
-"""Vonage's face: files of recordings. See docs/vonage.md."""
+"""Vonage's face: calls, and files of recordings. See docs/vonage.md."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tapeline.api.auditing import about, audited
 from tapeline.api.files import file_response
 from tapeline.api.ports import Service
 from tapeline.api.vonage_auth import Asking, VonageAuth, asking
+from tapeline.api.vonage_calls import ROUTES as CALLS
+from tapeline.api.vonage_calls import VonageCalls
 from tapeline.api.vonage_words import recording_of
 from tapeline.core.errors import Forbidden, NotFound
 
@@ -59,7 +61,7 @@ async def _own_file(service: Service, recording_id: str, who: Asking) -> Any:
 
 
 def router(service: Service, auth: VonageAuth) -> APIRouter:
-    files = VonageFiles(service)
+    files, calls = VonageFiles(service), VonageCalls(service.voice)
     made = APIRouter(tags=["vonage"])
 
     def add(method: str, path: str, endpoint: Callable[..., Any], summary: str) -> None:
@@ -80,4 +82,6 @@ def router(service: Service, auth: VonageAuth) -> APIRouter:
 
     for method, path, endpoint, summary in ROUTES:
         add(method, path, getattr(files, endpoint), summary)
+    for method, path, endpoint, summary in CALLS:
+        add(method, path, getattr(calls, endpoint), summary)
     return made

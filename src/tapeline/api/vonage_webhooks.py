@@ -22,6 +22,7 @@ from tapeline.calls.views import CallView, RecordingView
 from tapeline.core.happening import Happening
 from tapeline.core.vonage import compact, conversation_uuid, moment, number_of, second, with_query
 from tapeline.store import DeliveryRow
+from tapeline.store.statements import REJECTED
 from tapeline.store.writer import WriteBehind
 
 __all__ = ["VonageWebhooks", "record_event", "status_events", "status_of"]
@@ -33,7 +34,6 @@ RECORD_KEPT_S = 86400.0
 _IDS: Final = uuid.UUID("b0a3c9d4-5e7f-4c02-9a41-66d1c7f5e8a1")
 _STATUS = re.compile(r"([3-6][0-9]{2})\b")
 REJECTIONS: Mapping[int, str] = {403: "restricted", 404: "invalid_number", 410: "invalid_number", 484: "invalid_number"}
-REJECTED = frozenset({403, 404, 410, 484, 603, 604, 607, 608})
 FREE = "0.00"
 NO_TRANSCRIBER = "transcription is not available"
 
@@ -60,11 +60,11 @@ def _failure(view: CallView) -> tuple[str, dict[str, Any]]:
     told: dict[str, Any] = {"sip_code": code} if code else {}
     if view.hangup_reason == "busy":
         return "busy", {"sip_code": code or 486}
-    if code in REJECTED:
+    if str(code) in REJECTED:
         return "rejected", told | {"detail": REJECTIONS.get(code, "declined")}
     if code == 480:
         return "unanswered", told | {"detail": "unavailable"}
-    if view.hangup_reason == "timeout" or (view.hangup_reason == "noanswer" and not code):
+    if view.hangup_reason in ("timeout", "dialout") or (view.hangup_reason == "noanswer" and not code):
         return "timeout", told
     if view.hangup_reason == "noanswer":
         return "unanswered", told | {"detail": "carrier_timeout"}

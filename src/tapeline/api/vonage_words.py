@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from tapeline.api.errors import RETRY_AFTER_S, RangeNotSatisfiable, status_of
 from tapeline.api.middleware import request_id_of
 from tapeline.core.clock import utc
-from tapeline.core.errors import InvalidInput, NotFound, TapelineError
+from tapeline.core.errors import InvalidInput, InvalidState, NotFound, TapelineError
 
 __all__ = ["BadParameters", "conversation_uuid", "failure", "file_id", "recording_of", "refusal", "stamp", "whole_stamp"]
 
@@ -76,6 +76,8 @@ class BadParameters(InvalidInput):
 def failure(error: TapelineError, request: Request) -> JSONResponse:
     """`error` as RFC 7807 has it, with the platform's older names beside."""
     code, _ = status_of(error)
+    if isinstance(error, InvalidState):
+        code = 400  # the platform knows no other word for a right request at the wrong time
     headers = {"Retry-After": str(RETRY_AFTER_S)} if code == 503 else {"WWW-Authenticate": "Bearer"} if code == 401 else {}
     if isinstance(error, RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"

@@ -18,11 +18,11 @@ from tapeline.calls.equipment import Equipment
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call
 from tapeline.calls.variables import variables_of
-from tapeline.calls.webhooks import ANSWER_S, Question, Reply, event_of
+from tapeline.calls.webhooks import ANSWER_S, Question, Reply, conversation_of, event_of
 from tapeline.core.vonage import without_query
 from tapeline.flow.program import Program
 
-__all__ = ["answer", "compiled_ncco", "lead_on", "question_of", "run"]
+__all__ = ["answer", "ask_on", "compiled_ncco", "lead_on", "moved", "question_of", "run"]
 
 log = structlog.get_logger(__name__)
 
@@ -127,10 +127,29 @@ def run(program: Program, call: Call, kit: Equipment, variables: Mapping[str, st
 
 
 def lead_on(program: Program, call: Call, kit: Equipment) -> None:
-    """Let `program` take the place of what runs on the call, which leaves whom it talks with."""
-    if call.place is not None:
-        call.place.leave(call)
+    """Let `program` take the place of what runs on the call, in a conversation of its own: it leaves whom it talks with."""
+    before = conversation_of(call)
+    for recorder in call.recordings:
+        if recorder.spec.blocking:
+            recorder.stop("transfer")
     call.begin_anew()
     script = Script(program, variables_of(call, kit.settings), call, kit)
     call.lead(script)
+    if call.place is not None:
+        call.place.leave(call)
+    moved(call, before, kit)
     script.start()
+
+
+def moved(call: Call, before: str, kit: Equipment) -> None:
+    """Tell that a call is in another conversation than `before`."""
+    event = event_of(call, kit.clock.wall())
+    told = {"type": "transfer", "uuid": event["uuid"], "conversation_uuid_from": before}
+    kit.webhooks.tell(call, told | {"conversation_uuid_to": event["conversation_uuid"], "timestamp": event["timestamp"]})
+
+
+async def ask_on(call: Call, url: str, kit: Equipment) -> None:
+    """Let what `url` answers with take the place of what runs. Where there is nothing that can run, it goes on."""
+    program = await _document(call, question_of(call, url, "GET", kit), kit)
+    if program is not None and call.status == "progressing":
+        lead_on(program, call, kit)

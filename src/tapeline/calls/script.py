@@ -94,6 +94,8 @@ class Script:
     def hung_up(self, cause: str, by: str) -> None:
         self._tell(flow.HungUp(cause, by))
         self._alarm.set(None)
+        for player in list(self._players.values()):
+            player.stop()  # the call may be up, with another program
         if self._dialling is not None:
             self._dialling.cancel()
 

@@ -24,6 +24,7 @@ from tapeline.calls.recorder import Recorder
 from tapeline.calls.rows import call_view, recording_view, with_notes
 from tapeline.calls.switch import Switch
 from tapeline.calls.views import Address, CallView, Page, RecordingFile, RecordingView
+from tapeline.calls.voice import Voice
 from tapeline.core.errors import InvalidState, NotFound
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
@@ -51,6 +52,7 @@ class Service:
         self.flows = FlowService(database, equipment)
         self.archive = Archive(database, objects, equipment)
         self.deliveries = Deliveries(database, equipment.clock)
+        self.voice = Voice(switch, database, equipment)
         self.callflows = Callflows(database, equipment, refresh)
         self.documents = Documents(database, equipment, refresh)
         self._finishing: dict[str, RecordingView] = {}  # complete in the spool, not yet known to be available

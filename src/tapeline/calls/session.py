@@ -114,6 +114,7 @@ class Call:
         self._answering = False  # our 200 has gone, or waits for a PRACK
         self._early = False  # media flow although it is not answered
         self.heard = False  # the peer's first packet came
+        self.keys_told: tuple[str, str] | None = None  # where the party's keys are told one by one: URL and method
         self.led = False  # a flow decides what becomes of it
         self.transfers = 0  # that its party has asked for
         self.instead: Callable[[Call], None] | None = None  # while it is dialled: takes a call that answers in its place

@@ -27,7 +27,6 @@ class Teller:
     def __init__(self, call: Call, equipment: Equipment) -> None:
         self._call = call
         self._kit = equipment
-        self._keys: flow.ReportDigits | None = None
 
     async def ask(self, command: flow.Ask) -> Any:
         """The document that the application answers with, None where there is none."""
@@ -49,12 +48,12 @@ class Teller:
         self._kit.webhooks.complain(self._call, ": ".join((reason, *problems)))
 
     def report_digits(self, command: flow.ReportDigits) -> None:
-        self._keys = command
+        self._call.keys_told = (command.url, command.method)
 
     def digit(self, digit: str) -> None:
-        if self._keys is not None:
+        if self._call.keys_told is not None:
             event = event_of(self._call, self._kit.clock.wall()) | {"dtmf": {"digits": digit, "timed_out": False}}
-            self._kit.webhooks.tell(self._call, event, self._keys.url, self._keys.method)
+            self._kit.webhooks.tell(self._call, event, *self._call.keys_told)
 
     def _event(self, kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         event = event_of(self._call, self._kit.clock.wall())

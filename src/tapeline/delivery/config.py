@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tapeline.core.settings import Settings, load
@@ -37,6 +38,7 @@ class WorkerConfig:
     couch_password: str = ""
     retention_days: float = 30.0  # of accounts that say nothing else
     sweep_s: float = 60.0  # between two looks for what is over
+    signers: Mapping[str, Sequence[str]] = field(default_factory=dict)  # applications of the settings: id -> account's name, secret
 
     @property
     def spool(self) -> Path:
@@ -71,6 +73,7 @@ class WorkerConfig:
             couch_username=recording.third_party_bigcouch_username,
             couch_password=recording.third_party_bigcouch_password,
             retention_days=recording.retention_days,
+            signers={each.id: (each.account, each.signature_secret) for each in settings.applications},
         )
 
     @classmethod

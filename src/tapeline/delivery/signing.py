@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from tapeline.store import Database, DeliveryRow
+from tapeline.core.ids import new_id
+from tapeline.core.vonage import signature, signed_part
+from tapeline.store import Application, Database, DeliveryRow
 
-__all__ = ["SCHEMES", "Headers", "Scheme", "Signer", "voipbin_signature"]
+__all__ = ["SCHEMES", "Headers", "Scheme", "Signer", "voipbin_signature", "vonage"]
 
 Headers = list[tuple[str, str]]
 Scheme = Callable[[Database, str, DeliveryRow, bytes], Awaitable[Headers]]
@@ -30,7 +33,25 @@ async def _voipbin(database: Database, account_id: str, row: DeliveryRow, body: 
     return [("X-VoIPBIN-Signature", voipbin_signature(account.webhook_secret, body))]
 
 
-SCHEMES: Mapping[str, Scheme] = {"voipbin": _voipbin}
+def vonage(declared: Mapping[str, Sequence[str]]) -> Scheme:
+    """A scheme that knows the applications of the settings (id -> account's name and secret), and looks the others up."""
+
+    async def sign(database: Database, application_id: str, row: DeliveryRow, body: bytes) -> Headers:
+        if application_id in declared:
+            name, secret = declared[application_id]
+            account = await database.accounts.by_name(name)
+            found: Application | None = Application(application_id, account.id if account is not None else name, signature_secret=secret)
+        else:
+            found = await database.applications.get(application_id)
+        if found is None or not found.signature_secret:
+            return []
+        token = signature(found, signed_part(row.method, row.url, body), time.time(), new_id())
+        return [("Authorization", f"Bearer {token}")]
+
+    return sign
+
+
+SCHEMES: Mapping[str, Scheme] = {"voipbin": _voipbin, "vonage": vonage({})}
 
 
 class Signer:

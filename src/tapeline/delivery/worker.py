@@ -35,6 +35,7 @@ from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.jobs import Finishing, Sending, sending_key
 from tapeline.delivery.retain import Sweeper
 from tapeline.delivery.send import Sender
+from tapeline.delivery.signing import SCHEMES, Signer, vonage
 from tapeline.delivery.uploads import storage_of
 from tapeline.recording.spool import Spool
 from tapeline.store import Database, DatabaseUnavailable, ObjectStore
@@ -72,7 +73,8 @@ class Worker:
         self._client = GuardedClient(allow_private_addresses=config.private, connections=SENDING)
         self._trusted = GuardedClient(allow_private_addresses=True)  # for what the settings name, and nobody else
         carrier = Carrier(objects, self._client, config.couch, self._trusted, partial(storage_of, self._database))
-        sender = Sender(self._database, carrier, self._say)
+        signer = Signer(self._database, {**SCHEMES, "vonage": vonage(self._config.signers)})
+        sender = Sender(self._database, carrier, self._say, signer=signer)
         self._sending.does(Sending(sender))
         self._messages = Dispatcher(
             self._database, config.node, lambda due: sender.attempt(due.id, due.round), most=MESSAGES, for_each=MESSAGES_FOR_EACH

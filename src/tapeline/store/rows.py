@@ -21,6 +21,7 @@ __all__ = [
     "Application",
     "AgentRow",
     "AttemptRow",
+    "CallFilter",
     "CallRow",
     "ConferenceCallRow",
     "ConferenceRow",
@@ -141,6 +142,19 @@ class CallRow:
     application_id: str = ""
     event_url: str = ""
     event_method: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """Which calls of an application. `outcome` is one of `statements.OUTCOMES`; times bound the call's beginning."""
+
+    outcome: str = ""
+    since: float | None = None
+    until: float | None = None
+    activeflow_id: str = ""
+    ascending: bool = True
+    offset: int = 0
+    limit: int = 10
 
 
 @dataclass(frozen=True, slots=True)

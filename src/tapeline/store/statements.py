@@ -16,10 +16,12 @@ from sqlalchemy.engine import RowMapping
 
 from tapeline.store.rows import ACTIVEFLOW_RANKS, CALL_RANKS, CONFERENCE_RANKS, CONFERENCECALL_RANKS, RECORDING_RANKS
 
-__all__ = ["build", "forward", "insert_for", "newest", "values"]
+__all__ = ["OUTCOMES", "REJECTED", "build", "forward", "insert_for", "newest", "outcome", "values"]
 
 R = TypeVar("R")
 
+REJECTED = ("403", "404", "410", "484", "603", "604", "607", "608")  # by whom was called
+OUTCOMES = ("started", "ringing", "answered", "completed", "busy", "cancelled", "failed", "rejected", "timeout", "unanswered")
 RANKS: Mapping[str, Mapping[str, int]] = {
     "calls": CALL_RANKS,
     "recordings": RECORDING_RANKS,
@@ -83,6 +85,30 @@ def forward(dialect: str, table: Table, state: str) -> Any:
     changes: dict[str, Any] = {column.name: new[column.name] for column in table.c if column.name not in kept}
     changes["deleted"] = func.coalesce(table.c.deleted, new.deleted)
     return insert.on_conflict_do_update(index_elements=[table.c.id], set_=changes, where=wins)
+
+
+def outcome(table: Table) -> ColumnElement[str]:
+    """How a call is, or how it ended: one of `OUTCOMES`. The peer's status is what its hangup_cause begins with."""
+    column = table.c
+    cause = column.hangup_cause
+    coded = and_(
+        column.hangup_by == "remote", func.substr(cause, 1, 1).in_(["3", "4", "5", "6"]), func.substr(cause, 4, 1).in_(["", " "])
+    )
+    code = case((coded, func.substr(cause, 1, 3)), else_="")
+    reason = column.hangup_reason
+    return case(
+        (column.status == "dialing", "started"),
+        (column.status == "ringing", "ringing"),
+        (column.status == "progressing", "answered"),
+        (or_(column.status != "hangup", column.progressing.is_not(None)), "completed"),
+        (reason == "busy", "busy"),
+        (code.in_(list(REJECTED)), "rejected"),
+        (code == "480", "unanswered"),
+        (or_(reason.in_(["timeout", "dialout"]), and_(reason == "noanswer", code == "")), "timeout"),
+        (reason == "noanswer", "unanswered"),
+        (or_(reason == "cancel", and_(reason == "normal", code == "")), "cancelled"),
+        else_="failed",
+    )
 
 
 def newest(

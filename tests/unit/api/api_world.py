@@ -19,6 +19,7 @@ from conference_world import MemoryConferences
 from fastapi import FastAPI
 from flow_world import FlowRows, flow_service
 from telephony_world import MemoryTelephony
+from voice_world import MemoryVoice
 
 from tapeline.api import create_app
 from tapeline.api.app import platform_routes
@@ -196,6 +197,7 @@ class MemoryService:
         self.checks: dict[str, str] = {"database": "ok", "disk": "ok"}
         self.conferences = MemoryConferences(clock, self._maybe_broken)
         self.telephony = MemoryTelephony(self.get_call, lambda account: self.call(account, "dialing"), self.calls, self._maybe_broken)
+        self.voice = MemoryVoice(self.calls, self.call)
         self.transferred: list[tuple[str, Address]] = []
         self.flow_rows = FlowRows(clock, self._maybe_broken)
         self.flows = flow_service(self.flow_rows, clock)
