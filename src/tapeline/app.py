@@ -17,6 +17,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -45,6 +46,7 @@ from tapeline.calls.service import Service
 from tapeline.calls.stored import Refresher, Stored
 from tapeline.calls.switch import Switch
 from tapeline.calls.views import RecordingView
+from tapeline.calls.voicemail import message_left
 from tapeline.core.clock import SystemClock
 from tapeline.core.errors import NotFound, TapelineError, Unavailable
 from tapeline.core.principal import ALL_SCOPES
@@ -284,6 +286,7 @@ class Server:
         return len(manifests)
 
     def _start_drain(self, database: Database) -> None:
+        self._equipment.listeners.append(partial(message_left, self._equipment))
         self._drain = Drain(database, self._equipment)
         self._drain.start()
         self._stack.push_async_callback(self._drain.close)

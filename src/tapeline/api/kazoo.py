@@ -19,6 +19,7 @@ from tapeline.api.kazoo_documents import KazooDocuments
 from tapeline.api.kazoo_recordings import KazooRecordings
 from tapeline.api.kazoo_rules import Rules
 from tapeline.api.kazoo_storage import KazooStorage
+from tapeline.api.kazoo_voicemail import KazooVoicemail
 from tapeline.api.kazoo_words import hex_id, success
 from tapeline.api.ports import Service
 from tapeline.core.clock import Clock
@@ -56,6 +57,7 @@ def router(auth: KazooAuth, service: Service, clock: Clock, rules: Rules, storag
         KazooDocuments(service, rules, auth.accounts, auth.users),
         KazooChannels(service, rules, auth.users),
         storage,
+        KazooVoicemail(service, auth.users),
     )
     made = APIRouter(prefix=PREFIX, tags=["v2"])
 

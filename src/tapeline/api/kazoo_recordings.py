@@ -80,7 +80,8 @@ class KazooRecordings:
             wanted = Search(account, since, until, after, ascending, min(size + 1, AT_ONCE) if not keep else AT_ONCE, equal)
             rows = await self._service.archive.search(wanted, principal_of(request))
             looked += len(rows)
-            changed = [row for row in rows if changed_from <= (row.updated or row.created) <= changed_to]
+            calls = (row for row in rows if row.origin != "voicemail")  # messages are in their boxes
+            changed = [row for row in calls if changed_from <= (row.updated or row.created) <= changed_to]
             found += [(row, told) for row in changed if fits(told := _told(row), keep)]
             ended = len(rows) < wanted.limit
             after = (rows[-1].created, rows[-1].id) if rows else after
