@@ -89,18 +89,18 @@ async def test_an_ftp_server_gets_the_file_in_its_folder_and_what_it_refuses_is_
     with FtpServer(tmp_path / "ftp") as server:
         (server.files / "kzr" / "in").mkdir(parents=True)
         base = f"ftp://recorder:p%40ss%2Fword@127.0.0.1:{server.address[1]}"
-        assert await put_ftp(f"{base}/kzr/in/call_recording_a%40b.mp3", body, anywhere, idle_s=10) == 226
+        assert await put_ftp(f"{base}/kzr/in/call_recording_a%40b.mp3", body, anywhere, idle_s=10, answer_s=10) == 226
         assert (server.files / "kzr" / "in" / "call_recording_a@b.mp3").read_bytes() == data
-        assert await put_ftp(f"{base}/kzr/in/call_recording_a%40b.mp3", body, anywhere, idle_s=10) == 226  # again: the same file
+        assert await put_ftp(f"{base}/kzr/in/call_recording_a%40b.mp3", body, anywhere, idle_s=10, answer_s=10) == 226
         with pytest.raises(DeliveryFailed, match="refused: 550"):
-            await put_ftp(f"{base}/nowhere/x.mp3", body, anywhere, idle_s=10)
+            await put_ftp(f"{base}/nowhere/x.mp3", body, anywhere, idle_s=10, answer_s=10)
         with pytest.raises(DeliveryFailed, match="refused: 530"):
-            await put_ftp(f"ftp://127.0.0.1:{server.address[1]}/x.mp3", body, anywhere, idle_s=10)
+            await put_ftp(f"ftp://127.0.0.1:{server.address[1]}/x.mp3", body, anywhere, idle_s=10, answer_s=10)
         for odd in ("ftp://h/", "ftp://h/a%0d%0aDELE%20b", "ftp://u%0d:p@h/a"):
             with pytest.raises(Refused):
-                await put_ftp(odd, body, anywhere, idle_s=10)
+                await put_ftp(odd, body, anywhere, idle_s=10, answer_s=10)
     with pytest.raises(DeliveryFailed, match="the FTP connection failed"):
-        await put_ftp(f"{base}/x.mp3", body, anywhere, idle_s=10)
+        await put_ftp(f"{base}/x.mp3", body, anywhere, idle_s=10, answer_s=10)
 
 
 @pytest.mark.skipif(bool(ftp_server_missing() or authority_missing()), reason=ftp_server_missing() or authority_missing())
@@ -111,11 +111,11 @@ async def test_over_tls_the_servers_certificate_must_be_for_its_name(tmp_path: P
     with FtpServer(tmp_path / "ftp", authority.issue("files.example")) as server:
         login = "recorder:p%40ss%2Fword"
         url = f"ftps://{login}@files.example:{server.address[1]}/x.mp3"
-        assert await put_ftp(url, body, anywhere, idle_s=10) == 226
+        assert await put_ftp(url, body, anywhere, idle_s=10, answer_s=10) == 226
         assert (server.files / "x.mp3").read_bytes() == data
         for bad in (url.replace("files.example", "other.example"), url.replace("ftps", "ftp")):
             with pytest.raises(DeliveryFailed):
-                await put_ftp(bad, body, anywhere, idle_s=10)
+                await put_ftp(bad, body, anywhere, idle_s=10, answer_s=10)
 
 
 async def anywhere(host: str, port: int) -> list[str]:

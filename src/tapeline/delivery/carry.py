@@ -63,7 +63,7 @@ class Carrier:
         if scheme in couch.SCHEMES:
             return await self._to_couch(row, body, policy)
         if scheme in {"ftp", "ftps"}:
-            return await put_ftp(row.url, body, self._client.addresses, idle_s=policy.idle_s)
+            return await put_ftp(row.url, body, self._client.addresses, idle_s=policy.idle_s, answer_s=policy.answer_s)
         raise Refused(f"nothing is sent over {scheme or 'no protocol'}")
 
     async def _over_http(self, row: DeliveryRow, url: str, signature: Sequence[tuple[str, str]]) -> int:
@@ -82,6 +82,7 @@ class Carrier:
             headers=[("Content-Type", content_type), *headers.items(), *signature],
             timeout_s=policy.timeout_s,
             idle_s=policy.idle_s,
+            answer_s=policy.answer_s,
             max_bytes=ANSWER_BYTES,
             redirects=policy.redirects,
         )
@@ -99,7 +100,7 @@ class Carrier:
         ours = self._access is not None and self._access.owns(row.url)
         access = self._access if ours and self._access is not None else CouchAccess("")
         client = self._trusted if ours else self._client
-        limits = {"timeout_s": policy.timeout_s, "idle_s": policy.idle_s}
+        limits = {"timeout_s": policy.timeout_s, "idle_s": policy.idle_s, "answer_s": policy.answer_s}
         return await put_couch(row.url, row.body, row.content_type, body, client, access, **limits)
 
 

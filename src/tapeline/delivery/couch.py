@@ -101,6 +101,7 @@ async def put_couch(
     *,
     timeout_s: float,
     idle_s: float,
+    answer_s: float,
 ) -> int:
     """Have `document` (JSON) and the file there. The status of the answer that decided. Raises Refused, DeliveryFailed."""
     place = _Place.of(url, client, access)
@@ -135,6 +136,7 @@ async def put_couch(
             headers=[*place.headers, ("Content-Type", content_type)],
             timeout_s=timeout_s,
             idle_s=idle_s,
+            answer_s=answer_s,
             max_bytes=ANSWER_BYTES,
             redirects=0,
         )

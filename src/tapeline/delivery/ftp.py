@@ -76,19 +76,21 @@ class _Place:
         return cls(parts.hostname, parts.port or 21, login, folder, name, parts.scheme.lower() == "ftps")
 
 
-async def put_ftp(url: str, body: Body, addresses: Callable[[str, int], Awaitable[Sequence[str]]], *, idle_s: float) -> int:
+async def put_ftp(
+    url: str, body: Body, addresses: Callable[[str, int], Awaitable[Sequence[str]]], *, idle_s: float, answer_s: float
+) -> int:
     """Store `body` as the URL's path says. `addresses` resolves and checks. Raises Refused, DeliveryFailed. Gives FTP's 226."""
     place = _Place.of(url)
     allowed = await addresses(place.host, place.port)
     loop = asyncio.get_running_loop()
     thread = ThreadPoolExecutor(1, "ftp")
     try:
-        return await loop.run_in_executor(thread, _put, place, allowed[0], _Reader(body, loop), idle_s)
+        return await loop.run_in_executor(thread, _put, place, allowed[0], _Reader(body, loop), idle_s, answer_s)
     finally:
         thread.shutdown(wait=False)
 
 
-def _put(place: _Place, address: str, reader: _Reader, idle_s: float) -> int:
+def _put(place: _Place, address: str, reader: _Reader, idle_s: float, answer_s: float) -> int:
     client = _Secure(context=ssl.create_default_context(), timeout=idle_s) if place.secure else ftplib.FTP(timeout=idle_s)
     try:
         with client:
@@ -99,6 +101,8 @@ def _put(place: _Place, address: str, reader: _Reader, idle_s: float) -> int:
                 client.prot_p()
             for part in filter(None, place.folder.split("/")):
                 client.cwd(part)
+            if client.sock is not None:
+                client.sock.settimeout(answer_s)
             client.storbinary(f"STOR {place.name}", reader, blocksize=_PIECE)
         return _DONE
     except ftplib.error_perm as error:

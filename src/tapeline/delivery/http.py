@@ -122,6 +122,7 @@ class GuardedClient:
         headers: Headers = (),
         timeout_s: float = 10.0,
         idle_s: float | None = None,
+        answer_s: float | None = None,
         max_bytes: int = 1_000_000,
         redirects: int = MAX_REDIRECTS,
     ) -> Response:
@@ -129,10 +130,11 @@ class GuardedClient:
 
         301, 302, 307 and 308 are followed with the same method and body, 303 with GET; at most `redirects` in all, and none to an
         address that was asked before. Credentials in `headers` do not go along to another host. `idle_s` bounds the time in which
-        nothing moves. Raises Refused, or DeliveryFailed whose `fault` says who has to act.
+        nothing moves, `answer_s` that in which nothing of the answer comes. Raises Refused, or DeliveryFailed whose `fault` says who has
+        to act.
         """
         stage: list[str] = ["resolving the name of"]
-        asked = _Asked(headers, idle_s, max_bytes, stage)
+        asked = _Asked(headers, httpx2.Timeout(idle_s, read=answer_s if answer_s is not None else idle_s), max_bytes, stage)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._follow(method.upper(), url, body, asked, redirects)
@@ -210,7 +212,7 @@ class GuardedClient:
                 content=content,
                 headers=sent,
                 extensions={"sni_hostname": target.raw_host.decode("ascii"), "trace": progress.trace},
-                timeout=asked.idle_s,
+                timeout=asked.timeout,
             )
         except (TypeError, ValueError) as error:
             raise Refused(f"the request cannot be sent as given: {error}") from error
@@ -230,7 +232,7 @@ class _Asked:
     """What of a request stays the same over its redirects. `stage` says how far it has come."""
 
     headers: Headers
-    idle_s: float | None
+    timeout: httpx2.Timeout
     max_bytes: int
     stage: list[str]
 

@@ -28,6 +28,7 @@ class Policy:
     most: int = 0
     timeout_s: float = 4 * 3600.0  # of one try as a whole
     idle_s: float = 30.0  # in which nothing moves
+    answer_s: float = 30.0  # from the last byte sent to an answer's first: what was sent may still be on its way to one who is slow
     redirects: int = 10
 
 
@@ -53,10 +54,10 @@ def _vonage(status: int) -> Meaning:
 
 
 POLICIES: Final[dict[str, Policy]] = {
-    "upload": Policy(_only_success, _growing),
+    "upload": Policy(_only_success, _growing, answer_s=300.0),
     "server": Policy(_server_errors, _growing, timeout_s=60.0),
-    "voipbin": Policy(_voipbin, lambda failures: 1.0, most=3, timeout_s=30.0, idle_s=15.0, redirects=3),
-    "vonage": Policy(_vonage, lambda failures: 1.0, most=2, timeout_s=15.0, idle_s=15.0),
+    "voipbin": Policy(_voipbin, lambda failures: 1.0, most=3, timeout_s=30.0, idle_s=15.0, answer_s=15.0, redirects=3),
+    "vonage": Policy(_vonage, lambda failures: 1.0, most=2, timeout_s=15.0, idle_s=15.0, answer_s=15.0),
 }
 
 

@@ -20,9 +20,12 @@ from tapeline.testing.process import until
 
 __all__ = ["Fault", "Received", "Receiver"]
 
-Fault = int | Literal["hang", "close", "half", "stall", "cut"]
+Fault = int | Literal["hang", "close", "half", "stall", "cut", "trickle"]
 """A status to answer with; or: never answer; close without an answer; promise a body, send half of it and close; stop reading half-way
-through the request's body; close half-way through it."""
+through the request's body; close half-way through it; take the body in small pieces and answer byte by byte, a moment between each."""
+
+TRICKLE_S = 0.05
+TRICKLES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +42,14 @@ class Received:
 class Receiver:
     """The server, from `start` (or `with`) until `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, port: int = 0) -> None:
         self.requests: list[Received] = []
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
         self._pages: dict[str, tuple[int, str, bytes]] = {}
         self._moved: dict[str, tuple[int, str]] = {}
         self._lock = threading.Lock()
         self._released = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.receiver = self
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="receiver")
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -130,9 +133,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _meet(self) -> None:
         path = self.path.partition("?")[0]
         size = int(self.headers.get("Content-Length", 0))
-        if self.server.receiver.next_fault(path) in ("stall", "cut"):
+        coming = self.server.receiver.next_fault(path)
+        if coming in ("stall", "cut"):
             size //= 2
-        body = self.rfile.read(size)
+        body = self._trickle(size) if coming == "trickle" else self.rfile.read(size)
         headers = {name.lower(): value for name, value in self.headers.items()}
         fault, (status, content_type, page) = self.server.receiver.take(Received(self.command, path, headers, body, time.monotonic()))
         self.close_connection = True
@@ -140,6 +144,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.receiver.hang()
             return
         if fault in ("close", "cut"):
+            return
+        if fault == "trickle":
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":
+                self.wfile.write(bytes([byte]))
+                time.sleep(TRICKLE_S / 4)
             return
         if isinstance(fault, int):
             status, content_type, page = fault, "text/plain", b"asked to fail"
@@ -158,6 +167,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(page[: len(page) // 2] if half else page)
+
+    def _trickle(self, size: int) -> bytes:
+        body = b""
+        while len(body) < size and (piece := self.rfile.read(min(size // TRICKLES + 1, size - len(body)))):
+            body += piece
+            time.sleep(TRICKLE_S)
+        return body
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _meet
 

@@ -114,7 +114,7 @@ class Bench:
     async def put(self, document: str = MINE, access: CouchAccess | None = None) -> int:
         body = await StoredBody.of(self.objects, self.key)
         access = access or self.couch.access
-        return await put_couch(self.url, document, "audio/mpeg", body, self.client, access, timeout_s=10, idle_s=5)
+        return await put_couch(self.url, document, "audio/mpeg", body, self.client, access, timeout_s=10, idle_s=5, answer_s=5)
 
     @property
     def file(self) -> bytes | None:

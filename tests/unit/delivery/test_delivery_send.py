@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from sending_bench import AUDIO, Bench
 
 from tapeline.core.ids import new_id
 from tapeline.delivery import send
@@ -16,62 +15,7 @@ from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.pauses import pause_after
 from tapeline.delivery.policies import KEEP_TRYING_S, LONGEST_PAUSE_S, POLICIES
 from tapeline.delivery.send import Sender
-from tapeline.store import AttemptRow, Database, DatabaseUnavailable, DeliveryRow, ObjectStore
-from tapeline.testing.receiver import Receiver
-
-AUDIO = bytes(range(256)) * 40_000  # ten megabytes: more than the buffers of two sockets hold
-
-
-@dataclass
-class Bench:
-    database: Database
-    objects: ObjectStore
-    receiver: Receiver
-    client: GuardedClient
-    folder: Path
-    now: float = 1000.0
-    said: list[Mapping[str, Any]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.sender = Sender(self.database, Carrier(self.objects, self.client), self.said.append, wall=lambda: self.now)
-
-    async def upload(self, path: str = "/in/file.mp3", **fields: Any) -> DeliveryRow:
-        recording, account = new_id(), new_id()
-        key = f"{account}/{recording}.mp3"
-        source = self.folder / recording
-        source.write_bytes(AUDIO)
-        await self.objects.put_file(key, source, "audio/mpeg")
-        given = {"url": self.receiver.url + path, "object_key": key, "content_type": "audio/mpeg"} | fields
-        row = DeliveryRow(new_id(), account, "upload", recording, created=self.now, until=self.now + KEEP_TRYING_S, **given)
-        await self.database.deliveries.add(row)
-        return row
-
-    async def row(self, delivery: DeliveryRow) -> DeliveryRow:
-        found = await self.database.deliveries.get(delivery.id)
-        assert found is not None
-        return found
-
-    async def attempts(self, delivery: DeliveryRow) -> list[AttemptRow]:
-        return await self.database.attempts.list(delivery.id)
-
-    async def run(self, delivery: DeliveryRow, most: int = 1000) -> int:
-        """Try until it is over, letting the pauses pass at once. How many tries."""
-        for count in range(1, most + 1):
-            pause = await self.sender.attempt(delivery.id, 0)
-            if pause is None:
-                return count
-            self.now += pause
-        raise AssertionError("it never ends")
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await database.open()
-    with Receiver() as receiver:
-        async with GuardedClient(allow_private_addresses=True) as client:
-            yield Bench(database, ObjectStore(str(tmp_path / "objects")), receiver, client, tmp_path)
-    await database.close()
+from tapeline.store import DatabaseUnavailable, DeliveryRow
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
@@ -91,7 +35,7 @@ async def test_the_file_itself_is_the_body_and_2xx_is_success(bench: Bench, meth
 async def test_whatever_a_receiver_answers_or_does_not_is_tried_again_and_each_try_is_a_row(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(POLICIES, "upload", replace(POLICIES["upload"], idle_s=0.3))
+    monkeypatch.setitem(POLICIES, "upload", replace(POLICIES["upload"], idle_s=0.3, answer_s=0.3))
     delivery = await bench.upload()
     bench.receiver.fail("/in/file.mp3", 500, 404, 403, "close", "hang", "half", "stall", "cut")
     assert await bench.run(delivery) == 9
