@@ -204,7 +204,7 @@ class Rules:
             ("flow",),
             featurecode=of(name=text(1, 128), number=text(1, 30)),
             flags=_TEXTS,
-            flow=self._action,
+            flow=self._action.with_(may_be_empty=False),
             metaflow=self.metaflows,
             name=_TEXT,
             numbers=items(text(1, 36), unique=True),
@@ -217,12 +217,11 @@ class Rules:
     def _record(self, **more: Rule) -> Rule:
         return of(
             format=one_of("mp3", "wav"), label=_TEXT, media_id=text(1, 128), media_name=_TEXT, method=one_of("put", "post"), origin=_TEXT,
-            record_min_sec=whole(0), record_on_answer=FLAG, record_on_bridge=FLAG, record_sample_rate=whole(), time_limit=whole(5, 10_800),
-            url=self._receiver, **more,
+            record_min_sec=whole(0), record_on_answer=FLAG, record_on_bridge=FLAG, record_sample_rate=whole(), url=self._receiver, **more,
         )  # fmt: skip
 
     def _of_modules(self) -> dict[str, Rule]:
-        record = {**_SILENCE, "should_follow_transfer": FLAG}
+        record = {**_SILENCE, "should_follow_transfer": FLAG, "time_limit": whole(5, 10_800)}
         return {
             **_MODULES,
             "pivot": of(
@@ -251,7 +250,7 @@ class Rules:
                 voice_url=self.web,
             ),
             "play": of(id=_TEXT, leg=one_of("self", "peer", "both")),
-            "record_call": self._record(action=one_of("mask", "unmask", "start", "stop", "toggle")),
+            "record_call": self._record(action=one_of("mask", "unmask", "start", "stop", "toggle"), time_limit=whole()),
             "relate": of(
                 ("participant_id", "other_participant", "conference_id"), conference_id=_TEXT, relationship=one_of("deaf", "clear", "mute"),
                 other_participant=Rule(("string", "integer")), participant_id=Rule(("string", "integer")),

@@ -152,10 +152,11 @@ def _faults(value: Any, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _bounds(value: Any, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
+    number = _number(value) if "integer" in rule.kinds or "number" in rule.kinds else None
     if isinstance(value, list):
         names, words, size = ("minItems", "maxItems"), "The list must have {} {} items", float(len(value))
-    elif "integer" in rule.kinds or "number" in rule.kinds:
-        names, words, size = ("minimum", "maximum"), "Value must be {} {}", float(value)
+    elif number is not None:
+        names, words, size = ("minimum", "maximum"), "Value must be {} {}", number
     elif isinstance(value, str):
         names, words, size = ("minLength", "maxLength"), "String must be {} {} characters", float(len(value))
     else:
