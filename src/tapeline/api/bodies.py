@@ -21,7 +21,7 @@ from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import ZERO_ID, is_id
 from tapeline.core.recordspec import RATES, Begin, Format, Heard, MaskMode, RecordSpec, SilenceRule
 
-__all__ = ["MAX_BODY", "Fields", "destination", "flow_id", "mask_mode", "read_json", "record_spec"]
+__all__ = ["MAX_BODY", "Fields", "destination", "flow_id", "is_big", "mask_mode", "read_json", "record_spec"]
 
 MAX_BODY = 1_000_000
 QUICK = 32_000  # bytes that are read as JSON on the event loop; more, in a thread
@@ -50,7 +50,13 @@ async def _read(request: Request) -> Mapping[str, Any]:
             raise _too_large()
     if not received.strip():
         return {}
-    return await asyncio.to_thread(_parsed, received) if len(received) > QUICK else _parsed(received)
+    request.state.big = len(received) > QUICK
+    return await asyncio.to_thread(_parsed, received) if request.state.big else _parsed(received)
+
+
+def is_big(request: Request) -> bool:
+    """Whether the body that was read is so big that going through all of it belongs into a thread."""
+    return bool(getattr(request.state, "big", False))
 
 
 def _parsed(received: bytearray) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import math
@@ -12,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tapeline.api.bodies import read_json
+from tapeline.api.bodies import is_big, read_json
 from tapeline.api.kazoo_words import FieldErrors
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import is_id
@@ -38,7 +39,8 @@ class KazooRoute:
 
 async def read_data(request: Request) -> dict[str, Any]:
     """The object `data` of the body. Raises BodyTooLarge, InvalidInput, FieldErrors."""
-    return data_of(await read_json(request))
+    body = await read_json(request)
+    return await asyncio.to_thread(data_of, body) if is_big(request) else data_of(body)
 
 
 def data_of(body: Mapping[str, Any]) -> dict[str, Any]:

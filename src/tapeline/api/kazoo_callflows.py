@@ -9,6 +9,7 @@ A document that breaks KAZOO's schemas, or cannot run, is refused with each faul
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,6 +29,8 @@ from tapeline.core.errors import NotFound
 from tapeline.store import FlowRow
 
 __all__ = ["KazooCallflows"]
+
+MOST = 100  # in one page: each is read whole, and may have a megabyte
 
 Document = Mapping[str, Any]
 
@@ -49,14 +52,14 @@ class KazooCallflows:
 
     async def list_callflows(self, request: Request, account: str) -> Response:
         query = request.query_params
-        size, place = page_size(query), page_place(query.get("start_key", ""))
+        size, place = min(page_size(query), MOST), page_place(query.get("start_key", ""))
         rows = await self._service.callflows.list(uuid_of(account), principal_of(request), place[0] if place else None, size)
         more: dict[str, Any] = {"page_size": len(rows)}
         if query.get("start_key"):
             more["start_key"] = query["start_key"]
         if len(rows) >= size:
             more["next_start_key"] = page_key(rows[-1].created, rows[-1].id)
-        return success(request, [_summary(row) for row in rows], **more)
+        return success(request, await asyncio.to_thread(lambda: [_summary(row) for row in rows]), **more)
 
     async def create_callflow(self, request: Request, account: str) -> Response:
         document = await read_data(request)
@@ -67,7 +70,7 @@ class KazooCallflows:
             row = await self._service.callflows.get(uuid_of(id), uuid_of(account), principal_of(request))
         except NotFound as error:
             raise BadIdentifier(id) from error
-        return success(request, _whole(row))
+        return success(request, await asyncio.to_thread(_whole, row))
 
     async def replace_callflow(self, request: Request, account: str, id: str) -> Response:
         document = await read_data(request)
@@ -96,9 +99,8 @@ class KazooCallflows:
 
         owner, principal, callflows = uuid_of(account), principal_of(request), self._service.callflows
         try:
-            if flow_id:
-                return _told(await callflows.change(flow_id, owner, checked, principal))
-            return _told(await callflows.create(owner, checked, principal))
+            change = callflows.change(flow_id, owner, checked, principal) if flow_id else callflows.create(owner, checked, principal)
+            return await asyncio.to_thread(_told, await change)
         except NumberTaken as error:
             cause = hex_id(error.holder)
             said = f"Number {error.number} exists in callflow {cause}"

@@ -17,6 +17,7 @@ __all__ = ["ANY", "FLAG", "Faults", "Rule", "check", "items", "of", "one_of", "o
 
 MOST: Final = 100  # problems told
 LONGEST_PATH: Final = 300
+LONGEST_KEY: Final = 64
 _FLAGS: Final = {"true", "false", "yes", "no", "on", "off", "1", "0", ""}
 
 Faults = dict[str, dict[str, dict[str, Any]]]  # by field, by rule
@@ -85,18 +86,19 @@ def check(document: Any, rule: Rule, at: str = "") -> Faults:
         if wanted.taken_as is not None and isinstance(value, Mapping):
             value = wanted.taken_as(value)
         for name, said in _faults(value, wanted):
-            faults.setdefault(path[:LONGEST_PATH] or "data", {}).setdefault(name, said)
+            faults.setdefault(path or "data", {}).setdefault(name, said)
         if isinstance(value, Mapping):
             for key, missing in _missing(value, wanted):
-                faults.setdefault(_under(path, key)[:LONGEST_PATH], {}).setdefault("required", missing)
+                faults.setdefault(_under(path, key), {}).setdefault("required", missing)
             for key, closed in _stray(value, wanted):
-                faults.setdefault(_under(path, key)[:LONGEST_PATH], {}).update(closed)
+                faults.setdefault(_under(path, key), {}).update(closed)
         waiting += [(_under(path, key), item, inner) for key, item, inner in reversed(list(_inner(value, wanted)))]
     return faults
 
 
 def _under(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+    """Cut off where it is long: the keys are the author's, and each of many values would carry them all."""
+    return (f"{path}.{key[:LONGEST_KEY]}" if path else key[:LONGEST_KEY])[:LONGEST_PATH]
 
 
 def _inner(value: Any, rule: Rule) -> Iterator[tuple[str, Any, Rule]]:
@@ -130,7 +132,7 @@ def _stray(value: Mapping[str, Any], rule: Rule) -> Iterator[tuple[str, dict[str
         odd_key = rule.others is not None and rule.pattern and not re.search(rule.pattern, key[:LONGEST_PATH])
         if rule.closed or odd_key:
             said = "Strict checking of data is enabled; only include schema-defined properties"
-            yield key[:LONGEST_PATH], {"additionalProperties": {"message": said, "target": key[:LONGEST_PATH]}}
+            yield key, {"additionalProperties": {"message": said, "target": key[:LONGEST_KEY]}}
 
 
 def _faults(value: Any, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tapeline import flow
 from tapeline.calls.routing import Routes
 from tapeline.calls.stored import CallflowBroken, Stored, ready
 from tapeline.core.errors import InvalidInput
@@ -117,3 +118,16 @@ def test_settings_come_first_then_stored_numbers_then_users_then_no_match(tmp_pa
 def test_without_numbers_the_built_in_flow_answers_what_nothing_stored_does(tmp_path: Path) -> None:
     routes = Routes([], tmp_path, stored=having(row(name="stored", numbers=["2"])))
     assert [route.source[:8] for route in (routes.find("2"), routes.find("3")) if route] == ["callflow", "built-in"]
+
+
+@pytest.mark.parametrize("children", [{}, {"_": {"module": "callflow", "data": {"id": "itself"}}}])
+def test_callflows_that_lead_to_each_other_for_ever_come_to_an_end(children: dict[str, Any]) -> None:
+    document = json.dumps({"flow": {"module": "callflow", "data": {"id": "itself"}, "children": children}})
+    run = flow.Run(ready(row(flow=json.loads(document)["flow"])).program, flow.Variables(), compile=flow.compile, wall=lambda: 0.0)
+    commands, loaded = run.start(0.0), 0
+    while not run.finished and loaded < 20_000:
+        asked = [command for command in commands if isinstance(command, flow.LoadFlow)]
+        assert len(asked) == 1
+        loaded += 1
+        commands = run.handle(flow.FlowLoaded(asked[0].token, document), float(loaded))
+    assert run.finished and any(isinstance(command, flow.Hangup) for command in commands)
