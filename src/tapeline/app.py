@@ -28,6 +28,7 @@ import uvicorn
 from tapeline import __version__, rtp, sip
 from tapeline.api.app import create_app
 from tapeline.api.sessions import session_key
+from tapeline.api.voipbin_webhooks import VoipbinWebhooks
 from tapeline.api.vonage_webhooks import VonageWebhooks
 from tapeline.audio.speech import Speech
 from tapeline.calls.applications import Applications, declared
@@ -36,6 +37,7 @@ from tapeline.calls.changes import tell
 from tapeline.calls.conferences import Conferences
 from tapeline.calls.drain import Drain
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.errands import Errands
 from tapeline.calls.profiles import Profiles
 from tapeline.calls.prompts import MAX_PROMPT_BYTES, Prompts
 from tapeline.calls.pulse import Pulse
@@ -59,7 +61,7 @@ from tapeline.delivery.sockets import GuardedSockets
 from tapeline.recording.spool import Spool
 from tapeline.sip.transports.shell import Shell
 from tapeline.sip.transports.tls import Tls
-from tapeline.store import Database, Trail
+from tapeline.store import Database, DeliveryRow, Trail
 from tapeline.store.objects import ObjectStore
 from tapeline.store.writer import WriteBehind
 
@@ -110,6 +112,7 @@ class Server:
         self._equipment: Equipment
         self._drain: Drain
         self._http: GuardedClient
+        self._errands: Errands
         self._worker: WorkerProcess | None = None
 
     # -- start ---------------------------------------------------------------------------------------------------------
@@ -163,9 +166,9 @@ class Server:
         endpoint = self._endpoint()
         shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event), self._tls())
         self._switch = Switch(self._equipment, endpoint, shell, self._routes, accounts, self._advertise())
-        self._tell_applications(database)
         self._service = Service(self._switch, database, objects, self._equipment, refresher.refresh)
 
+        await self._listen_for_events(database)
         recovered = await self._recover(database, spool)
         self._start_drain(database)
         self._start_worker()
@@ -196,13 +199,6 @@ class Server:
         """The names of all accounts that the settings speak of."""
         settings = self._settings
         return self._routes.accounts | {each.name for each in settings.accounts} | {each.account for each in settings.applications}
-
-    def _tell_applications(self, database: Database) -> None:
-        server, kit = self._settings.server, self._equipment
-        base = server.vonage_files_base or server.base_url
-        transcriber = self._settings.recording.transcriber_url
-        listener = VonageWebhooks(kit.applications, kit.writer, database.deliveries, kit.webhooks.recorded, base, kit.node, transcriber)
-        kit.listeners.append(listener)
 
     async def _follow_applications(self, database: Database, accounts: Mapping[str, str]) -> Applications:
         applications = Applications(declared(self._settings, accounts, self._folder), database.applications)
@@ -283,7 +279,29 @@ class Server:
             tell(self._equipment, "call", call_view(ended), call_view(call))
         node = self._equipment.node
         self._equipment.conferences.restore(await database.conferences.unfinished(node), await database.conferencecalls.unfinished(node))
+        await self._errands.restore()
         return len(manifests)
+
+    async def _listen_for_events(self, database: Database) -> None:
+        """Who sends events to those that want them, and what runs after a recording."""
+        server, kit = self._settings.server, self._equipment
+        if secret := self._settings.delivery.webhook_secret:
+            await database.accounts.amend((await database.accounts.ensure("default")).id, webhook_secret=secret)
+
+        async def add(*rows: DeliveryRow) -> None:
+            await database.deliveries.add(*rows)
+            self._to_send()
+
+        kit.runs.load = database.activeflows.get
+        self._errands = Errands(database, kit)
+        self._stack.push_async_callback(self._errands.close)
+        base = server.vonage_files_base or server.base_url
+        transcriber = self._settings.recording.transcriber_url
+        kit.listeners += [
+            VoipbinWebhooks(database.accounts, kit.node, kit.writer.put, add, kit.runs.target),
+            VonageWebhooks(kit.applications, kit.writer, database.deliveries, kit.webhooks.recorded, base, kit.node, transcriber),
+            self._errands,
+        ]
 
     def _start_drain(self, database: Database) -> None:
         self._equipment.listeners.append(partial(message_left, self._equipment))

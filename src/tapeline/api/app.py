@@ -29,6 +29,7 @@ from tapeline.api import (
     voipbin_audit,
     voipbin_calls,
     voipbin_conferences,
+    voipbin_customer,
     voipbin_deliveries,
     voipbin_flows,
     vonage,
@@ -38,7 +39,7 @@ from tapeline.api.accesslog import RedactQuery
 from tapeline.api.auditing import Trail
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import STATUSES, RouteNotFound, envelope, error_response
-from tapeline.api.kazoo_auth import Directory, KazooAuth
+from tapeline.api.kazoo_auth import KazooAuth
 from tapeline.api.kazoo_rules import Rules
 from tapeline.api.kazoo_storage import KazooStorage, Probe
 from tapeline.api.kazoo_words import failure, refusal
@@ -49,6 +50,7 @@ from tapeline.api.people import Keys, Staff
 from tapeline.api.ports import Agents, Service, Tokens
 from tapeline.api.routes import Route, router
 from tapeline.api.sessions import Sessions
+from tapeline.api.voipbin_customer import CustomerFace, Customers
 from tapeline.api.voipbin_people import PeopleFace
 from tapeline.api.vonage_auth import VonageAuth
 from tapeline.calls.applications import Applications
@@ -66,7 +68,7 @@ _SECURITY_SCHEMES = {
     "token": {"type": "apiKey", "in": "query", "name": "token"},
 }
 
-_SHAPES = (*archive_shapes.DESCRIBED, *people_shapes.DESCRIBED, *flow_shapes.DESCRIBED)
+_SHAPES = (*archive_shapes.DESCRIBED, *people_shapes.DESCRIBED, *flow_shapes.DESCRIBED, *voipbin_customer.DESCRIBED)
 _ERROR = {
     "description": "An error; its status says which",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorShape"}}},
@@ -91,7 +93,7 @@ def create_app(
     service: Service,
     tokens: Tokens,
     agents: Agents,
-    accounts: Directory,
+    accounts: Customers,
     settings: Settings,
     *,
     session_key: str,
@@ -129,9 +131,10 @@ def create_app(
     sessions = Sessions(session_key, clock)
     authenticator = Authenticator(tokens, agents, sessions, clock)
     people = PeopleFace(Keys(tokens, clock), Staff(agents, tokens, clock))
+    customer = CustomerFace(accounts)
     brake = Brake(settings.server.max_failed_logins, clock)
     app.include_router(Logins(agents, sessions, brake, secure=settings.server.base_url.startswith("https:")).router())
-    app.include_router(router(platform_routes(service, people, settings), authenticator))
+    app.include_router(router(platform_routes(service, people, customer, settings), authenticator))
     app.include_router(vonage.router(service, VonageAuth(applications or Applications(), clock)))
     rules = Rules(allow_private=settings.delivery.allow_private_addresses)
     storage = KazooStorage(service, rules, probe or _unable, unprobed=settings.delivery.allow_unvalidated_storage)
@@ -144,7 +147,7 @@ async def _unable(handler: Handler, account: str) -> None:
     raise Unavailable("storage handlers cannot be tried here")
 
 
-def platform_routes(service: Service, people: PeopleFace, settings: Settings) -> tuple[Route, ...]:
+def platform_routes(service: Service, people: PeopleFace, customer: CustomerFace, settings: Settings) -> tuple[Route, ...]:
     """Everything under /v1.0."""
     calls = voipbin_calls.CallFace(service.telephony).routes()
     conferences = voipbin_conferences.ConferenceFace(service.conferences).routes()
@@ -152,7 +155,8 @@ def platform_routes(service: Service, people: PeopleFace, settings: Settings) ->
     flows = voipbin_flows.FlowFace(service.flows).routes()
     archive = voipbin_archive.ArchiveFace(service, settings.recording.retention_days).routes()
     deliveries = voipbin_deliveries.DeliveryFace(service).routes()
-    return (*voipbin.Face(service).routes(), *archive, *calls, *conferences, *flows, *audit, *deliveries, *people.routes())
+    own = (*people.routes(), *customer.routes())
+    return (*voipbin.Face(service).routes(), *archive, *calls, *conferences, *flows, *audit, *deliveries, *own)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -293,7 +293,7 @@ def call(view: CallView) -> dict[str, Any]:
         "source": _address(view.source),
         "destination": _address(view.destination),
         "status": view.status,
-        "action": _action(view.action),
+        "action": action(view.action),
         "direction": view.direction,
         **_present(mute_direction=view.mute_direction, hangup_by=view.hangup_by, hangup_reason=view.hangup_reason),
         **_times(
@@ -443,7 +443,7 @@ def _address(address: Address) -> dict[str, str]:
     return _present(type=address.kind, target=address.target, target_name=address.name)
 
 
-def _action(action: Mapping[str, Any]) -> dict[str, Any]:
+def action(action: Mapping[str, Any]) -> dict[str, Any]:
     """The action now running; without one, the platform's empty action."""
     executed = action.get("tm_execute")
     return {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import structlog
 
+from tapeline.calls.activeflows import Runs
 from tapeline.calls.applications import Applications
 from tapeline.calls.limits import permitted
 from tapeline.calls.ports import HttpClient, OpenSocket, Socket
@@ -86,8 +87,12 @@ class Equipment:
     sockets: Sockets = field(init=False)  # likewise
     program_of: Callable[[str, str], Program | None] = field(default=lambda number, account: None)  # of a number of ours; set by the switch
     reason_of: Callable[[str], str] = field(default=lambda call_id: "")  # how a call ended, "" where that is not known; set by the switch
+    runs: Runs = field(init=False)  # of flows
     listeners: list[Listener] = field(default_factory=list)  # who is told of what happens
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.runs = Runs(self)
 
     def permitted(self, spec: RecordSpec, account: str) -> RecordSpec:
         """The specification within the limits of settings and account. Raises InvalidState where the recording would be kept nowhere."""

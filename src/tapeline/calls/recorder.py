@@ -37,7 +37,7 @@ from tapeline.recording.session import (
 )
 from tapeline.rtp import Tap, TapEnded, TapProgress
 
-__all__ = ["Moment", "Recorder", "Subject"]
+__all__ = ["Moment", "Recorder", "Subject", "recording_name"]
 
 log = structlog.get_logger(__name__)
 
@@ -311,7 +311,7 @@ class Recorder:
             "reference_type": reference,
             "reference_id": self._subject.call_id,
             "format": self.spec.format,
-            "recording_name": f"{reference}_{self._subject.call_id}_{utc(self._created):%Y-%m-%dT%H:%M:%SZ}",
+            "recording_name": recording_name(reference, self._subject.call_id, self._created),
             "filenames": f"{self.id}.{self.spec.format}",
         }
 
@@ -348,3 +348,7 @@ class Recorder:
             flow_id=self._subject.flow_id,
         )
 
+
+def recording_name(reference: str, subject: str, created: float) -> str:
+    """What the platform calls a recording of a call (or conference) to its flows."""
+    return f"{reference}_{subject}_{utc(created):%Y-%m-%dT%H:%M:%SZ}"

@@ -16,6 +16,7 @@ import structlog
 
 from tapeline import flow
 from tapeline.audio import tones
+from tapeline.calls.activeflows import Activeflow
 from tapeline.calls.alarm import Alarm
 from tapeline.calls.bridge import Bridge, until_alone
 from tapeline.calls.connecting import connect
@@ -32,6 +33,7 @@ from tapeline.core.errors import TapelineError
 from tapeline.core.recordspec import RecordSpec
 from tapeline.core.vonage import conversation_id
 from tapeline.rtp import Player
+from tapeline.store import ActiveflowRow
 
 __all__ = ["Script", "begin"]
 
@@ -67,9 +69,16 @@ class Script:
         self._teller = Teller(call, equipment)
         self._queue: list[flow.Command] = []
         self._running = False
+        self._activeflow: Activeflow | None = None  # from its start on
 
     def start(self) -> None:
         self._call.led = True
+        facts = self._call.facts
+        row = ActiveflowRow(
+            facts.activeflow_id, facts.account, "running", self._kit.clock.wall(), facts.flow_id, "call", facts.id,
+            on_complete_flow_id=self._run.program.on_complete_flow_id, node=self._kit.node,
+        )  # fmt: skip
+        self._activeflow = self._kit.runs.begin(row, lambda: self._call.hang_up("normal", "its flow was stopped"))
         self._perform(self._run.start(self._kit.clock.now()))
 
     @property
@@ -119,8 +128,19 @@ class Script:
         finally:
             self._running = False
         self._alarm.set(None if self._run.finished else self._run.next_deadline())
+        self._follow()
         if self._run.finished:
             self.done.set()
+
+    def _follow(self) -> None:
+        """Let it be known which actions have begun, and that the run has ended."""
+        if self._activeflow is None:
+            return
+        if trail := self._run.take_trail():
+            self._activeflow.stepped([step.action for step in trail], self._run.variables.as_dict())
+            self._call.announce()
+        if self._run.finished:
+            self._activeflow.end(self._run.variables.as_dict())
 
     def _do(self, command: flow.Command) -> None:
         try:

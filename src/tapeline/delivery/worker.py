@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 5.0  # how often the spool is searched for what nobody told us of
 FORGET_S = 3600.0
+KEEP_MESSAGES_S = 30 * 86400.0  # that were sent or given up
 ENDING_S = 3.0  # what the loops may take to end
 NICE = 5  # where the cores are short, live calls go first
 SENDING = 400  # files sent at once; far more than that may wait for their receivers
@@ -238,8 +239,10 @@ class Worker:
         while not self._stop.is_set():
             try:
                 await self._jobs.forget_old()
+                while not self._stop.is_set() and await self._database.deliveries.forget(time.time() - KEEP_MESSAGES_S, PAGE) == PAGE:
+                    pass
             except Exception as error:  # noqa: BLE001 - housekeeping; it is tried again in an hour
-                log.warning("cannot tidy the jobs' database: %s", error)
+                log.warning("cannot tidy: %s", error)
             await self._rest(FORGET_S)
 
     def _say(self, what: Mapping[str, Any]) -> None:

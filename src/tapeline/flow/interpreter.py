@@ -27,6 +27,7 @@ from tapeline.flow.variables import DIGITS, Variables
 __all__ = ["Compile", "Limits", "Run"]
 
 MAX_DIGITS = 256  # keys kept
+TRAIL = 100  # steps remembered for whoever follows a run
 KEYS = frozenset("0123456789*#ABCD")
 
 
@@ -99,6 +100,7 @@ class Run:
         self._last_token = 0
         self._recordings: set[int] = set()
         self._commands: list[Command] = []
+        self._trail: list[Step] = []
 
     # --- what the owner of the call uses
 
@@ -114,6 +116,11 @@ class Run:
 
     def next_deadline(self) -> float | None:
         return self._deadline
+
+    def take_trail(self) -> list[Step]:
+        """The steps that were begun since this was asked last, the last of them `TRAIL` at most."""
+        taken, self._trail = self._trail, []
+        return taken
 
     def start(self, now: float) -> list[Command]:
         self._react("start")
@@ -234,6 +241,8 @@ class Run:
             visits = self._stack[-1].visits
             visits[step.id] = visits.get(step.id, 0) + 1
             self.current = step
+            self._trail.append(step)
+            del self._trail[:-TRAIL]
             self._tokens.clear()
             self._performance = step.op.perform(self)
             try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sqlalchemy import and_, exists, or_, select, tuple_, update
+from sqlalchemy import and_, delete, exists, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tapeline.core.ids import new_id
@@ -144,3 +144,12 @@ class Deliveries:
         async with self._database.writing() as connection:
             await connection.execute(update(_TABLE).where(_TABLE.c.id == delivery_id).values(**changes))
         return await self.get(delivery_id)
+
+    async def forget(self, before: float, limit: int = 1000) -> int:
+        """Delete messages that were over at `before`, with their tries. Files stay. How many went; as many as `limit`: there are more."""
+        old = select(_TABLE.c.id).where(_TABLE.c.object_key == "", _TABLE.c.state != "waiting", _TABLE.c.done < before).limit(limit)
+        async with self._database.writing() as connection:
+            ids = [found[0] for found in (await connection.execute(old)).all()]
+            await connection.execute(delete(tables.attempts).where(tables.attempts.c.ref.in_(ids)))
+            await connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)))
+        return len(ids)

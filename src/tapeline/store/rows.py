@@ -58,6 +58,7 @@ class Account:
     webhook_uri: str = ""  # where its events go, "" nowhere
     webhook_method: str = ""  # "" is POST
     webhook_secret: str = field(default="", repr=False)  # signs what is sent there
+    profile: Mapping[str, str] = field(default_factory=dict)  # what its owner says of it: name, detail, email ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ accounts = Table(
     _later("webhook_method"),
     _later("webhook_secret"),
     _time("retention_days"),
+    Column("profile", JSON, nullable=False, server_default="{}"),
     Index("accounts_name", "name", unique=True),
 )
 

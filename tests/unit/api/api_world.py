@@ -27,6 +27,7 @@ from tapeline.api.kazoo_storage import Probe
 from tapeline.api.metrics import Metrics
 from tapeline.api.people import Keys, Staff
 from tapeline.api.sessions import Sessions
+from tapeline.api.voipbin_customer import CustomerFace
 from tapeline.api.voipbin_people import PeopleFace
 from tapeline.calls.applications import Applications
 from tapeline.calls.errors import (
@@ -151,14 +152,20 @@ class AgentStore:
 
 
 class MemoryAccounts:
-    def __init__(self, accounts: list[Account]) -> None:
+    def __init__(self, accounts: list[Account], maybe_broken: Callable[[], None] = lambda: None) -> None:
         self._accounts = accounts
+        self._maybe_broken = maybe_broken
 
     async def get(self, account_id: str) -> Account | None:
+        self._maybe_broken()
         return next((found for found in self._accounts if found.id == account_id), None)
 
     async def by_name(self, name: str) -> Account | None:
         return next((found for found in self._accounts if found.name == name), None)
+
+    async def amend(self, account_id: str, **changes: Any) -> Account | None:
+        self._accounts = [replace(found, **changes) if found.id == account_id else found for found in self._accounts]
+        return await self.get(account_id)
 
 
 class MemoryApplications(dict[str, Application]):
@@ -417,7 +424,9 @@ class World:
         self.secret = self.tokens.issue(self.account, *sorted(ALL_SCOPES - {"admin"}))
         delivery = DeliverySettings(allow_unvalidated_storage=unvalidated_storage)
         settings = Settings(users=[User(name="alice", password="secret")], delivery=delivery)
-        self.accounts = MemoryAccounts([Account(self.account, "default"), Account(self.other_account, "other")])
+        self.accounts = MemoryAccounts(
+            [Account(self.account, "default"), Account(self.other_account, "other")], self.service._maybe_broken
+        )
         self.application_rows = MemoryApplications()
         self.applications = Applications((), self.application_rows)
         self.trail = MemoryTrail()
@@ -436,7 +445,7 @@ class World:
         )
         self.sessions = Sessions(SESSION_KEY, self.clock)
         people = PeopleFace(Keys(self.tokens, self.clock), Staff(self.agents, self.tokens, self.clock))
-        self.routes = platform_routes(self.service, people, settings)
+        self.routes = platform_routes(self.service, people, CustomerFace(self.accounts), settings)
 
     def client(self, secret: str | None = None, **headers: str) -> httpx2.AsyncClient:
         """Of `secret`, or of nobody with ""."""

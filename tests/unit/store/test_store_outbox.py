@@ -105,3 +105,15 @@ async def test_a_database_that_stays_away_costs_bounded_memory(database: Databas
     for number in range(5):
         writer.put(DeliveryRow(new_id(), ACCOUNT, "webhook", str(number), "http://a", 1.0, 9.0))
     assert (writer.pending, writer.dropped) == (3, 2)
+
+
+async def test_old_messages_are_forgotten_with_their_tries_and_files_stay(database: Database) -> None:
+    rows = [DeliveryRow(new_id(), ACCOUNT, "webhook", "r", "http://a", float(number), 9e9) for number in range(5)]
+    file = DeliveryRow(new_id(), ACCOUNT, "upload", "r", "http://a", 1.0, 9e9, object_key="k")
+    await database.deliveries.add(*rows, file)
+    for row in (*rows[:4], file):
+        await database.deliveries.note(row, at=row.created, state="failed", status=500, reason="x", fault="us", due=None)
+    assert await database.deliveries.forget(3.0, limit=2) == 2
+    assert await database.deliveries.forget(3.0, limit=2) == 1
+    assert {row.id for row in await database.deliveries.list()} == {rows[3].id, rows[4].id, file.id}
+    assert await database.attempts.list(rows[0].id) == [] and len(await database.attempts.list(file.id)) == 1
