@@ -19,6 +19,7 @@ from tapeline.api.kazoo_documents import KazooDocuments
 from tapeline.api.kazoo_recordings import KazooRecordings
 from tapeline.api.kazoo_rules import Rules
 from tapeline.api.kazoo_storage import KazooStorage
+from tapeline.api.kazoo_upload_errors import KazooUploadErrors
 from tapeline.api.kazoo_voicemail import KazooVoicemail
 from tapeline.api.kazoo_words import hex_id, success
 from tapeline.api.ports import Service
@@ -55,6 +56,7 @@ def router(auth: KazooAuth, service: Service, clock: Clock, rules: Rules, storag
         KazooRecordings(service, clock, auth.users),
         KazooCallflows(service, rules),
         KazooDocuments(service, rules, auth.accounts, auth.users),
+        KazooUploadErrors(service),
         KazooChannels(service, rules, auth.users),
         storage,
         KazooVoicemail(service, auth.users),

@@ -21,7 +21,7 @@ from tapeline.api.times import page_token, rfc3339
 from tapeline.core.errors import InvalidInput
 from tapeline.store import AttemptRow, DeliveryRow
 
-__all__ = ["DeliveryFace", "attempt", "delivery"]
+__all__ = ["DeliveryFace", "attempt", "delivery", "shown_url"]
 
 STATES = ("waiting", "delivered", "failed")
 FILTERS: tuple[dict[str, Any], ...] = (
@@ -39,7 +39,7 @@ def delivery(row: DeliveryRow) -> dict[str, Any]:
         "kind": row.kind,
         "reference_id": row.ref,
         "method": row.method,
-        "url": _shown(row.url),
+        "url": shown_url(row.url),
         "state": row.state,
         "round": row.round,
         "tries": row.tries,
@@ -58,11 +58,12 @@ def attempt(row: AttemptRow) -> dict[str, Any]:
         "http_status": row.status,
         "fault": row.fault,
         "reason": row.reason,
-        "url": _shown(row.target),
+        "url": shown_url(row.target),
     }
 
 
-def _shown(url: str) -> str:
+def shown_url(url: str) -> str:
+    """Without a password."""
     return _LOGIN.sub("***@", url)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 
 from tapeline.calls.errors import not_yours
@@ -25,6 +26,13 @@ class Deliveries:
         principal.require("recordings:read")
         account = None if principal.admin else principal.account
         return await self._database.deliveries.list(account, before, limit, ref=ref, state=state)
+
+    async def troubled(self, account: str, principal: Principal, before: float | None, limit: int) -> builtins.list[DeliveryRow]:
+        """A page of an account's uploads whose last try failed, newest first. Raises Forbidden."""
+        principal.require("recordings:read")
+        if not principal.may_see(account):
+            raise not_yours("account")
+        return await self._database.deliveries.list(account, before, limit, kind="upload", troubled=True)
 
     async def get(self, delivery_id: str, principal: Principal) -> tuple[DeliveryRow, Sequence[AttemptRow]]:
         """One, and its tries, oldest first. Raises NotFound, Forbidden."""

@@ -66,14 +66,26 @@ class Deliveries:
             return build(DeliveryRow, found) if found else None
 
     async def list(
-        self, account: str | None = None, before: float | None = None, limit: int = 100, *, ref: str = "", state: str = ""
+        self,
+        account: str | None = None,
+        before: float | None = None,
+        limit: int = 100,
+        *,
+        ref: str = "",
+        state: str = "",
+        kind: str = "",
+        troubled: bool = False,
     ) -> builtins.list[DeliveryRow]:
-        """A page, newest first; go on with `before` = the last row's `created`. `account` None: all of them. A page has a few more where
-        the last ones share one `created`, which must not be parted."""
+        """A page, newest first; go on with `before` = the last row's `created`. `account` None: all of them; `troubled`: those whose last
+        try failed. A page has a few more where the last ones share one `created`, which must not be parted."""
         query = select(_TABLE)
         for column, wanted in ((_TABLE.c.account, account), (_TABLE.c.ref, ref or None), (_TABLE.c.state, state or None)):
             if wanted is not None:
                 query = query.where(column == wanted)
+        if kind:
+            query = query.where(_TABLE.c.kind == kind)
+        if troubled:
+            query = query.where(_TABLE.c.reason != "", _TABLE.c.state != "delivered")
         query = query.order_by(_TABLE.c.created.desc(), _TABLE.c.id.desc())
         page = query.limit(limit) if before is None else query.where(_TABLE.c.created < before).limit(limit)
         async with self._database.reading() as connection:
