@@ -404,7 +404,7 @@ class Server:
             self._worker.deliver()
 
     def _told_by_worker(self, news: Mapping[str, Any]) -> None:
-        if "removed" in news:
+        if "removed" in news or "export" in news:
             self._drain.wake()
         if "recording" in news:
             log.info("recording", recording_id=news["recording"], state=news.get("state"))

@@ -31,6 +31,7 @@ from tapeline.api import (
     voipbin_conferences,
     voipbin_customer,
     voipbin_deliveries,
+    voipbin_exports,
     voipbin_flows,
     vonage,
     vonage_words,
@@ -139,6 +140,7 @@ def create_app(
     rules = Rules(allow_private=settings.delivery.allow_private_addresses)
     storage = KazooStorage(service, rules, probe or _unable, unprobed=settings.delivery.allow_unvalidated_storage)
     app.include_router(kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock, rules, storage))
+    app.include_router(voipbin_exports.links(service))
     app.include_router(system.router(service, metrics))
     return app
 
@@ -155,8 +157,9 @@ def platform_routes(service: Service, people: PeopleFace, customer: CustomerFace
     flows = voipbin_flows.FlowFace(service.flows).routes()
     archive = voipbin_archive.ArchiveFace(service, settings.recording.retention_days).routes()
     deliveries = voipbin_deliveries.DeliveryFace(service).routes()
+    exports = voipbin_exports.ExportFace(service).routes()  # before what has an id in the same place
     own = (*people.routes(), *customer.routes())
-    return (*voipbin.Face(service).routes(), *archive, *calls, *conferences, *flows, *audit, *deliveries, *own)
+    return (*exports, *voipbin.Face(service).routes(), *archive, *calls, *conferences, *flows, *audit, *deliveries, *own)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

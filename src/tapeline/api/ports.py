@@ -18,6 +18,7 @@ from tapeline.calls.views import (
     ConferenceCallView,
     ConferenceDraft,
     ConferenceView,
+    ExportView,
     FlowDraft,
     FlowView,
     Page,
@@ -241,6 +242,20 @@ class VoiceService(Protocol):
     async def tell_keys(self, call_id: str, application: Application, address: tuple[str, str] | None) -> None: ...
 
 
+class ExportService(Protocol):
+    """Many recordings in one file."""
+
+    async def create(self, principal: Principal, ids: Sequence[str] = (), wanted: Search | None = None) -> ExportView: ...
+
+    async def get(self, export_id: str, principal: Principal) -> ExportView: ...
+
+    async def list(self, principal: Principal, before: float | None, limit: int) -> Page: ...
+
+    async def remove(self, export_id: str, principal: Principal) -> ExportView: ...
+
+    async def file(self, export_id: str, expires: int, signed: str) -> tuple[str, RecordingFile]: ...
+
+
 class Service(Protocol):
     """The use cases. `before` is seconds since 1970: only what was created strictly earlier."""
 
@@ -249,6 +264,9 @@ class Service(Protocol):
 
     @property
     def voice(self) -> VoiceService: ...
+
+    @property
+    def exports(self) -> ExportService: ...
 
     @property
     def callflows(self) -> CallflowService: ...

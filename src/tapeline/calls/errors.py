@@ -1,7 +1,7 @@
 """What can go wrong in a call, as the service tells it.
 
     UsageError
-    ├── NotFound       CALL_NOT_FOUND, RECORDING_NOT_FOUND, FLOW_NOT_FOUND, CONFERENCE_NOT_FOUND, CONFERENCECALL_NOT_FOUND
+    ├── NotFound       CALL_NOT_FOUND, RECORDING_NOT_FOUND, FLOW_NOT_FOUND, CONFERENCE_NOT_FOUND, CONFERENCECALL_NOT_FOUND, EXPORT_NOT_FOUND
     ├── Forbidden      PERMISSION_DENIED
     └── InvalidState   CALL_STATE_INVALID, CALL_ALREADY_HANGUP, RECORDING_ALREADY_ACTIVE, RECORDING_NOT_ACTIVE, RECORDING_HELD,
                        STATE_INVALID, CONFERENCE_ALREADY_EXISTS
@@ -26,6 +26,7 @@ __all__ = [
     "conferencecall_not_found",
     "disk_full",
     "flow_not_found",
+    "export_not_found",
     "nobody_there",
     "no_trace",
     "not_bridged",
@@ -49,6 +50,10 @@ def recording_held(recording_id: str) -> InvalidState:
     return InvalidState(
         f"recording {recording_id} is under a hold", reason="RECORDING_HELD", hint="it can be deleted once the hold is taken off"
     )
+
+
+def export_not_found(export_id: str) -> NotFound:
+    return NotFound(f"no export has the id {export_id}, or its file is gone", reason="EXPORT_NOT_FOUND")
 
 
 def conference_not_found(conference_id: str) -> NotFound:

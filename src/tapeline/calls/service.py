@@ -19,6 +19,7 @@ from tapeline.calls.conference_service import ConferenceService
 from tapeline.calls.delivery_service import Deliveries
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
+from tapeline.calls.exports import Exports
 from tapeline.calls.flow_service import FlowService
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.rows import call_view, recording_view, with_notes
@@ -51,6 +52,7 @@ class Service:
         self.conferences = ConferenceService(equipment.conferences, database, equipment)
         self.flows = FlowService(database, equipment)
         self.archive = Archive(database, objects, equipment)
+        self.exports = Exports(database, objects, equipment)
         self.deliveries = Deliveries(database, equipment.clock)
         self.voice = Voice(switch, database, equipment)
         self.callflows = Callflows(database, equipment, refresh)

@@ -18,6 +18,7 @@ __all__ = [
     "ConferenceCallView",
     "ConferenceDraft",
     "ConferenceView",
+    "ExportView",
     "FlowDraft",
     "FlowView",
     "GroupcallView",
@@ -256,6 +257,28 @@ class FlowDraft:
     detail: str | None = None
     actions: Sequence[Any] | None = None
     on_complete_flow_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportView:
+    """Many recordings in one file. `wanted` is the filter, empty where ids were given; `uri` the link, "" while there is none."""
+
+    id: str
+    account: str
+    status: str  # progressing, finished, failed, expired
+    created: float
+    updated: float
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+    total: int = 0  # 0 where it is not known yet
+    done: int = 0
+    missing: int = 0
+    missed: tuple[Mapping[str, str], ...] = ()
+    size: int = 0
+    reason: str = ""
+    uri: str = ""
+    finished: float | None = None
+    expires: float | None = None
+    deleted: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,7 @@ class RecordingSettings(Section):
     kazoo_upload_query: bool = False
     default_format: Literal["mp3", "wav", "ogg"] = "mp3"
     retention_days: float = Field(30, ge=0)
+    export_hours: float = Field(24, gt=0, le=8760)  # how long an export's file and its link are kept
     store_recordings: bool = True
     third_party_bigcouch_host: str = ""
     third_party_bigcouch_port: int = Field(5984, gt=0, lt=65536)

@@ -37,6 +37,8 @@ class WorkerConfig:
     couch_username: str = ""
     couch_password: str = ""
     retention_days: float = 30.0  # of accounts that say nothing else
+    export_hours: float = 24.0
+    public_url: str = ""  # where the API is reached from outside
     sweep_s: float = 60.0  # between two looks for what is over
     signers: Mapping[str, Sequence[str]] = field(default_factory=dict)  # applications of the settings: id -> account's name, secret
 
@@ -74,6 +76,8 @@ class WorkerConfig:
             couch_password=recording.third_party_bigcouch_password,
             retention_days=recording.retention_days,
             signers={each.id: (each.account, each.signature_secret) for each in settings.applications},
+            export_hours=recording.export_hours,
+            public_url=server.base_url,
         )
 
     @classmethod

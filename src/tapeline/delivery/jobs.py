@@ -1,4 +1,4 @@
-"""What the two kinds of jobs do, step by step: finishing a recording, and sending something to somebody.
+"""What the kinds of jobs do, step by step: finishing a recording, sending something to somebody, writing an export.
 
 Only the order of the steps and the pauses between tries stand here; `durable` makes them survive, `finish` and `send` do the work.
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 from functools import partial
 
 from tapeline.delivery.durable import Kind
+from tapeline.delivery.export import Exporter
 from tapeline.delivery.finish import STAGES, Finisher
 from tapeline.delivery.pauses import pause_after
 from tapeline.delivery.send import Sender
 
-__all__ = ["Finishing", "Sending", "sending_key"]
+__all__ = ["Exporting", "Finishing", "Sending", "sending_key"]
 
 
 class Finishing:
@@ -33,6 +34,23 @@ class Finishing:
 
     async def holds(self, key: str) -> bool:
         return await self._finisher.holds(key)
+
+
+class Exporting:
+    """Keyed by the export's id."""
+
+    def __init__(self, exporter: Exporter) -> None:
+        self._exporter = exporter
+
+    async def run(self, key: str, kind: Kind) -> str:
+        failures = 0
+        while (outcome := await kind.step(key, "write", partial(self._exporter.attempt, key))) == "again":
+            failures += 1
+            await kind.pause(key, pause_after(failures))
+        return str(outcome)
+
+    async def holds(self, key: str) -> bool:
+        return await self._exporter.holds(key)
 
 
 def sending_key(delivery_id: str, round: int) -> str:

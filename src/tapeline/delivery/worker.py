@@ -4,7 +4,7 @@
 
 It is told of work by lines on stdin (`finish <recording id>`, `deliver`), and finds what it was not told of by looking into the spool
 and into the table of deliveries. What it did it says in lines of JSON on stdout: `{"recording": id, "state": "available", ...}`,
-`{"delivery": id, ...}`, `{"removed": count}`, `{"ready": true}`.
+`{"delivery": id, ...}`, `{"removed": count}`, `{"export": id}`, `{"ready": true}`.
 Its parent's death closes stdin; then, or on SIGTERM, it ends after the step it is in. It may be killed at any time: what it was doing
 goes on when it is started again.
 """
@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tapeline.core.errors import TapelineError
@@ -30,9 +31,10 @@ from tapeline.delivery.carry import Carrier
 from tapeline.delivery.config import WorkerConfig
 from tapeline.delivery.dispatch import Dispatcher
 from tapeline.delivery.durable import Jobs
+from tapeline.delivery.export import Exporter
 from tapeline.delivery.finish import Finisher
 from tapeline.delivery.http import GuardedClient
-from tapeline.delivery.jobs import Finishing, Sending, sending_key
+from tapeline.delivery.jobs import Exporting, Finishing, Sending, sending_key
 from tapeline.delivery.retain import Sweeper
 from tapeline.delivery.send import Sender
 from tapeline.delivery.signing import SCHEMES, Signer, vonage
@@ -46,6 +48,7 @@ __all__ = ["Worker", "main"]
 log = logging.getLogger(__name__)
 
 LOOK_S = 5.0  # how often the spool is searched for what nobody told us of
+EXPORT_S = 2.0  # how often exports are looked for
 FORGET_S = 3600.0
 KEEP_MESSAGES_S = 30 * 86400.0  # that were sent or given up
 ENDING_S = 3.0  # what the loops may take to end
@@ -88,6 +91,18 @@ class Worker:
             stopping=self._stopping,
             on_removed=lambda count: self._say({"removed": count}),
         )
+        self._exporting = self._jobs.kind("export", 1)
+        exporter = Exporter(
+            self._database,
+            objects,
+            folder=Path(config.data),
+            node=config.node,
+            hours=config.export_hours,
+            base_url=config.public_url,
+            closing=self._stopping,
+            on_ended=lambda export_id: self._say({"export": export_id}),
+        )
+        self._exporting.does(Exporting(exporter))
         self._waiting: dict[str, None] = {}  # complete recordings not begun yet, in order of arrival
         self._begun: set[str] = set()
         self._room = asyncio.Semaphore(slots + AHEAD)
@@ -124,7 +139,7 @@ class Worker:
         await self._jobs.open()
         self._say({"ready": True})
         messages = self._messages.run(self._stop)
-        await asyncio.gather(self._look(), self._start(), self._deliver(), messages, self._tidy(), self._retain())
+        await asyncio.gather(self._look(), self._start(), self._deliver(), messages, self._tidy(), self._retain(), self._export())
 
     async def _open_database(self) -> None:
         pause = 0.5
@@ -225,10 +240,21 @@ class Worker:
     def _stopping(self) -> bool:
         return self._stop.is_set()
 
+    async def _export(self) -> None:
+        """Begin the workflow of each export whose file is to be written here."""
+        while not self._stop.is_set():
+            try:
+                for export_id in await self._database.exports.open(self._config.node, time.time()):
+                    await self._exporting.offer(export_id, lambda: None)
+            except Exception as error:  # noqa: BLE001 - whatever either database did, the next look tries again
+                log.warning("cannot begin to export: %s", error)
+            await self._rest(EXPORT_S)
+
     async def _retain(self) -> None:
         """Remove what is over, and what a crash left behind of it."""
         while not self._stop.is_set():
             try:
+                await self._database.exports.expire(time.time())
                 await self._sweeper.left_behind()
                 await self._sweeper.sweep()
             except TapelineError as error:

@@ -3,8 +3,8 @@
 from tapeline.store.audit import AuditRow, Deed, Verdict
 from tapeline.store.database import Database
 from tapeline.store.errors import DatabaseUnavailable, ObjectMissing, ObjectsUnavailable
+from tapeline.store.exports import ExportRow
 from tapeline.store.objects import ObjectStat, ObjectStore, object_key
-from tapeline.store.recordings import Search
 from tapeline.store.rows import (
     Account,
     ActiveflowRow,
@@ -22,6 +22,7 @@ from tapeline.store.rows import (
     RecordingRow,
     Token,
 )
+from tapeline.store.search import Found, Search
 from tapeline.store.trail import Trail
 from tapeline.store.writer import WriteBehind
 
@@ -41,7 +42,9 @@ __all__ = [
     "Deed",
     "DeliveryRow",
     "DocumentRow",
+    "ExportRow",
     "FlowRow",
+    "Found",
     "ObjectMissing",
     "ObjectStat",
     "ObjectStore",

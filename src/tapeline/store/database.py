@@ -31,6 +31,7 @@ from tapeline.store.conferences import ConferenceCalls, Conferences
 from tapeline.store.deliveries import Deliveries
 from tapeline.store.documents import Documents
 from tapeline.store.errors import DatabaseUnavailable
+from tapeline.store.exports import Exports
 from tapeline.store.flows import Flows
 from tapeline.store.keeping import Keeping
 from tapeline.store.migrate import migrate
@@ -93,6 +94,7 @@ class Database:
         self.recordings = Recordings(self)
         self.keeping = Keeping(self)
         self.removals = Removals(self)
+        self.exports = Exports(self)
         self.conferences = Conferences(self)
         self.conferencecalls = ConferenceCalls(self)
         self.attempts = Attempts(self)

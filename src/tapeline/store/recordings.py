@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, tuple_, update
@@ -15,26 +15,13 @@ from tapeline.store import tables
 from tapeline.store.outbox import entry
 from tapeline.store.paging import Ledger
 from tapeline.store.rows import DeliveryRow, RecordingRow
+from tapeline.store.search import Found, Search, conditions, find
 from tapeline.store.statements import build, forward, values
 
 if TYPE_CHECKING:
     from tapeline.store.database import Database
 
 __all__ = ["Recordings", "Search"]
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """Which recordings, and which of them first. Times are of creation, both ends included; `after` goes on behind a row's (created, id).
-    `equal` are columns and the values that they may have."""
-
-    account: str | None = None
-    since: float | None = None
-    until: float | None = None
-    after: tuple[float, str] | None = None
-    ascending: bool = False
-    limit: int = 100
-    equal: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 class Recordings(Ledger[RecordingRow]):
@@ -85,25 +72,29 @@ class Recordings(Ledger[RecordingRow]):
     async def search(self, wanted: Search) -> builtins.list[RecordingRow]:
         """A page of what `wanted` asks for, in its order, without peaks."""
         table = tables.recordings
-        query = select(*(column for column in table.c if column.name != "peaks")).where(table.c.deleted.is_(None))
-        if wanted.account is not None:
-            query = query.where(table.c.account == wanted.account)
-        if wanted.since is not None:
-            query = query.where(table.c.created >= wanted.since)
-        if wanted.until is not None:
-            query = query.where(table.c.created <= wanted.until)
-        for name, values_ in wanted.equal.items():
-            query = query.where(table.c[name].in_(list(values_)))
+        query = select(*(column for column in table.c if column.name != "peaks")).where(table.c.deleted.is_(None), *conditions(wanted))
         place = tuple_(table.c.created, table.c.id)
         if wanted.after is not None:
             query = query.where(place > wanted.after if wanted.ascending else place < wanted.after)
         order = (table.c.created, table.c.id) if wanted.ascending else (table.c.created.desc(), table.c.id.desc())
         return await self._all(query.order_by(*order).limit(wanted.limit))
 
+    async def page(self, wanted: Search) -> Found:
+        """A page of what `wanted` asks for, newest first, within bounded time; see `search`."""
+        async with self._database.reading() as connection:
+            return await find(connection, wanted, self._database.dialect)
+
     async def find(self, **equal: str) -> RecordingRow | None:
         """The newest that is not deleted and whose columns have these values."""
         found = await self.search(Search(equal={name: (value,) for name, value in equal.items()}, limit=1))
         return found[0] if found else None
+
+    async def owners(self, ids: Collection[str]) -> dict[str, str]:
+        """The account of each of these that is there and not deleted."""
+        table = tables.recordings
+        query = select(table.c.id, table.c.account).where(table.c.id.in_(list(ids)), table.c.deleted.is_(None))
+        async with self._database.reading() as connection:
+            return {found[0]: found[1] for found in (await connection.execute(query)).all()}
 
     async def annotate(self, recording_id: str, how: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> RecordingRow | None:
         """Replace what a recording's row says besides by what `how` makes of it, in one transaction. The recording itself does not

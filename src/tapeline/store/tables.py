@@ -22,6 +22,8 @@ __all__ = [
     "conferences",
     "deliveries",
     "documents",
+    "export_items",
+    "exports",
     "flows",
     "metadata",
     "outbox",
@@ -210,6 +212,41 @@ recording_tags = Table(  # the same tags as in the rows of recordings, to search
     _text("account"),
     Column("created", Double, nullable=False),
     Index("recording_tags_tag", "account", "tag", "created", "recording"),
+)
+
+exports = Table(
+    "exports",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("account"),
+    _text("status"),
+    Column("created", Double, nullable=False),
+    Column("updated", Double, nullable=False),
+    Column("wanted", JSON, nullable=False),
+    _text("actor"),
+    _text("node"),
+    Column("total", Integer, nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("missing", Integer, nullable=False),
+    Column("missed", JSON, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    _text("reason"),
+    _text("secret"),
+    _text("object_key"),
+    _time("finished"),
+    _time("expires"),
+    _time("deleted"),
+    Index("exports_account_created", "account", "created", "id"),
+    Index("exports_created", "created", "id"),
+    Index("exports_status", "status", "expires"),
+)
+
+export_items = Table(
+    "export_items",
+    metadata,
+    Column("export", _ID, primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("recording", _ID, nullable=False),
 )
 
 removals = Table(  # objects whose rows say that they are gone, and that are still to be removed

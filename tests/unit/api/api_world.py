@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import httpx2
-from archive_world import MemoryArchive
+from archive_world import MemoryArchive, MemoryExports
 from conference_world import MemoryConferences
 from fastapi import FastAPI
 from flow_world import FlowRows, flow_service
@@ -199,6 +199,7 @@ class MemoryService:
         self.calls: dict[str, CallView] = {}
         self.recordings: dict[str, RecordingView] = {}
         self.archive = MemoryArchive(self.recordings, self._maybe_broken)
+        self.exports = MemoryExports(self.archive, clock)
         self.specs: dict[str, RecordSpec] = {}
         self.audio: dict[str, bytes] = {}
         self.checks: dict[str, str] = {"database": "ok", "disk": "ok"}

@@ -58,3 +58,59 @@ async def test_storage_is_that_of_the_platform(world: World, client: httpx2.Asyn
     told = (await client.get("/v1.0/storage_account")).json()
     assert told["total_file_count"] == 1 and told["total_file_size"] > 0
     assert told["id"] == told["customer_id"] == world.account and told["tm_create"]
+
+
+async def test_an_export_is_asked_for_by_ids_or_by_a_filter(world: World, client: httpx2.AsyncClient) -> None:
+    ids = [world.service.recording(world.account) for _ in range(2)]
+    made = (await client.post("/v1.0/recordings/export", json={"recording_ids": ids})).json()
+    assert (made["status"], made["recording_count"], made["customer_id"]) == ("progressing", 2, world.account)
+    assert (await client.get(f"/v1.0/recordings/exports/{made['id']}")).json() == made
+    asked = {"number": "4930", "since": "2026-01-01T00:00:00Z", "direction": "incoming", "min_duration": "5", "tag": None}
+    found = (await client.post("/v1.0/recordings/export", json={"filter": asked})).json()["filter"]
+    assert found == {
+        "number": "4930", "since": 1767225600.0, "shortest": 5.0, "equal": {"direction": ["incoming"], "state": ["available"]},
+    }  # fmt: skip
+    assert [deed.subject for deed in world.trail.deeds if deed.action == "exported"][0] == made["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "reason"),
+    [
+        ({}, 400, "INVALID_JSON_BODY"), ({"recording_ids": []}, 400, "INVALID_JSON_BODY"),
+        ({"recording_ids": "x"}, 400, "INVALID_JSON_BODY"),
+        ({"recording_ids": ["x"]}, 400, "INVALID_ID"), ({"recording_ids": [1]}, 400, "INVALID_ID"),
+        ({"recording_ids": ["6b7a7c1e-9a58-4f0e-8f0c-0d7a3c0b1a11"]}, 404, "RECORDING_NOT_FOUND"),
+        ({"recording_ids": ["6b7a7c1e-9a58-4f0e-8f0c-0d7a3c0b1a11"], "filter": {}}, 404, "RECORDING_NOT_FOUND"),
+        ({"filter": {"direction": "up"}}, 400, "INVALID_REQUEST_PARAMETER"), ({"filter": {"since": "x"}}, 400, "INVALID_REQUEST_PARAMETER"),
+        ({"filter": {"status": "gone"}}, 400, "INVALID_REQUEST_PARAMETER"), ({"filter": {"note": "ab"}}, 400, "INVALID_REQUEST_PARAMETER"),
+        ({"filter": {"min_duration": "-1"}}, 400, "INVALID_REQUEST_PARAMETER"),
+        ({"filter": {"call_id": "x"}}, 400, "INVALID_REQUEST_PARAMETER"),
+        ({"filter": {"number": ["x"]}}, 400, "INVALID_REQUEST_PARAMETER"), ({"filter": {"tag": "\0"}}, 400, "INVALID_REQUEST_PARAMETER"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_exported_is_refused(client: httpx2.AsyncClient, body: Any, code: int, reason: str) -> None:
+    answer = await client.post("/v1.0/recordings/export", json=body)
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (code, reason)
+
+
+async def test_a_foreign_recording_stops_the_whole_export(world: World, client: httpx2.AsyncClient) -> None:
+    ids = [world.service.recording(world.account), world.service.recording(world.other_account)]
+    assert (await client.post("/v1.0/recordings/export", json={"recording_ids": ids})).status_code == 403
+    body = {"filter": {"customer_id": world.other_account}}
+    assert (await client.post("/v1.0/recordings/export", json=body)).status_code == 403
+
+
+async def test_a_link_needs_no_token_but_its_signature(world: World) -> None:
+    made = world.service.exports.make(world.account, status="finished")
+    path, late = f"/exports/{made}/file", int(world.clock.wall()) + 60
+    async with world.client("") as nobody:
+        answer = await nobody.get(f"{path}?expires={late}&signature={made}")
+        assert answer.status_code == 200 and answer.headers["content-type"] == "application/zip"
+        ranged = await nobody.get(f"{path}?expires={late}&signature={made}", headers={"Range": "bytes=0-1"})
+        assert (ranged.status_code, ranged.content) == (206, b"PK")
+        assert (await nobody.get(f"{path}?expires={late}&signature=x")).status_code == 403
+        assert (await nobody.get(path)).status_code == 403
+        assert (await nobody.get(f"/exports/x/file?expires={late}&signature=x")).status_code == 403
+        assert (await nobody.get(f"{path}?expires={int(world.clock.wall()) - 1}&signature={made}")).status_code == 404
+    assert {(deed.action, deed.actor, deed.account) for deed in world.trail.deeds} == {("export_downloaded", "link", world.account)}
+    assert all("signature" not in deed.detail["query"] for deed in world.trail.deeds)

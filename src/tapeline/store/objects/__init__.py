@@ -11,7 +11,8 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectStat", "ObjectStore", "object_key"]
 
+PART = 8 * 1024 * 1024  # bytes: of a multipart upload
 PIECE = 256 * 1024  # bytes: what `read` yields at a time, about
 _SAFE = re.compile(r"[0-9a-z][0-9a-z./-]{0,200}")
 
@@ -99,6 +101,38 @@ class ObjectStore:
                 await obstore.put_async(backend, key, path, attributes={"Content-Type": content_type})
         except (OSError, BaseError) as error:
             raise _unavailable("put", error) from error
+
+    @asynccontextmanager
+    async def writer(self, key: str, content_type: str) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
+        """Store what is given piece by piece, holding no more than a few parts of it: a multipart upload, or a file that gets its name
+        at the end. Stored only where the block ends well.
+        """
+        _checked(key)
+        try:
+            backend = await self._backend()
+            for left in await self._left_by_others(key):
+                await asyncio.to_thread(left.unlink, missing_ok=True)
+            file = obstore.open_writer_async(
+                backend, key, attributes={} if self.local else {"Content-Type": content_type}, buffer_size=PART, max_concurrency=2
+            )
+
+            async def write(piece: bytes) -> None:
+                await file.write(piece)
+
+            yield write
+            await file.close()
+            if self._folder is not None:
+                for path in (self._folder / key, (self._folder / key).parent):
+                    await asyncio.to_thread(_sync, path)
+        except (OSError, BaseError) as error:
+            raise _unavailable("write", error) from error
+
+    async def _left_by_others(self, key: str) -> list[Path]:
+        """What a process that was killed while it wrote `key` into a local folder has left there."""
+        if self._folder is None:
+            return []
+        target = self._folder / key
+        return await asyncio.to_thread(lambda: list(target.parent.glob(f"{target.name}#*")))
 
     async def stat(self, key: str) -> ObjectStat:
         """Size, etag and time of change. Raises ObjectMissing."""
