@@ -49,7 +49,7 @@ def _kazoo(call: Call, settings: Settings) -> dict[str, str]:
     return {
         "kazoo.dollar": "$",
         "kazoo.language": "en-US",
-        "kazoo.account_id": facts.account,
+        "kazoo.account_id": facts.account.replace("-", ""),  # as its API shows it
         "kazoo.call_id": session.call_id,
         "kazoo.user_id": (only.id or only.name) if only is not None else "",
         "kazoo.box_id": (box.id or box.name) if box is not None else "",
