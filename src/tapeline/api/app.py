@@ -121,6 +121,7 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         servers=[{"url": settings.server.base_url}],
         middleware=[
+            Middleware(vonage.FilesBase, base=settings.server.vonage_files_base),
             Middleware(RequestFrame, metrics=metrics, clock=clock, trail=trail),
             Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=_METHODS, allow_headers=["*"], expose_headers=_EXPOSED),
             Middleware(UnexpectedErrors),

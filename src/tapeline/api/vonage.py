@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tapeline.api.auditing import about, audited
 from tapeline.api.files import file_response
@@ -17,7 +19,7 @@ from tapeline.api.vonage_calls import VonageCalls
 from tapeline.api.vonage_words import recording_of
 from tapeline.core.errors import Forbidden, NotFound
 
-__all__ = ["ROUTES", "owns", "router"]
+__all__ = ["ROUTES", "FilesBase", "owns", "router"]
 
 ROUTES: tuple[tuple[str, str, str, str], ...] = (  # method, path, endpoint, summary
     ("GET", "/v1/files/{id}", "file", "Download a recording"),
@@ -29,6 +31,21 @@ ROUTES: tuple[tuple[str, str, str, str], ...] = (  # method, path, endpoint, sum
 def owns(path: str) -> bool:
     """Whether what is asked at `path` is answered in Vonage's form."""
     return path.startswith(("/v1/", "/v3/", "/media/", "/v2/applications/")) or path in ("/v1", "/v2/applications")
+
+
+class FilesBase:
+    """Lets what the addresses of files begin with have a path of its own: the same is answered below it as without it."""
+
+    def __init__(self, app: ASGIApp, base: str) -> None:
+        self.app = app
+        self._prefix = urlsplit(base).path.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._prefix and scope["type"] == "http" and scope["path"].startswith(self._prefix + "/"):
+            path = scope["path"].removeprefix(self._prefix)
+            if owns(path):
+                scope = {**scope, "path": path, "raw_path": path.encode()}
+        await self.app(scope, receive, send)
 
 
 class VonageFiles:

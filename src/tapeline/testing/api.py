@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tapeline.testing.process import ChildFailed, until
@@ -37,16 +39,21 @@ class Answer:
 
 
 class Api:
-    """`/v1.0` of the server at host and port, as the holder of `token`."""
+    """`/v1.0` of the server at host and port, as the holder of `token`. Over TLS where there is an `authority`, a certificate's file."""
 
-    def __init__(self, host: str, port: int, token: str = "", timeout_s: float = 10.0) -> None:
+    def __init__(self, host: str, port: int, token: str = "", timeout_s: float = 10.0, authority: Path | None = None) -> None:
         self._address = (host, port)
+        self._trusting = ssl.create_default_context(cafile=authority) if authority is not None else None
         self._timeout_s = timeout_s
         self.token = token
 
     def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
         """One request; `body` is sent as JSON. Raises OSError or HTTPException where no answer comes."""
-        connection = http.client.HTTPConnection(*self._address, timeout=self._timeout_s)
+        connection = (
+            http.client.HTTPSConnection(*self._address, timeout=self._timeout_s, context=self._trusting)
+            if self._trusting is not None
+            else http.client.HTTPConnection(*self._address, timeout=self._timeout_s)
+        )
         sent = {"Connection": "close", **({"Authorization": f"Bearer {self.token}"} if self.token else {}), **(headers or {})}
         data = None
         if body is not None:

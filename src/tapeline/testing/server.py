@@ -29,7 +29,8 @@ Sections = Mapping[str, Mapping[str, Setting]]
 
 class Server:
     """The server. `flows` are documents by the number that runs them; `settings` go into `tapeline.toml` over what a test needs, and so do
-    the rows of `tables` ("users", "trunks"). With a `certificate` it listens for TLS too, at `sips`.
+    the rows of `tables` ("users", "trunks"). With a `certificate` it listens for TLS too, at `sips`; with the file of its `authority` it
+    serves HTTP over TLS as well. `{HTTP}` in a setting stands for host and port of its HTTP.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Server:
         *,
         tables: Mapping[str, Sequence[Mapping[str, Setting]]] | None = None,
         certificate: Certificate | None = None,
+        authority: Path | None = None,
         data: Path | None = None,
         environment: Mapping[str, str] | None = None,
         rtp_ports: int = 2000,
@@ -47,6 +49,7 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data = data or folder / "data"
+        self._authority = authority
         self.sip = ("127.0.0.1", _sip_port())
         self.sips = ("127.0.0.1", free_port())
         self.http = ("127.0.0.1", free_port())
@@ -58,11 +61,12 @@ class Server:
         }
         if certificate is not None:
             files = {"tls_cert": str(certificate.certificate.absolute()), "tls_key": str(certificate.key.absolute())}
-            sections["server"] |= {**files, "http_tls": False}
+            sections["server"] |= {**files, "http_tls": authority is not None}
         for section, values in (settings or {}).items():
             sections.setdefault(section, {}).update(values)
         config = folder / "tapeline.toml"
-        config.write_text(_toml(sections) + _rows(tables or {}) + self._numbers(flows or {}))
+        text = _toml(sections) + _rows(tables or {}) + self._numbers(flows or {})
+        config.write_text(text.replace("{HTTP}", f"{self.http[0]}:{self.http[1]}"))
         sip = f"{self.sip[0]}:{self.sip[1]}"
         command = [
             *(sys.executable, "-m", "tapeline", "serve", "--config", str(config), "--data", str(self.data)),
@@ -83,7 +87,7 @@ class Server:
 
     @property
     def base_url(self) -> str:
-        return f"http://{self.http[0]}:{self.http[1]}"
+        return f"{'https' if self._authority is not None else 'http'}://{self.http[0]}:{self.http[1]}"
 
     def uri(self, number: str = "1000") -> str:
         return f"sip:{number}@{self.sip[0]}:{self.sip[1]}"
@@ -95,7 +99,7 @@ class Server:
 
     @property
     def api(self) -> Api:
-        return Api(*self.http, token=self.token)
+        return Api(*self.http, token=self.token, authority=self._authority)
 
     def start(self, timeout_s: float = 30.0) -> None:
         """Start, or start again, and wait until it is ready. Raises ChildFailed where it ends or takes longer."""
@@ -106,13 +110,13 @@ class Server:
         """Whether it answers that it is ready."""
         self.child.check()
         try:
-            return Api(*self.http, timeout_s=2).get("/readyz").status == 200
+            return Api(*self.http, timeout_s=2, authority=self._authority).get("/readyz").status == 200
         except (OSError, HTTPException):
             return False
 
     def metrics(self) -> dict[str, float]:
         """The numbers of /metrics that have no labels, by name."""
-        lines = Api(*self.http, timeout_s=10).get("/metrics").ok().body.decode().splitlines()
+        lines = Api(*self.http, timeout_s=10, authority=self._authority).get("/metrics").ok().body.decode().splitlines()
         pairs = (line.split(" ") for line in lines if not line.startswith("#") and "{" not in line)
         return {name: float(value) for name, value in pairs}
 
