@@ -98,7 +98,9 @@ class Logins:
             fields.finish()
         except InvalidInput:
             return Response(status_code=400)
-        agent = await self._agents.by_username(username) if username else None
+        if not username or not password:
+            return Response(status_code=400)
+        agent = await self._agents.by_username(username)
         stored = agent.password if agent is not None and agent.deleted is None else ""
         if not await self._matches(password, stored) or agent is None:
             self._brake.failed(address)
