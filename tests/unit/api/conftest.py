@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 from api_world import World
+from renewal import fresh_world
 
 
 @pytest.fixture
 def world() -> World:
-    return World()
+    return fresh_world()
 
 
 @pytest.fixture

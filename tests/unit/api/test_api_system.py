@@ -12,6 +12,12 @@ from prometheus_client import Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 
+@pytest.fixture
+def world() -> World:
+    """Not one that others have used: what the application counts and tells of itself is looked at here."""
+    return World()
+
+
 async def test_ping(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/ping")).json() == {"message": "pong"}
 
