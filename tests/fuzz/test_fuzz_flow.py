@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from tapeline import flow
 from tapeline.core.recordspec import RecordSpec
 from tapeline.flow.dialects.voipbin import TYPES
+from tapeline.flow.dialects.vonage import ACTIONS
 from tapeline.flow.ops import asking
 from tapeline.flow.ops.answering import Answer, Ring
-from tapeline.flow.ops.connecting import Dial, JoinRoom, PlaceCall
+from tapeline.flow.ops.connecting import Dial, JoinRoom, Park, PassOn, PlaceCall
 from tapeline.flow.ops.deciding import Branch, Compare, CompareTime, HasDigits, HasStatus, Jump, SetVariable
-from tapeline.flow.ops.ending import Hangup, Skip, Stop
+from tapeline.flow.ops.ending import Hangup, OnlyWith, Skip, Stop
 from tapeline.flow.ops.fetching import FetchProgram, LoadProgram, Notify
 from tapeline.flow.ops.keys import Gather, SendDigits
 from tapeline.flow.ops.menu import Menu
@@ -57,7 +58,7 @@ def operations() -> list[st.SearchStrategy[Op]]:
         st.builds(Sleep, seconds),
         st.builds(Hold, st.sampled_from(["hangup", "recordings"])),
         st.builds(Gather, st.integers(0, 3), keys, limit, limit, limit, st.booleans(), st.booleans(), st.sampled_from(["", "x"])),
-        st.builds(Menu, texts, texts, st.sampled_from(["", "x"]), st.integers(1, 3), st.just(3.0), st.sampled_from([0.0, 2.0])),
+        st.builds(Menu, texts, texts, keys, invalid=texts, exit=texts, hunts=st.booleans(), retries=st.integers(1, 3), between_s=seconds),
         st.builds(SendDigits, texts),
         st.builds(Record, st.builds(RecordSpec, blocking=st.booleans(), beep=st.booleans()), st.booleans()),
         st.builds(StopRecording, st.sampled_from(["active", "newest"])),
@@ -81,6 +82,8 @@ def operations() -> list[st.SearchStrategy[Op]]:
         st.builds(Notify, texts, wait=st.booleans()),
         st.builds(Dial, st.lists(party, min_size=1, max_size=2).map(tuple)),
         st.builds(JoinRoom, texts),
+        st.builds(PassOn),
+        st.builds(Park, texts, st.sampled_from(["park", "retrieve", "auto"])),
         st.builds(PlaceCall, st.just(())),
         st.builds(asking.Input, dtmf=st.booleans(), speech=st.booleans(), max_digits=st.integers(1, 3), on_hash=st.booleans()),
         st.builds(asking.ReportDigits, texts),
@@ -90,6 +93,7 @@ def operations() -> list[st.SearchStrategy[Op]]:
         st.builds(Hangup, texts),
         st.builds(Stop),
         st.builds(Skip, texts),
+        st.builds(OnlyWith, texts, st.just("why")),
     ]
 
 
@@ -110,8 +114,12 @@ DOCUMENTS = [
     b"[]",
     b"x",
     b'[{"type":"talk","option":{"text":"${x}"}}]',
+    b'[{"action":"input","eventUrl":["https://x.test"]},{"action":"record"}]',
     b'[{"type":"goto","option":{"target_id":"0","loop_count":3}}]',
 ]
+
+
+ANSWERS = [None, *map(flow.compile, DOCUMENTS)]
 
 
 def happening(token: int, choice: random.Random, program: flow.Program) -> flow.Event | None:
@@ -129,7 +137,7 @@ def happening(token: int, choice: random.Random, program: flow.Program) -> flow.
         flow.FlowLoaded(token, document),
         flow.DigitsSent(token),
         flow.DialEnded(token, choice.random() < 0.5, ("BUSY", "sip:486")),
-        flow.Asked(token, choice.choice(DOCUMENTS)),
+        flow.Asked(token, choice.choice(ANSWERS)),
         flow.Parted(token, choice.random() < 0.5),
         flow.RoomLeft(token, "left"),
         flow.Unsupported(token),
@@ -205,6 +213,30 @@ KEYS = [
 ]  # fmt: skip
 
 
+NCCO_KEYS = [
+    "text", "bargeIn", "loop", "level", "language", "streamUrl", "format", "split", "channels", "endOnSilence", "endOnKey", "timeOut",
+    "beepStart", "eventUrl", "eventMethod", "transcription", "name", "startOnEnter", "endOnExit", "musicOnHoldUrl", "record", "canSpeak",
+    "canHear", "mute", "endpoint", "from", "randomFromNumber", "eventType", "timeout", "limit", "ringbackTone", "machineDetection", "type",
+    "dtmf", "speech", "mode", "payload", "conversationId", "maxDigits", "submitOnHash",
+]  # fmt: skip
+NCCO_VALUES = [
+    ["https://x"], ["dtmf"], ["speech"], "conversation", "synchronous", "asynchronous", "mp3", "post", ["a", "b"], "7",
+    [{"type": "phone", "number": "1"}], [{"type": "sip", "uri": "sip:a@b", "headers": {"a": 1, "\n": "b"}}], {"maxDigits": "3"},
+    [{"type": "websocket", "uri": "ws://x", "content-type": "audio/l16;rate=8000", "headers": {"a": {}}}], [{"type": "app"}], {"a": [1]},
+    [{"type": "vbc", "extension": 1, "onAnswer": {"url": "https://x"}, "dtmfAnswer": "1p"}],
+]  # fmt: skip
+
+
+def ncco(choice: random.Random) -> list[Any]:
+    """Something near to an NCCO."""
+    listed: list[Any] = []
+    for _ in range(choice.randint(1, 5)):
+        keys = [choice.choice(NCCO_KEYS) for _ in range(choice.randint(0, 6))]
+        options = {key: choice.choice(NCCO_VALUES) if choice.random() < 0.7 else value(choice) for key in keys}
+        listed.append(options | {"action": choice.choice([*ACTIONS, "pay"])})
+    return listed
+
+
 def value(choice: random.Random, depth: int = 0) -> Any:
     kind = choice.random()
     if kind < 0.6 or depth > 3:
@@ -216,6 +248,8 @@ def value(choice: random.Random, depth: int = 0) -> Any:
 
 def document(choice: random.Random) -> Any:
     """Something near to a flow."""
+    if choice.random() < 0.3:
+        return ncco(choice)
     listed = []
     for _ in range(choice.randint(0, 5)):
         option = {choice.choice(KEYS): value(choice) for _ in range(choice.randint(0, 6))}

@@ -35,15 +35,15 @@ def bit_rate(rate: int, channels: int) -> int:
     return single * channels
 
 
-def new_encoder(rate: int, channels: int, quality: int = QUALITY) -> lameenc.Encoder:
-    """A LAME encoder as the renditions use it. Raises UnsuitableFormat."""
+def new_encoder(rate: int, channels: int, quality: int = QUALITY, kbps: int = 0) -> lameenc.Encoder:
+    """A LAME encoder as the renditions use it; `kbps` 0: as `bit_rate` says. Raises UnsuitableFormat."""
     if channels > 2:
         raise UnsuitableFormat(f"MP3 holds two channels, not {channels}", hint="use wav, or fewer channels")
     if rate not in RATES:
         raise UnsuitableFormat(f"MP3 knows no rate of {rate} Hz")
     encoder = lameenc.Encoder()
     encoder.silence()
-    encoder.set_bit_rate(bit_rate(rate, channels))
+    encoder.set_bit_rate(kbps or bit_rate(rate, channels))
     encoder.set_in_sample_rate(rate)
     encoder.set_out_sample_rate(rate)
     encoder.set_channels(channels)
@@ -54,11 +54,12 @@ def new_encoder(rate: int, channels: int, quality: int = QUALITY) -> lameenc.Enc
 class Mp3Writer:
     """Encodes blocks of `int16[n, channels]` into `out`, a file open for writing bytes that can seek. One thread at a time."""
 
-    def __init__(self, out: BinaryIO, rate: int, channels: int) -> None:
+    def __init__(self, out: BinaryIO, rate: int, channels: int, kbps: int = 0) -> None:
         self._out = out
         self._rate = rate
         self._channels = channels
-        self._encoder = new_encoder(rate, channels)
+        self._kbps = kbps or bit_rate(rate, channels)
+        self._encoder = new_encoder(rate, channels, kbps=self._kbps)
         self._tag_frame = self._empty_frame()
         self._frames = 0
         self._bytes = 0
@@ -105,14 +106,14 @@ class Mp3Writer:
 
     def _tagged(self) -> bytes:
         per_frame = 1152 if self._is_mpeg1 else 576
-        frame_bytes = per_frame / 8 * bit_rate(self._rate, self._channels) * 1000 / self._rate
+        frame_bytes = per_frame / 8 * self._kbps * 1000 / self._rate
         count = round(self._bytes / frame_bytes)  # constant bit rate: padding keeps the sum within one byte
         padding = max(0, min(4095, count * per_frame - self._frames - _ENCODER_DELAY))
         total = min(len(self._tag_frame) + self._bytes, 0xFFFFFFFF)
         body = b"Info" + struct.pack(">III", 0xF, count, total)
         body += bytes(index * 255 // 99 for index in range(100)) + struct.pack(">I", 100 - 10 * QUALITY)
         body += b"LAME3.100" + bytes([0x01, 0]) + bytes(8)  # constant bit rate; no low-pass, peak or gain told
-        body += bytes([0, min(255, bit_rate(self._rate, self._channels))])
+        body += bytes([0, min(255, self._kbps)])
         body += ((_ENCODER_DELAY << 12) | padding).to_bytes(3, "big") + bytes(4)
         body += struct.pack(">IH", total, 0)
         start = self._tag_frame[: 4 + self._side_info] + body

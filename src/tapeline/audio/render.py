@@ -92,9 +92,9 @@ def _carried_rate(format: Format, wanted: int) -> int:
     return next((rate for rate in rates if rate >= wanted), rates[-1])
 
 
-def _open(format: Format, out: BinaryIO, rate: int, channels: int, frames: int) -> _Writer:
+def _open(format: Format, out: BinaryIO, rate: int, channels: int, frames: int, kbps: int) -> _Writer:
     if format == "mp3":
-        return Mp3Writer(out, rate, channels)
+        return Mp3Writer(out, rate, channels, kbps)
     if format == "ogg":
         return _OpusWriter(out, rate, channels)
     return _WavWriter(out, rate, channels, frames)
@@ -136,9 +136,10 @@ def render(
     format: Format,
     rate: int = 0,
     channels: int = 0,
+    kbps: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> Rendition:
-    """Make `out` from the WAV file at `master`. `rate` and `channels` 0: as the master has them.
+    """Make `out` from the WAV file at `master`. `rate` and `channels` 0: as the master has them; `kbps` of an MP3, 0: what speech needs.
 
     Rates that a format cannot carry are raised to the next that it can. `progress` is told the share done, 0..1, once for each
     block. Raises UnsuitableFormat (more than two channels in MP3), DamagedWave, OSError.
@@ -151,7 +152,7 @@ def render(
     expected = round(found.frames * carried / found.rate)
     done = 0
     with out.open("w+b") as file:
-        writer = _open(format, file, carried, wanted_channels, expected)
+        writer = _open(format, file, carried, wanted_channels, expected, kbps)
         for block in _source(master, found, carried, wanted_channels):
             done += len(block)
             if len(block):

@@ -96,12 +96,12 @@ async def _document(call: Call, question: Question, kit: Equipment) -> Program |
     """The program that an address answers with, or else the fallback address. None where neither has one; the application knows why."""
     webhooks = kit.webhooks
     reply = await webhooks.ask(call, question)
-    program, wrong = _program(reply)
+    program, wrong = await kit.thread(_program, reply)
     if program is None and reply.body is not None and not call.over:
         webhooks.complain(call, f"the answer of {without_query(reply.url)} is no NCCO that can run: {wrong}")
         if reply.url == question.url:
             reply = await webhooks.fall_back(call, question, wrong)
-            program, wrong = _program(reply)
+            program, wrong = await kit.thread(_program, reply)
             if program is None and reply.body is not None:
                 webhooks.complain(call, f"the answer of {without_query(reply.url)} is no NCCO that can run: {wrong}")
     return program
@@ -112,7 +112,7 @@ def _program(reply: Reply) -> tuple[Program | None, str]:
 
 
 def compiled_ncco(document: Any) -> tuple[Program | None, str]:
-    """The program of an NCCO (bytes, or parsed JSON), or None and what is wrong with it."""
+    """The program of an NCCO (bytes, or parsed JSON), or None and what is wrong with it. May take a second: for a thread."""
     found = flow.compile(document, dialect="vonage")
     if found.program is not None:
         return found.program, ""

@@ -293,10 +293,9 @@ class Script:
     async def _first(self, call: Call, url: str) -> None:
         """Run the flow that `url` answers with on `call`, which this flow has called, until that is over. Without one nothing happens."""
         teller = Teller(call, self._kit)
-        document = await teller.fetch(url)
-        if document is None or call.over:
+        found = await teller.fetch(url)
+        if found is None or call.over:
             return
-        found = flow.compile(document)
         if found.program is None:
             teller.complain("the flow of who answered cannot run", tuple(str(problem) for problem in found.errors[:5]))
             return

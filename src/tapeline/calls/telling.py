@@ -28,20 +28,25 @@ class Teller:
         self._call = call
         self._kit = equipment
 
-    async def ask(self, command: flow.Ask) -> Any:
-        """The document that the application answers with, None where there is none."""
+    async def ask(self, command: flow.Ask) -> flow.Compilation | None:
+        """What the document that the application answers with compiles to, None where there is none."""
         url, method = (command.url, command.method) if command.url else self._kit.webhooks.event_address(self._call)
         if not url:
             return None
         reply = await self._kit.webhooks.ask(self._call, Question("event", url, method, self._event(command.kind, command.fields)))
-        return answered(reply.body) if reply.body is not None else None
+        return await self._compiled(reply.body)
 
-    async def fetch(self, url: str) -> Any:
-        """The document at `url`, None where there is none."""
+    async def fetch(self, url: str) -> flow.Compilation | None:
+        """What the document at `url` compiles to, None where there is none."""
         event = event_of(self._call, self._kit.clock.wall())
         fields = {name: event[name] for name in ("to", "from", "uuid", "conversation_uuid")}
         reply = await self._kit.webhooks.ask(self._call, Question("answer", url, "GET", fields, ANSWER_S))
-        return answered(reply.body) if reply.body is not None else None
+        return await self._compiled(reply.body)
+
+    async def _compiled(self, body: bytes | None) -> flow.Compilation | None:
+        """In a thread: a document as large as an answer may be takes longer than the event loop can wait."""
+        document = answered(body) if body is not None else None
+        return await self._kit.thread(flow.compile, document, dialect="vonage", nested=True) if document is not None else None
 
     def complain(self, reason: str, problems: Sequence[str]) -> None:
         """Tell the application that something of the flow cannot be done."""
@@ -73,6 +78,6 @@ class Teller:
         return event | ({"detail": DETAILS[word]} if word in DETAILS else {}) | ({"sip_code": status} if status else {})
 
 
-def answered(body: bytes) -> Sequence[Any] | bytes | None:
+def answered(body: bytes) -> bytes | None:
     """The document in an answer: an array of actions, or what pretends to be one; None where it is something else."""
     return body if body.lstrip()[:1] == b"[" and body.strip() != b"[]" else None

@@ -41,6 +41,7 @@ __all__ = ["STAGES", "Finisher", "Outcome"]
 
 log = logging.getLogger(__name__)
 
+VONAGE_KBPS = 32  # of each channel of an MP3, as the platform makes them
 STAGES = ("render", "store", "publish", "release")
 Outcome = Literal["ok", "again", "gone"]
 
@@ -191,12 +192,13 @@ class Finisher:
         spec = manifest.record_spec
         rate, channels = spec.rate or found.rate, spec.channels or found.channels
         form: Format = spec.format
+        kbps = VONAGE_KBPS * channels if manifest.custom.get("dialect") == "vonage" else 0
         if form == "wav" and (rate, channels) == (found.rate, found.channels):
             file, size, content_type = master, master.stat().st_size, CONTENT_TYPES["wav"]
         else:
             file = folder / f"rendition.{form}"
             try:
-                made = render(master, file, format=form, rate=rate, channels=channels)
+                made = render(master, file, format=form, rate=rate, channels=channels, kbps=kbps)
             except UnsuitableFormat:
                 file, form = folder / "rendition.wav", "wav"
                 made = render(master, file, format=form, rate=rate, channels=channels)

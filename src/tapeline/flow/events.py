@@ -94,10 +94,10 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the application answered to `Ask`: a document to go on in, or None."""
+    """What the application answered to `Ask`: what its document was compiled to (`program.Compilation`), or None where there is none."""
 
     token: int
-    document: Any = None
+    found: Any = None
 
 
 @dataclass(frozen=True, slots=True)

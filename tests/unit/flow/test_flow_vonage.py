@@ -40,7 +40,8 @@ def spec_of(**options):
 
 def asked(document=None):
     """Answers an `Ask` at once."""
-    return {flow.Ask: lambda command: flow.Asked(command.token, document)}
+    found = None if document is None else flow.compile(document)
+    return {flow.Ask: lambda command: flow.Asked(command.token, found)}
 
 
 LINGERING = {flow.Linger: lambda command: flow.Parted(command.token)}

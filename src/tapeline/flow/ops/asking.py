@@ -16,7 +16,7 @@ from tapeline.flow.events import Asked, DialEnded, Event
 from tapeline.flow.ops.answering import be_answered
 from tapeline.flow.ops.keys import Gather
 from tapeline.flow.ops.waiting import reply
-from tapeline.flow.program import DEFAULT, Context, Enter, Op, Outcome, Performance
+from tapeline.flow.program import DEFAULT, Compilation, Context, Enter, Op, Outcome, Performance
 from tapeline.flow.variables import DIGITS
 
 __all__ = ["Connect", "Input", "Notify", "ReportDigits"]
@@ -31,9 +31,9 @@ def _ask(context: Context, kind: str, url: str, method: str, fields: Mapping[str
     token = context.token()
     context.issue(commands.Ask(token, kind, url, method, fields))
     event = yield from reply(token, context.now + PATIENCE_S)
-    if not isinstance(event, Asked) or not event.document:
+    found = event.found if isinstance(event, Asked) else None
+    if not isinstance(found, Compilation):
         return DEFAULT
-    found = context.compile(event.document)
     if found.program is not None:
         return Enter(found.program, "replace")
     context.issue(commands.Complain("the document that came cannot run", tuple(str(problem) for problem in found.errors[:5])))
