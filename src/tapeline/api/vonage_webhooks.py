@@ -35,6 +35,8 @@ _IDS: Final = uuid.UUID("b0a3c9d4-5e7f-4c02-9a41-66d1c7f5e8a1")
 _STATUS = re.compile(r"([3-6][0-9]{2})\b")
 REJECTIONS: Mapping[int, str] = {403: "restricted", 404: "invalid_number", 410: "invalid_number", 484: "invalid_number"}
 FREE = "0.00"
+RECORDED = frozenset({"recording_finished", "recording_failed"})
+ERROR = ("conversation_uuid", "timestamp")
 NO_TRANSCRIBER = "transcription is not available"
 
 
@@ -168,9 +170,12 @@ class VonageWebhooks:
             self._send(happening, view, [dict(data["event"])], data["url"], data["method"])
         elif isinstance(data, CallView):
             self._send(happening, data, status_events(happening.kind, data, happening.time))
-        elif happening.kind == "recording_finished" and isinstance(data, RecordingView) and data.custom.get("dialect") == "vonage":
+        elif happening.kind in RECORDED and isinstance(data, RecordingView) and data.custom.get("dialect") == "vonage":
             event = record_event(data, self._base, happening.time)
             address = str(data.custom.get("event_url", "")), str(data.custom.get("event_method", ""))
+            if happening.kind == "recording_failed":
+                told = {"reason": f"the recording {data.id} failed: {data.reason}"} | {name: event[name] for name in ERROR}
+                return self._keep(data.id, self._row(happening, data.application_id, data.call_id, data.id, told, *address))
             row = self._row(happening, data.application_id, data.call_id, data.id, event, *address, kept_s=RECORD_KEPT_S)
             return self._keep(data.id, row, self._transcription(happening, data, event))
         return None

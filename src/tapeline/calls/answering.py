@@ -22,7 +22,7 @@ from tapeline.calls.webhooks import ANSWER_S, Question, Reply, conversation_of, 
 from tapeline.core.vonage import without_query
 from tapeline.flow.program import Program
 
-__all__ = ["answer", "ask_on", "compiled_ncco", "lead_on", "moved", "question_of", "run"]
+__all__ = ["answer", "ask_on", "compiled_ncco", "lead_on", "question_of", "run"]
 
 log = structlog.get_logger(__name__)
 
@@ -137,15 +137,8 @@ def lead_on(program: Program, call: Call, kit: Equipment) -> None:
     call.lead(script)
     if call.place is not None:
         call.place.leave(call)
-    moved(call, before, kit)
+    kit.webhooks.moved(call, before)
     script.start()
-
-
-def moved(call: Call, before: str, kit: Equipment) -> None:
-    """Tell that a call is in another conversation than `before`."""
-    event = event_of(call, kit.clock.wall())
-    told = {"type": "transfer", "uuid": event["uuid"], "conversation_uuid_from": before}
-    kit.webhooks.tell(call, told | {"conversation_uuid_to": event["conversation_uuid"], "timestamp": event["timestamp"]})
 
 
 async def ask_on(call: Call, url: str, kit: Equipment) -> None:

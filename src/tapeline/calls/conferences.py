@@ -21,6 +21,7 @@ from tapeline.calls.views import ConferenceView
 from tapeline.core.errors import TapelineError
 from tapeline.core.ids import new_id
 from tapeline.core.roomspec import JoinSpec, RoomSpec
+from tapeline.core.vonage import conversation_uuid
 from tapeline.store import ConferenceCallRow, ConferenceRow
 
 __all__ = ["Conferences", "timeout_of"]
@@ -91,12 +92,15 @@ class Conferences:
             found = self.create(replace(charter, application_id=application_id))
         if found is None:
             return "not_found"
+        before = conversation_uuid(call.facts.activeflow_id)
         try:
             found.join(call, spec, left)
         except TapelineError as error:
             log.warning("a conference cannot be joined", conference_id=found.id, call_id=call.facts.id, error=str(error))
             return "full" if error.reason == "CONFERENCE_FULL" else "failed"
         self.totals["conference_members_total"] += 1
+        if call.facts.application_id:
+            self._kit.webhooks.moved(call, before)
         return ""
 
     # -- what changes --------------------------------------------------------------------------------------------------

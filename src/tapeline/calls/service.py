@@ -284,6 +284,7 @@ class Service:
             "rows_waiting": self._kit.writer.pending,
             "disk_free_bytes": self._kit.free_bytes,
             **self._kit.pulse.stats(),
+            **self._kit.webhooks.totals,
             **self.conferences.stats(),
             **self._switch.signalling(),
             **{key: float(value) for key, value in (self._switch.totals | self._switch.transfers.totals).items()},

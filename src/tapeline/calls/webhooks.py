@@ -17,7 +17,7 @@ from tapeline.calls.conference import Conference
 from tapeline.core.errors import TapelineError
 from tapeline.core.ids import new_id
 from tapeline.core.vonage import compact, conversation_uuid, moment, number_of, signature, signed_part, with_query, without_query
-from tapeline.store import Application, AttemptRow
+from tapeline.store import Application, AttemptRow, DeliveryRow
 
 if TYPE_CHECKING:
     from tapeline.calls.equipment import Equipment
@@ -141,25 +141,52 @@ class Webhooks:
         facts = call.facts
         self._kit.happened("call_event", facts.account, facts.id, {"call": call.view(), "event": dict(event), "url": url, "method": method})
 
+    def moved(self, call: Call, before: str) -> None:
+        """Tell that a call is in another conversation than `before`."""
+        event = event_of(call, self._kit.clock.wall())
+        told = {"type": "transfer", "uuid": event["uuid"], "conversation_uuid_from": before}
+        self.tell(call, told | {"conversation_uuid_to": event["conversation_uuid"], "timestamp": event["timestamp"]})
+
     # -- one address ---------------------------------------------------------------------------------------------------
 
     async def _tried(self, call: Call, question: Question) -> Reply:
-        """Ask one address, a second time where the first try may have been bad luck."""
+        """Ask one address, a second time where the first try may have been bad luck; kept as a delivery, with its tries."""
         self.totals["webhooks_asked_total"] += 1
-        failure = ""
-        for _ in range(TRIES):
-            reply, again = await self._once(call, question)
-            if reply.body is not None:
-                return reply
-            failure = reply.failure
-            if not again or call.over:
-                break
-        self.totals["webhooks_unanswered_total"] += 1
-        return Reply(None, failure)
-
-    async def _once(self, call: Call, question: Question) -> tuple[Reply, bool]:
-        """One try, and whether another is worth it."""
+        asked, began, tries = new_id(), self._kit.clock.wall(), 0
         url, body, headers = self._request(call, question)
+        reply, status = Reply(None, "the call is over"), 0
+        while tries < TRIES and not (tries and call.over):
+            tries += 1
+            reply, status, again = await self._once(asked, question, url, body, headers)
+            if reply.body is not None or not again:
+                break
+        if reply.body is None:
+            self.totals["webhooks_unanswered_total"] += 1
+        self._kit.writer.put(
+            DeliveryRow(
+                id=asked,
+                account=call.facts.account,
+                kind=question.kind,
+                ref=call.facts.id,
+                url=url,
+                created=began,
+                until=began,
+                method=question.method,
+                body=body.decode(),
+                content_type="application/json" if body else "",
+                policy="vonage",
+                node=self._kit.node,
+                state="failed" if reply.body is None else "delivered",
+                tries=tries,
+                status=status,
+                reason=reply.failure,
+                done=self._kit.clock.wall(),
+            )
+        )
+        return reply
+
+    async def _once(self, asked: str, question: Question, url: str, body: bytes, headers: list[tuple[str, str]]) -> tuple[Reply, int, bool]:
+        """One try: what came of it, its HTTP status (0: none), and whether another is worth it."""
         status, failure, again, found = 0, "", False, None
         try:
             response = await self._kit.http.request(
@@ -173,8 +200,10 @@ class Webhooks:
                 found = response.body
             else:
                 failure, again = f"answered {status}", status in AGAIN
-        self._note(call, question.url, status, failure)
-        return Reply(found, failure, question.url), again
+        outcome, fault = ("failed", "destination") if failure else ("ok", "")
+        target, now = without_query(question.url), self._kit.clock.wall()
+        self._kit.writer.put(AttemptRow(new_id(), question.kind, asked, target, status, now, outcome, failure, fault))
+        return Reply(found, failure, question.url), status, again
 
     def _request(self, call: Call, question: Question) -> tuple[str, bytes, list[tuple[str, str]]]:
         """URL, body and headers: the fields as query or JSON, signed where the application has a secret."""
@@ -188,18 +217,3 @@ class Webhooks:
             token = signature(application, signed_part(question.method, url, body), self._kit.clock.wall(), new_id())
             headers.append(("Authorization", f"Bearer {token}"))
         return url, body, headers
-
-    def _note(self, call: Call, url: str, status: int, failure: str) -> None:
-        self._kit.writer.put(
-            AttemptRow(
-                id=new_id(),
-                kind="webhook",
-                ref=call.facts.id,
-                target=without_query(url),
-                status=status,
-                time=self._kit.clock.wall(),
-                outcome="failed" if failure else "ok",
-                reason=failure,
-                fault="destination" if failure else "",
-            )
-        )

@@ -229,7 +229,7 @@ async def test_calls_of_nobody_are_told_to_nobody() -> None:
     await told.happen("call_ringing", replace(CALL, application_id=""))
     await told.happen("call_ringing", replace(CALL, application_id=new_id()))
     await told.happen("recording_finished", replace(RECORDING, custom={}))
-    await told.happen("recording_failed", RECORDING)
+    await told.happen("recording_failed", replace(RECORDING, custom={}))
     await told.happen("conference_created", object())
     assert not told.rows and not told.kept
 
@@ -246,3 +246,12 @@ async def test_errors_and_keys_go_the_same_way() -> None:
     await told.happen("call_event", {"call": CALL, "event": event, "url": "", "method": ""})
     await told.happen("call_event", {"call": CALL, "event": event, "url": "https://keys.test/", "method": "POST"}, number="2")
     assert [row.url for row in told.rows] == [APPLICATION.event_url, "https://keys.test/"] and json.loads(told.rows[0].body) == event
+
+
+async def test_a_recording_that_failed_is_an_error_and_nobody_waits_for_it() -> None:
+    told = Told()
+    await told.happen("recording_failed", replace(RECORDING, state="failed", reason="disk_full"))
+    (row,) = told.kept
+    event = json.loads(row.body)
+    assert set(event) == {"reason", "conversation_uuid", "timestamp"} and "disk_full" in event["reason"]
+    assert told.recorded == [RECORDING.id]

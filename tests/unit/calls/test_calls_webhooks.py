@@ -24,7 +24,7 @@ from tapeline.core.errors import InvalidInput, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.vonage import number_of, signature, signed_part, with_query, without_query
 from tapeline.delivery.http import GuardedClient
-from tapeline.store import Application
+from tapeline.store import Application, AttemptRow, DeliveryRow
 
 ID = new_id()
 NCCO = b'[{"action": "talk", "text": "hello"}]'
@@ -85,6 +85,7 @@ class Kit:
         self.http = http
         self.clock = SimpleNamespace(wall=lambda: 1_700_000_000.25, now=lambda: 0.0)
         self.settings = None
+        self.node = "here"
         self.rows: list[Any] = []
         self.writer = SimpleNamespace(put=self.rows.append)
         self.events: list[dict[str, Any]] = []
@@ -93,6 +94,14 @@ class Kit:
     def happened(self, kind: str, account: str, subject: str, data: Any) -> None:
         assert kind == "call_event"
         self.events.append(data["event"])
+
+    @property
+    def tries(self) -> list[AttemptRow]:
+        return [row for row in self.rows if isinstance(row, AttemptRow)]
+
+    @property
+    def asked(self) -> list[DeliveryRow]:
+        return [row for row in self.rows if isinstance(row, DeliveryRow)]
 
     @property
     def errors(self) -> list[str]:
@@ -127,7 +136,9 @@ async def test_answer_webhook(ran: list[Any]) -> None:
     assert (query["from"], query["to"], query["uuid"]) == ("4471", "1000", call.facts.id)
     assert query["conversation_uuid"] == f"CON-{call.facts.activeflow_id}"
     assert posted.headers["Content-Type"] == "application/json" and len(ran) == 2 and not call.ended
-    assert [(row.kind, row.ref, row.target, row.outcome) for row in kit.rows] == [("webhook", call.facts.id, ANSWER, "ok")] * 2
+    assert [(row.kind, row.target, row.outcome) for row in kit.tries] == [("answer", ANSWER, "ok")] * 2
+    assert [(row.kind, row.ref, row.state, row.tries) for row in kit.asked] == [("answer", call.facts.id, "delivered", 1)] * 2
+    assert [row.ref for row in kit.tries] == [row.id for row in kit.asked]
 
 
 async def test_exactly_the_four_keys_where_there_is_no_more_to_say(ran: list[Any]) -> None:
@@ -146,7 +157,10 @@ async def test_fallback_url(ran: list[Any]) -> None:
     assert query["reason"] == "answered 503" and set(query) == FOUR | {"reason", "original_request"}
     assert json.loads(query["original_request"]) == {"url": ANSWER, "type": "answer"}
     assert kit.errors == [f"answer_url {ANSWER} failed: answered 503"]
-    assert [row.outcome for row in kit.rows] == ["failed", "failed", "ok"] and kit.rows[0].status == 503
+    assert [row.outcome for row in kit.tries] == ["failed", "failed", "ok"] and kit.tries[0].status == 503
+    assert [(row.state, row.tries, row.status, row.reason) for row in kit.asked] == [
+        ("failed", 2, 503, "answered 503"), ("delivered", 1, 200, "")
+    ]  # fmt: skip
 
 
 WRONG = [
@@ -227,7 +241,7 @@ async def test_an_address_that_leads_to_a_private_one_is_not_followed() -> None:
     async with GuardedClient(resolve=resolve) as client:
         kit, call = Kit(client, fallback_url=""), Caller()
         reply = await kit.webhooks.ask(call, Question("answer", ANSWER, "GET", {}))  # type: ignore[arg-type]
-    assert reply.body is None and "not a public address" in reply.failure and len(kit.rows) == 1
+    assert reply.body is None and "not a public address" in reply.failure and len(kit.tries) == 1
 
 
 async def test_an_event_whose_answer_is_wanted_falls_back_too() -> None:

@@ -1,0 +1,98 @@
+"""Messages to Vonage's applications as the worker sends them: tried twice where that may help, signed with the application's secret."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+import jwt
+import pytest
+from vonage_jwt import verify_signature
+
+from tapeline.core.ids import new_id
+from tapeline.delivery.policies import policy_of
+from tapeline.delivery.signing import SCHEMES, Signer, vonage
+from tapeline.store import Application, CallFilter, CallRow, Database, DeliveryRow
+
+SECRET = "s" * 32
+
+
+def row(application: str, **fields: str) -> DeliveryRow:
+    return DeliveryRow(new_id(), "a", "webhook", "c", "https://app.test/e?x=1", 0.0, 9e9, signing=f"vonage:{application}", **fields)  # type: ignore[arg-type]
+
+
+def test_event_retry() -> None:
+    """One more try on no answer, 429, 502, 503 and 504; every other answer is final."""
+    policy = policy_of("vonage")
+    assert policy.most == 2
+    assert {status for status in range(200, 600) if policy.meaning(status) == "again"} == {429, 502, 503, 504}
+    assert {policy.meaning(status) for status in range(200, 300)} == {"taken"}
+
+
+async def test_signed_as_it_is_sent(tmp_path: Path) -> None:
+    """By the secret of its row or of the settings; a new secret holds at once, and without one nothing is signed."""
+    database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
+    await database.open()
+    try:
+        application = Application(new_id(), "account", signature_secret=SECRET)
+        await database.applications.put(application)
+        declared = new_id()
+        signer = Signer(database, {**SCHEMES, "vonage": vonage({declared: ("default", "t" * 32)})})
+        for owner, secret in ((application.id, SECRET), (declared, "t" * 32)):
+            for method, body, payload in (("POST", b"{}", b"{}"), ("GET", b"", b'{"x":"1"}')):
+                ((name, value),) = await signer.headers(row(owner, method=method), body)
+                token = value.removeprefix("Bearer ")
+                assert name == "Authorization" and verify_signature(token, secret) is True
+                claims = jwt.decode(token, options={"verify_signature": False})
+                assert claims["payload_hash"] == hashlib.sha256(payload).hexdigest() and claims["application_id"] == owner
+                assert claims["iat"] <= time.time()
+        await database.applications.put(Application(application.id, "account", signature_secret="u" * 32))
+        ((_, value),) = await signer.headers(row(application.id, method="POST"), b"{}")
+        assert verify_signature(value.removeprefix("Bearer "), "u" * 32) is True
+        await database.applications.put(Application(application.id, "account"))
+        assert await signer.headers(row(application.id), b"{}") == [] and await signer.headers(row(new_id()), b"{}") == []
+    finally:
+        await database.close()
+
+
+ENDS = [
+    ("busy", "486 Busy", "remote"), ("failed", "603 Decline", "remote"), ("failed", "404", "remote"), ("noanswer", "480 x", "remote"),
+    ("noanswer", "487 x", "remote"), ("noanswer", "", "local"), ("timeout", "", "local"), ("dialout", "no answer in time", "local"),
+    ("cancel", "", "remote"), ("normal", "", "local"), ("failed", "503 x", "remote"), ("failed", "4 words", "local"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_calls_are_found_by_how_they_ended(tmp_path: Path, answered: bool) -> None:
+    """The word that a list is filtered by is the word that is told of each."""
+    from tapeline.api.vonage_webhooks import status_of
+    from tapeline.calls.rows import call_view
+
+    database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
+    await database.open()
+    try:
+        application = new_id()
+        rows = [
+            CallRow(new_id(), "a", "outgoing", "hangup", float(number), {"kind": "tel"}, {"kind": "tel"}, hangup_by=by,
+                    hangup_reason=reason, hangup_cause=cause, progressing=5.0 if answered else None, application_id=application,
+                    activeflow_id=f"f{number % 2}")
+            for number, (reason, cause, by) in enumerate(ENDS)
+        ]  # fmt: skip
+        statuses = ("dialing", "ringing", "progressing", "terminating")
+        rows += [
+            CallRow(new_id(), "a", "outgoing", status, 50.0, {"kind": "tel"}, {"kind": "tel"}, application_id=application)
+            for status in statuses
+        ]
+        await database.calls.upsert(*rows, CallRow(new_id(), "a", "incoming", "hangup", 1.0, application_id=new_id()))
+        expected: dict[str, set[str]] = {}
+        for each in rows:
+            expected.setdefault(status_of(call_view(each)), set()).add(each.id)
+        for word, ids in expected.items():
+            total, found = await database.calls.of_application(application, CallFilter(outcome=word, limit=100))
+            assert ({each.id for each in found}, total) == (ids, len(ids)), word
+        total, page = await database.calls.of_application(application, CallFilter(since=3.0, until=8.0, ascending=False, offset=1, limit=2))
+        assert total == 6 and [each.created for each in page] == [7.0, 6.0]
+        assert (await database.calls.of_application(application, CallFilter(activeflow_id="f1")))[0] == len(ENDS) // 2
+    finally:
+        await database.close()
