@@ -30,7 +30,7 @@ obstore.put(obstore.store.MemoryStore(), "x", b"")
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Sent:
+def house(nursery: None, tmp_path: Path) -> Sent:
     return Sent(tmp_path / "data")
 
 

@@ -26,7 +26,7 @@ from tapeline.delivery.process import WorkerProcess
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def house(nursery: None, tmp_path: Path) -> House:
     return House(tmp_path / "data")
 
 
@@ -109,21 +109,24 @@ async def test_a_recording_without_a_frame_is_an_empty_file_that_plays(house: Ho
     assert (len(samples), rate) == (0, RATE)
 
 
-@pytest.mark.parametrize("which", ["rows", "jobs"])
-async def test_while_a_database_is_locked_it_waits_and_then_completes(house: House, which: str) -> None:
-    async with working(house) as worker:
-        await worker.hears(lambda line: bool(line.get("ready")))
-        with locked(getattr(house, which)):
-            recording = house.record(1.0)
-            worker.poke(recording)
-            await asyncio.sleep(7.0)  # longer than a connection waits for a lock
-            assert house.spool.path(recording).exists()
-            assert not any(line.get("state") == "available" for line in worker.said)
-        await worker.state(recording)
-        await house.over(recording)
-    house.check_finished_once(recording, 1.0)
-    if which == "rows":
-        assert [(target, fault) for target, _, _, fault in house.attempts(recording)] == [("publish", "us")]
+async def test_while_a_database_is_locked_it_waits_and_then_completes(nursery: None, tmp_path: Path) -> None:
+    async def locked_out(which: str) -> None:
+        house = House(tmp_path / which)
+        async with working(house) as worker:
+            await worker.hears(lambda line: bool(line.get("ready")))
+            with locked(getattr(house, which)):
+                recording = house.record(1.0)
+                worker.poke(recording)
+                await asyncio.sleep(7.0)  # longer than a connection waits for a lock
+                assert house.spool.path(recording).exists()
+                assert not any(line.get("state") == "available" for line in worker.said)
+            await worker.state(recording)
+            await house.over(recording)
+        house.check_finished_once(recording, 1.0)
+        if which == "rows":
+            assert [(target, fault) for target, _, _, fault in house.attempts(recording)] == [("publish", "us")]
+
+    await asyncio.gather(locked_out("rows"), locked_out("jobs"))
 
 
 @pytest.mark.parametrize("which", ["rows", "jobs"])

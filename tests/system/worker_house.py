@@ -7,12 +7,14 @@ import asyncio
 import hashlib
 import json
 import os
+import signal
+import socket
 import sqlite3
+import subprocess
 import sys
 import time
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,17 +144,96 @@ def make_manifest(spec: RecordSpec, **fields: Any) -> Manifest:
     return Manifest(id=new_id(), account=ACCOUNT, spec=spec_as_dict(spec), rate=RATE, **given)
 
 
+class Nursery:
+    """Where workers come from; see `worker_nursery`. Started once for a run of tests."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def start(self) -> None:
+        if self._process is not None:
+            return
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, str(Path(__file__).with_name("worker_nursery.py")), str(theirs.fileno())]
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self._socket.settimeout(WAIT_S)
+        assert self._socket.recv(100) == b"ready"
+
+    def stop(self) -> None:
+        if self._process is not None and self._socket is not None:
+            self._socket.close()
+            self._process.wait(WAIT_S)
+            self._process = None
+
+    def bear(self, environment: Mapping[str, str]) -> tuple[int, int, int, int]:
+        """A worker: its id, and our ends of its stdin, its stdout and of the pipe that tells how it ended."""
+        assert self._socket is not None, "ask for the fixture `nursery`"
+        (read_in, write_in), (read_out, write_out), (read_end, write_end) = os.pipe(), os.pipe(), os.pipe()
+        socket.send_fds(self._socket, [json.dumps(dict(environment)).encode()], [read_in, write_out, write_end])
+        pid = int(self._socket.recv(100))
+        for theirs in (read_in, write_out, write_end):
+            os.close(theirs)
+        return pid, write_in, read_out, read_end
+
+
+NURSERY = Nursery()
+
+
+class WorkerChild:
+    """A worker, with as much of asyncio's `Process` as the tests use."""
+
+    def __init__(self, pid: int, stdin: asyncio.WriteTransport, stdout: asyncio.StreamReader, end: asyncio.StreamReader) -> None:
+        self.pid = pid
+        self.stdin = stdin
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self._ended = asyncio.create_task(self._wait(end))
+
+    @classmethod
+    async def born(cls, environment: Mapping[str, str]) -> WorkerChild:
+        pid, stdin, stdout, end = NURSERY.bear(environment)
+        loop = asyncio.get_running_loop()
+        writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(stdin, "wb"))
+        return cls(pid, writer, await cls._reader(stdout), await cls._reader(end))
+
+    @staticmethod
+    async def _reader(descriptor: int) -> asyncio.StreamReader:
+        reader = asyncio.StreamReader()
+        file = os.fdopen(descriptor, "rb")
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
+        return reader
+
+    async def _wait(self, end: asyncio.StreamReader) -> int:
+        self.returncode = int(await end.read())
+        return self.returncode
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self._ended)
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
 class Running:
     """A worker process and what it has said."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: WorkerChild) -> None:
         self.process = process
         self.said: list[Mapping[str, Any]] = []
         self._more = asyncio.Event()
         self._task = asyncio.create_task(self._hear())
 
     async def _hear(self) -> None:
-        assert self.process.stdout is not None
         while line := await self.process.stdout.readline():
             self.said.append(json.loads(line))
             self._more.set()
@@ -173,7 +254,6 @@ class Running:
         return (await self.hears(lambda line: line.get("recording") == recording_id and line["state"] == state))[0]
 
     def poke(self, recording_id: str) -> None:
-        assert self.process.stdin is not None
         self.process.stdin.write(f"finish {recording_id}\n".encode())
 
     async def ends(self) -> int:
@@ -184,19 +264,14 @@ class Running:
 
 @asynccontextmanager
 async def working(house: House, fault: str = "") -> AsyncIterator[Running]:
-    environment = os.environ | {VARIABLE: house.config.to_json(), "TAPELINE_FAULT": fault}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tapeline.delivery.worker", stdin=PIPE, stdout=PIPE, env=environment
-    )
-    running = Running(process)
+    """A worker over the house, made to fail at `fault`. Its process is its own; only its code was read before."""
+    running = Running(await WorkerChild.born({VARIABLE: house.config.to_json(), "TAPELINE_FAULT": fault}))
     try:
         yield running
     finally:
-        if process.returncode is None:
-            process.terminate()
+        running.process.terminate()
         await running.ends()
-        assert process.stdin is not None
-        process.stdin.close()
+        running.process.stdin.close()
 
 
 async def until(true: Callable[[], bool]) -> None:
