@@ -306,6 +306,9 @@ class Service(Protocol):
 
     async def list_recordings(self, principal: Principal, before: float | None, limit: int) -> Page: ...
 
+    async def search_recordings(self, wanted: Search, principal: Principal) -> tuple[Sequence[RecordingView], tuple[float, str] | None]:
+        """A page, and where the next begins; None where nothing is left."""
+
     async def get_recording(self, recording_id: str, principal: Principal) -> RecordingView: ...
 
     async def delete_recording(self, recording_id: str, principal: Principal) -> RecordingView: ...

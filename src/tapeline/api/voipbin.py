@@ -6,6 +6,7 @@ and shapes its view. Sources: the platform's API description, and docs/rest.md f
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fastapi import Request
@@ -16,7 +17,8 @@ from tapeline.api.auth import principal_of
 from tapeline.api.bodies import destination, mask_mode, read_json, record_spec
 from tapeline.api.files import file_response
 from tapeline.api.ports import Service
-from tapeline.api.routes import PAGING, Route, path_id, read_paging
+from tapeline.api.routes import PAGING, Route, page_size, path_id, read_paging
+from tapeline.api.searching import FILTERS, asks, read_search, search_place, search_token
 from tapeline.core.recordspec import RATES
 
 __all__ = ["START_BODY", "Face"]
@@ -48,7 +50,7 @@ class Face:
             ),
             Route(
                 "GET", "/recordings", "recordings:read", self.list_recordings, "List recordings, newest first", shapes.RecordingsShape,
-                PAGING, audit="listed",
+                (*PAGING, *FILTERS), audit="listed",
             ),
             Route(
                 "GET", "/recordings/{id}", "recordings:read", self.get_recording, "One recording", shapes.RecordingShape, audit="seen",
@@ -104,9 +106,17 @@ class Face:
         return JSONResponse(shapes.call(await self._service.stop_recording(path_id(id), principal_of(request))))
 
     async def list_recordings(self, request: Request) -> Response:
+        if asks(request.query_params):
+            return await self._search(request)
         before, limit = read_paging(request)
         page = await self._service.list_recordings(principal_of(request), before, limit)
         return JSONResponse(shapes.listing(page, shapes.recording))
+
+    async def _search(self, request: Request) -> Response:
+        query = request.query_params
+        wanted = replace(read_search(query), after=search_place(query.get("page_token", "").strip()), limit=page_size(request))
+        views, place = await self._service.search_recordings(wanted, principal_of(request))
+        return JSONResponse({"result": [shapes.recording(view) for view in views], "next_page_token": search_token(place)})
 
     async def get_recording(self, request: Request, id: str) -> Response:
         return JSONResponse(shapes.recording(await self._service.get_recording(path_id(id), principal_of(request))))

@@ -6,7 +6,7 @@ right, since states only move forward.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
 from tapeline.flow import Party
 from tapeline.recording.table import order
-from tapeline.store import Database
+from tapeline.store import Database, Search
 from tapeline.store.objects import ObjectStore
 
 __all__ = ["Service"]
@@ -171,6 +171,17 @@ class Service:
         rows = await self._database.recordings.list(account, before=before, limit=limit)
         views = [self._further(recording_view(row)) for row in rows]
         return Page(tuple(views), views[-1].created if views else None)
+
+    async def search_recordings(self, wanted: Search, principal: Principal) -> tuple[Sequence[RecordingView], tuple[float, str] | None]:
+        """A page of what `wanted` asks for, and where the next begins; None where nothing is left. A page may be short, or empty, before
+        that: rows are looked at for a bounded time. Raises Forbidden."""
+        principal.require("recordings:read")
+        if wanted.account is None and not principal.admin:
+            wanted = replace(wanted, account=principal.account)
+        if wanted.account is not None and not principal.may_see(wanted.account):
+            raise not_yours("account")
+        found = await self._database.recordings.page(wanted)
+        return [self._further(recording_view(row)) for row in found.rows], found.after
 
     async def get_recording(self, recording_id: str, principal: Principal) -> RecordingView:
         principal.require("recordings:read")

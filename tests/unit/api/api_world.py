@@ -44,7 +44,7 @@ from tapeline.core.ids import new_id
 from tapeline.core.principal import ALL_SCOPES, Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
 from tapeline.core.settings import DeliverySettings, Settings, User
-from tapeline.store import Account, AgentRow, Application, Deed, Token
+from tapeline.store import Account, AgentRow, Application, Deed, Search, Token
 from tapeline.store.errors import AlreadyThere
 from tapeline.testing.clock import FakeClock
 
@@ -365,6 +365,11 @@ class MemoryService:
 
     async def list_recordings(self, principal: Principal, before: float | None, limit: int) -> Page:
         return self._page(self.recordings.values(), principal, before, limit)
+
+    async def search_recordings(self, wanted: Search, principal: Principal) -> tuple[list[RecordingView], tuple[float, str] | None]:
+        self._maybe_broken()
+        found = await self.archive.search(wanted, principal)
+        return found, (found[-1].created, found[-1].id) if len(found) == wanted.limit else None
 
     async def get_recording(self, recording_id: str, principal: Principal) -> RecordingView:
         return self._recording(recording_id, principal)

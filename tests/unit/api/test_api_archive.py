@@ -114,3 +114,37 @@ async def test_a_link_needs_no_token_but_its_signature(world: World) -> None:
         assert (await nobody.get(f"{path}?expires={int(world.clock.wall()) - 1}&signature={made}")).status_code == 404
     assert {(deed.action, deed.actor, deed.account) for deed in world.trail.deeds} == {("export_downloaded", "link", world.account)}
     assert all("signature" not in deed.detail["query"] for deed in world.trail.deeds)
+
+
+async def test_recordings_are_searched_page_by_page(world: World, client: httpx2.AsyncClient) -> None:
+    mine = [world.service.recording(world.account, direction="incoming") for _ in range(5)]
+    world.service.recording(world.account, direction="outgoing")
+    world.service.recording(world.other_account, direction="incoming")
+    found: list[str] = []
+    token = ""
+    while True:
+        query = f"direction=incoming&page_size=2&page_token={token}"
+        page = (await client.get(f"/v1.0/recordings?{query}")).json()
+        found += [item["id"] for item in page["result"]]
+        token = page["next_page_token"]
+        if not token:
+            break
+    assert found == mine[::-1]
+    assert world.trail.deeds[0].detail["query"]["direction"] == "incoming"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "direction=up", "status=gone", "since=yesterday", "until=1", "min_duration=x", "max_duration=-1", "min_duration=nan", "flow_id=x",
+        "call_id=1", "note=ab", "number=" + "1" * 201, "number=%00", "tag=x&page_token=at-", "tag=x&page_token=2026-01-15T09:30:02Z",
+        "tag=x&page_token=at-WzEsMl0", "tag=x&page_size=x", "customer_id=x",
+    ],
+)  # fmt: skip
+async def test_a_search_that_is_none_is_refused(client: httpx2.AsyncClient, query: str) -> None:
+    answer = await client.get(f"/v1.0/recordings?{query}")
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (400, "INVALID_REQUEST_PARAMETER")
+
+
+async def test_another_account_is_not_searched(world: World, client: httpx2.AsyncClient) -> None:
+    assert (await client.get(f"/v1.0/recordings?customer_id={world.other_account}")).status_code == 403
