@@ -7,6 +7,8 @@ lock in PostgreSQL, lets one pass at a time, and the later ones find nothing to 
 from __future__ import annotations
 
 import logging
+import sqlite3
+import time
 from typing import Any
 
 from alembic import command
@@ -17,6 +19,7 @@ from sqlalchemy import URL, Connection, create_engine, event, text
 
 __all__ = ["migrate", "revision"]
 
+PATIENCE_S = 30.0
 _LOCK = 0x7461_7065  # PostgreSQL advisory lock: "tape"
 
 
@@ -40,6 +43,20 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
+def _use_wal(connection: Any) -> None:
+    """Turn on the write-ahead log. A file that is in another mode needs a moment without anybody else, which
+    busy_timeout does not wait for."""
+    ends = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.02)
+
+
 def migrate(url: URL) -> None:
     """Upgrade the database at `url` to the newest revision; creates a SQLite file where there is none."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -51,7 +68,7 @@ def migrate(url: URL) -> None:
         def connected(connection: Any, record: Any) -> None:
             connection.isolation_level = None
             connection.execute("PRAGMA busy_timeout=30000")
-            connection.execute("PRAGMA journal_mode=WAL")
+            _use_wal(connection)
 
         @event.listens_for(engine, "begin")
         def begun(connection: Connection) -> None:
