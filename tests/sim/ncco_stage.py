@@ -46,10 +46,14 @@ class AckingLine(Line):
 
 
 class StagePrompts(Prompts):
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+
     async def say(self, text: str, language: str, rate: int) -> Any:
         return sine(SPOKEN_HZ, SPOKEN_S, rate, level_db=-18.0)
 
     async def load(self, address: str, rate: int) -> Any:
+        self.loaded.append(address)
         if "missing" in address:
             raise NotFound(f"there is no {address}")
         return sine(TUNE_HZ, SPOKEN_S, rate, level_db=-18.0)

@@ -105,6 +105,31 @@ async def test_end_on_exit(tmp_path: Path) -> None:
         assert [call.status for call in others] == ["hangup", "hangup"] and not recorder.active
 
 
+async def test_start_on_enter_and_music_on_hold_url(tmp_path: Path) -> None:
+    """An attendee waits with the music in a loop; mixing starts when the moderator joins; who comes later need not wait."""
+    async with Stage(tmp_path) as stage:
+        waiting = await stage.dial_in(member(startOnEnter=False, musicOnHoldUrl=MUSIC[0]))
+        await stage.wait(3.0)
+        assert level(stage.heard(waiting, stage.engine.now() - 0.5, stage.engine.now()), 8000, TUNE_HZ) > 0.05
+        moderator = await stage.dial_in(member(startOnEnter="true"))
+        late = await stage.dial_in(member(startOnEnter=False, musicOnHoldUrl=MUSIC))
+        await stage.wait(1.5)
+        heard = [hears(stage, call) for call in (waiting, moderator, late)]
+        assert heard == [[False, True, True], [True, False, True], [True, True, False]]
+
+
+async def test_multiple_record_flags(tmp_path: Path) -> None:
+    """One recording of the conversation, whoever asks; one that is asked for late begins then."""
+    async with Stage(tmp_path) as stage:
+        await stage.dial_in(member())
+        await stage.wait(1.0)
+        assert not recorders(stage)
+        for _ in range(2):
+            await stage.dial_in(member(record=True))
+        await stage.wait(1.0)
+        assert len(recorders(stage)) == 1
+
+
 async def test_no_music_is_silence_and_one_alone_hears_none(tmp_path: Path) -> None:
     async with Stage(tmp_path) as stage:
         waiting = await stage.dial_in(member(startOnEnter=False))

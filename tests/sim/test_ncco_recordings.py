@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ncco_stage import BEEP_HZ, SPOKEN_HZ, SPOKEN_S, Stage, level
+from ncco_stage import BEEP_HZ, SPOKEN_HZ, SPOKEN_S, TUNE_HZ, Stage, level
 
 HOOK = "https://example.org/record"
 SEED: list[dict[str, Any]] = [
@@ -23,23 +23,12 @@ def seed(**options: Any) -> list[dict[str, Any]]:
     return [SEED[0], record, SEED[2]]
 
 
-@pytest.mark.parametrize(
-    ("options", "key_at", "ends_at", "reason"),
-    [
-        ({}, None, 5.0, "silence"),  # both: who speaks two seconds and is silent then ends it three seconds later
-        ({}, 1.0, 1.0, "key"),
-        ({"endOnKey": None}, 1.0, 5.0, "silence"),
-        ({"endOnSilence": None}, 7.0, 7.0, "key"),
-        ({"endOnKey": "*"}, 1.0, 5.0, "silence"),
-        ({"timeOut": "4"}, None, 4.0, "max_seconds"),
-        ({"endOnSilence": "10", "endOnKey": None}, None, 12.0, "silence"),
-    ],
-)
-async def test_the_first_condition_that_comes_true_ends_it(
-    tmp_path: Path, options: dict[str, Any], key_at: float | None, ends_at: float, reason: str
-) -> None:
-    """endOnSilence, endOnKey, timeOut: each alone and together; first condition wins; silence judged within 0.5 s; the file ends there."""
-    async with Stage(tmp_path) as stage:
+async def leave_message(folder: Path, key_at: float | None = None, **options: Any) -> tuple[str, float]:
+    """Somebody speaks for two seconds and is silent then; `#` is pressed at `key_at`. Why the recording ended, and the length of its file.
+
+    The goodbye is spoken after the end, not before it, and no prompt is in the file.
+    """
+    async with Stage(folder) as stage:
         call = await stage.dial_in(seed(**options))
         while not stage.recordings(call) or not stage.recordings(call)[0].view().started:
             await stage.wait(0.1)
@@ -52,17 +41,49 @@ async def test_the_first_condition_that_comes_true_ends_it(
             if not recorder.active:
                 break
             await stage.wait(0.1)
-        spoken_from = stage.engine.now()
+        ended = stage.engine.now()
         await stage.wait(0.3)
         assert call.status == "progressing", "the goodbye is spoken first"
-        await stage.wait(SPOKEN_S + 2.0)
+        await stage.wait(SPOKEN_S + 2.5)
         samples, rate = stage.file(recorder)
         assert call.status == "hangup"
-        goodbye = level(stage.heard(call, spoken_from, spoken_from + 0.8), 8000, SPOKEN_HZ)
-    assert recorder.reason == reason
-    assert len(samples) / rate == pytest.approx(ends_at, abs=0.5 if reason == "silence" else 0.15)
-    assert goodbye > 0.05
-    assert level(samples[:, 0], rate, SPOKEN_HZ) < 0.01, "prompts before and after are not in the file"
+        assert level(stage.heard(call, ended + 0.3, ended + 1.1), 8000, SPOKEN_HZ) > 0.05
+        assert level(stage.heard(call, ended - 0.9, ended - 0.1), 8000, SPOKEN_HZ) < 0.01
+        assert level(samples[:, 0], rate, SPOKEN_HZ) < 0.01
+    return recorder.reason, len(samples) / rate
+
+
+@pytest.mark.parametrize(("options", "seconds"), [({"endOnKey": None}, 5.0), ({"endOnSilence": 10, "endOnKey": None}, 12.0)])
+async def test_end_on_silence(tmp_path: Path, options: dict[str, Any], seconds: float) -> None:
+    """Ends after N s of silence, judged within 0.5 s; the file ends there. A key does nothing."""
+    assert await leave_message(tmp_path, 1.0, **options) == ("silence", pytest.approx(seconds, abs=0.5))
+
+
+async def test_end_on_silence_of_a_caller_who_says_nothing(tmp_path: Path) -> None:
+    async with Stage(tmp_path) as stage:
+        call = await stage.dial_in([{"action": "record", "endOnSilence": "3"}])
+        stage.says(call, False)
+        await stage.wait(5.5)
+        recorder = stage.recordings(call)[0]
+        samples, rate = stage.file(recorder)
+    assert recorder.reason == "silence" and len(samples) / rate == pytest.approx(3.0, abs=0.5)
+
+
+async def test_end_on_key(tmp_path: Path) -> None:
+    """Exactly that key ends it at once; other keys do not."""
+    assert await leave_message(tmp_path / "a", 7.0, endOnSilence=None) == ("key", pytest.approx(7.0, abs=0.15))
+    assert await leave_message(tmp_path / "b", 1.0, endOnKey="*") == ("silence", pytest.approx(5.0, abs=0.5))
+
+
+async def test_first_condition_wins(tmp_path: Path) -> None:
+    """Both given: whichever is first."""
+    assert await leave_message(tmp_path / "a") == ("silence", pytest.approx(5.0, abs=0.5))
+    assert await leave_message(tmp_path / "b", 1.0) == ("key", pytest.approx(1.0, abs=0.15))
+
+
+async def test_time_out(tmp_path: Path) -> None:
+    """Ends after N s; blocking."""
+    assert await leave_message(tmp_path, timeOut="4", endOnSilence=None, endOnKey=None) == ("max_seconds", pytest.approx(4.0, abs=0.15))
 
 
 async def test_beep_start(tmp_path: Path) -> None:
@@ -81,13 +102,63 @@ async def test_beep_start(tmp_path: Path) -> None:
         assert level(samples[:, 0], rate, BEEP_HZ, 0.0, 0.3) < 0.01
 
 
-async def test_default_format(tmp_path: Path) -> None:
-    """MP3, 16 kHz, mono."""
+@pytest.mark.parametrize(
+    ("options", "form", "channels"),
+    [({}, "mp3", 1), ({"format": "wav"}, "wav", 1), ({"format": "ogg", "split": "conversation"}, "ogg", 2), ({"channels": "5"}, "wav", 5)],
+)
+async def test_default_format_and_format_wav_ogg(tmp_path: Path, options: dict[str, Any], form: str, channels: int) -> None:
+    """MP3, 16 kHz, mono, unless something else is asked for; WAV where MP3 cannot hold the channels."""
     async with Stage(tmp_path) as stage:
-        call = await stage.dial_in([{"action": "record"}])
+        call = await stage.dial_in([{"action": "record", **options}])
         await stage.wait(0.5)
         view = stage.recordings(call)[0].view()
-    assert (view.format, view.rate, view.channels) == ("mp3", 16000, 1)
+    assert (view.format, view.rate, view.channels) == (form, 16000, channels)
+
+
+async def test_event_timing(tmp_path: Path) -> None:
+    """Blocking: its event is on its way before the next action begins. Else when the call ends."""
+    told: list[tuple[str, float]] = []
+    async with Stage(tmp_path) as stage:
+        recorded = stage.kit.webhooks.recorded
+        stage.kit.webhooks.recorded = lambda id: (told.append((id, stage.engine.now())), recorded(id))[1]  # type: ignore[method-assign]
+        call = await stage.dial_in([{"action": "record"}, *seed()[1:]])
+        await stage.wait(3.0)
+        await stage.press(call, "#")
+        ended = stage.engine.now()
+        await stage.wait(SPOKEN_S + 3.0)
+        whole, message = stage.recordings(call)
+        assert [id for id, _ in told] == [message.id, whole.id]
+        assert level(stage.heard(call, ended, told[0][1]), 8000, SPOKEN_HZ) < 0.02
+        assert told[1][1] > told[0][1] + SPOKEN_S
+
+
+async def test_recordings_attach_to_leg_or_conversation(tmp_path: Path) -> None:
+    """Each recording is listed under its leg, or its conversation."""
+    async with Stage(tmp_path) as stage:
+        stage.application = "ours"
+        call = await stage.dial_in([{"action": "record"}, {"action": "conversation", "name": "room", "record": True}])
+        await stage.wait(1.0)
+        own, shared = [recorder.view() for recorder in stage.kit.recorders.values()]
+        assert (own.reference, own.call_id, own.activeflow_id) == ("call", call.facts.id, call.facts.activeflow_id)
+        (conference,) = stage.kit.conferences.all
+        assert (shared.reference, shared.call_id) == ("confbridge", conference.id)
+        assert own.application_id == shared.application_id == "ours"
+
+
+async def test_talk_and_stream(tmp_path: Path) -> None:
+    """`loop` plays so often and fetches once; `level` makes softer; `wait` is silent for its time; who cannot be played is passed over."""
+    stream = {"action": "stream", "streamUrl": ["https://example.org/a.mp3"], "loop": "2", "level": "-1"}
+    talk = {"action": "talk", "text": "<speak>a</speak>", "level": 1, "language": "de-DE"}
+    document = [stream, {"action": "wait", "timeout": "0.5"}, talk]
+    async with Stage(tmp_path) as stage:
+        call = await stage.dial_in([{"action": "stream", "streamUrl": ["https://example.org/missing.mp3"], "loop": 0}, *document])
+        began = stage.engine.now()
+        await stage.wait(4.5)
+        first = level(stage.heard(call, began + 0.2, began + 1.8), 8000, TUNE_HZ)
+        spoken = max(level(stage.heard(call, began + at, began + at + 0.5), 8000, SPOKEN_HZ) for at in (2.4, 2.6, 2.8, 3.0))
+        assert stage.kit.prompts.loaded.count("https://example.org/a.mp3") == 1  # type: ignore[attr-defined]
+        assert 0.01 < first < 0.06 < 0.3 < spoken
+        assert call.status == "hangup"
 
 
 async def test_hang_up_during_record(tmp_path: Path) -> None:

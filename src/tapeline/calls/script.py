@@ -29,7 +29,7 @@ from tapeline.calls.session import Call
 from tapeline.calls.telling import Teller
 from tapeline.calls.variables import variables_of
 from tapeline.calls.views import Address
-from tapeline.core.errors import TapelineError
+from tapeline.core.errors import InvalidInput, TapelineError
 from tapeline.core.recordspec import RecordSpec
 from tapeline.core.vonage import conversation_id
 from tapeline.rtp import Player
@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 LEVEL_DB = 12.0  # what the loudest level adds to speech and files, and the softest takes away
+KEPT_S = 60  # a longer sound is made anew each time it is played
 RETRY_S = 1.0  # between two tries of a webhook
 MAX_DOCUMENT_BYTES = 100_000  # of a fetched flow: it is compiled on the event loop, which must not stand still
 
@@ -66,6 +67,7 @@ class Script:
         self._answering: list[int] = []
         self._dialling: asyncio.Task[None] | None = None
         self.done = asyncio.Event()  # the run is over
+        self._kept: tuple[Any, Any] | None = None  # what was played last, and its samples
         self._teller = Teller(call, equipment)
         self._queue: list[flow.Command] = []
         self._running = False
@@ -178,12 +180,14 @@ class Script:
     def _tone(self, command: flow.Tone) -> None:
         self._begin(command.token, self._kit.prompts.beep(self._rate), lambda stopped: self._played(command.token, stopped))
 
-    async def _sound(self, command: flow.Say | flow.Play, makers: list[Callable[[int], Awaitable[Any]]]) -> None:
+    async def _sound(self, command: flow.Say | flow.Play, makers: list[partial[Any]]) -> None:
         """Play one sound after another. One that cannot be had is reported and skipped: the flow goes on."""
         token, interrupted, failures = command.token, False, []
         for make in makers:
             try:
                 samples = await self._made(make, LEVEL_DB * command.level)
+                if not len(samples):
+                    raise InvalidInput("there is nothing in it to be heard")
             except (TapelineError, OSError) as error:
                 log.warning("a prompt cannot be played", call_id=self._call.facts.id, error=str(error))
                 failures.append(str(error))
@@ -198,13 +202,17 @@ class Script:
                 break
         self._played(token, interrupted, failures[0] if failures and len(failures) == len(makers) else "")
 
-    async def _made(self, make: Callable[[int], Awaitable[Any]], level_db: float) -> Any:
-        """The samples at the rate at which they can be played once they are there."""
+    async def _made(self, make: partial[Awaitable[Any]], level_db: float) -> Any:
+        """The samples at the rate at which they can be played once they are there. The last ones are kept: they may be played in a loop."""
         while True:
             rate = self._rate
+            what = (make.func, make.args, rate, level_db)
+            if self._kept is not None and self._kept[0] == what:
+                return self._kept[1]
             samples = await make(rate)
             if level_db:
                 samples = await self._kit.thread(tones.louder, samples, level_db)
+            self._kept = (what, samples) if len(samples) <= KEPT_S * rate else None
             if rate == self._rate:
                 return samples
 

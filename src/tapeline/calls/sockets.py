@@ -22,6 +22,7 @@ from tapeline.calls.ports import Socket
 from tapeline.calls.session import Call, Facts
 from tapeline.calls.socket_loop import SocketLoop
 from tapeline.calls.views import Address
+from tapeline.calls.webhooks import event_of
 from tapeline.core.errors import Exhausted, InvalidState, TapelineError
 from tapeline.core.ids import new_id
 from tapeline.core.vonage import signature
@@ -111,16 +112,24 @@ class SocketLine:
             while True:
                 await socket.send(await self._waiting.get())
         except TapelineError as error:
-            self._end("remote", 200, "normal", str(error))
+            self._closed(str(error))
 
     async def _receive(self, socket: Socket) -> None:
         try:
             while (message := await socket.receive()) is not None:
                 if isinstance(message, bytes):
                     self.loop.feed(message)
-            self._end("remote", 200, "normal", "disconnected")
+            self._closed("disconnected")
         except TapelineError as error:
-            self._end("remote", 200, "normal", str(error))
+            self._closed(str(error))
+
+    def _closed(self, text: str) -> None:
+        """The peer has gone: that is told as an event of its own, with the headers by which it is known."""
+        if self.call is not None and self.state == "confirmed":
+            event = event_of(self.call, self._kit.clock.wall())
+            told = {"status": "disconnected", "direction": "outbound", "headers": dict(self.headers)}
+            self._kit.webhooks.tell(self.call, event | told)
+        self._end("remote", 200, "normal", text)
 
 
 class Sockets:
