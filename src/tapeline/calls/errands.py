@@ -48,6 +48,11 @@ class Errands:
         self._room = asyncio.Semaphore(MOST)
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[None]]:
+        """Of the runs under way."""
+        return frozenset(self._tasks)
+
     async def close(self) -> None:
         """What has not ended is left to the next start."""
         for task in self._tasks:
