@@ -57,6 +57,7 @@ from tapeline.delivery.config import WorkerConfig
 from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.probe import probe
 from tapeline.delivery.process import WorkerProcess
+from tapeline.delivery.seam import fault
 from tapeline.delivery.sockets import GuardedSockets
 from tapeline.recording.spool import Spool
 from tapeline.sip.transports.shell import Shell
@@ -289,6 +290,7 @@ class Server:
             await database.accounts.amend((await database.accounts.ensure("default")).id, webhook_secret=secret)
 
         async def add(*rows: DeliveryRow) -> None:
+            fault("webhook")
             await database.deliveries.add(*rows)
             self._to_send()
 

@@ -31,7 +31,7 @@ SENT: Final = frozenset({
     "call_deleted", "recording_started", "recording_finished", "recording_failed", "recording_deleted", "recording_export_finished",
     "conference_created", "conference_updated", "conference_deleted", "activeflow_created", "activeflow_updated", "activeflow_deleted",
 })  # fmt: skip
-REMEMBER_S = 2.0  # how long an account's address is believed
+REMEMBER_S = 2.0  # how long an account's address is believed, which another process may change
 WAIT_FOR_WORKER_S = 3 * 86400.0
 _IDS: Final = uuid.UUID("b3f4a4f6-52c6-4f0b-8f2f-7f3f0f3a9b11")
 
@@ -39,6 +39,10 @@ Target = tuple[str, str]  # address and method
 
 
 class Accounts(Protocol):
+    @property
+    def changes(self) -> int:
+        """How often this process has changed one."""
+
     async def get(self, account_id: str) -> Account | None: ...
 
 
@@ -60,6 +64,7 @@ class VoipbinWebhooks:
         self._add = add
         self._target_of = target_of
         self._known: dict[str, tuple[float, Account | None]] = {}
+        self._changes = accounts.changes
 
     def __call__(self, happening: Happening) -> Coroutine[Any, Any, None] | None:
         return self._notify(happening) if happening.kind in SENT else None
@@ -90,6 +95,9 @@ class VoipbinWebhooks:
 
     async def _account(self, account_id: str) -> Account | None:
         now = time.monotonic()
+        if self._changes != self._accounts.changes:
+            self._known.clear()
+            self._changes = self._accounts.changes
         known = self._known.get(account_id)
         if known is None or known[0] < now:
             if len(self._known) > 1000:

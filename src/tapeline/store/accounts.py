@@ -40,6 +40,7 @@ def _random() -> str:
 class Accounts:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.changes = 0  # made by this process: who remembers an account looks at it
 
     async def ensure(self, name: str) -> Account:
         """The account of that name; made now where there is none."""
@@ -60,6 +61,7 @@ class Accounts:
         """Set columns of an account. None where there is no such account."""
         async with self._database.writing() as connection:
             await connection.execute(update(tables.accounts).where(tables.accounts.c.id == account_id).values(**changes))
+        self.changes += 1
         return await self.get(account_id)
 
     async def by_name(self, name: str) -> Account | None:

@@ -33,6 +33,7 @@ class Desk:
         self.behind: list[DeliveryRow] = []
         self.at_once: list[DeliveryRow] = []
         self.asked = 0
+        self.changes = 0
         self.listener = VoipbinWebhooks(self, "here", self.behind.append, self._add, self._target)
 
     async def get(self, account_id: str) -> Account | None:
@@ -74,12 +75,17 @@ async def test_what_lasts_is_written_at_once_and_told_twice_is_one_row() -> None
     desk = Desk(webhook_uri="https://hooks.example/in", webhook_method="PUT")
     for _ in range(2):
         await desk.tell("recording_finished", RECORDING, happening_id="the same")
-    await desk.tell("recording_export_finished", {"id": "x", "status": "finished"}, "x")
     assert desk.behind == []
-    first, second, export = desk.at_once
-    assert first.id == second.id != export.id
+    first, second = desk.at_once
+    assert first.id == second.id
     assert first.method == "PUT" and json.loads(first.body)["data"]["status"] == "available"
-    assert json.loads(export.body) == {"type": "recording_export_finished", "data": {"id": "x", "status": "finished"}}
+
+
+async def test_50_an_export_is_told_of_when_it_is_over() -> None:
+    desk = Desk(webhook_uri="https://hooks.example/in")
+    await desk.tell("recording_export_finished", {"id": "x", "status": "finished"}, "x")
+    (row,) = desk.at_once
+    assert json.loads(row.body) == {"type": "recording_export_finished", "data": {"id": "x", "status": "finished"}}
 
 
 async def test_without_an_address_nothing_is_sent_and_another_account_hears_nothing() -> None:
@@ -114,6 +120,9 @@ async def test_the_accounts_address_is_not_asked_for_at_each_event() -> None:
     for _ in range(50):
         await desk.tell("call_updated", CALL)
     assert (len(desk.behind), desk.asked) == (50, 1)
+    desk.account, desk.changes = replace(desk.account, webhook_uri="https://another.example"), 1
+    await desk.tell("call_updated", CALL)
+    assert desk.behind[-1].url == "https://another.example", "a change of ours counts at once"
 
 
 def test_a_run_is_shown_as_the_platform_does() -> None:
