@@ -27,6 +27,7 @@ import uvicorn
 
 from tapeline import __version__, rtp, sip
 from tapeline.api.app import create_app
+from tapeline.api.kazoo_webhooks import KazooWebhooks
 from tapeline.api.sessions import session_key
 from tapeline.api.voipbin_webhooks import VoipbinWebhooks
 from tapeline.api.vonage_webhooks import VonageWebhooks
@@ -299,7 +300,10 @@ class Server:
         self._stack.push_async_callback(self._errands.close)
         base = server.vonage_files_base or server.base_url
         transcriber = self._settings.recording.transcriber_url
+        kazoo = KazooWebhooks(kit.node, kit.writer.put, add)
+        self._stored.follow(kazoo.take)
         kit.listeners += [
+            kazoo,
             VoipbinWebhooks(database.accounts, kit.node, kit.writer.put, add, kit.runs.target),
             VonageWebhooks(kit.applications, kit.writer, database.deliveries, kit.webhooks.recorded, base, kit.node, transcriber),
             self._errands,

@@ -16,6 +16,7 @@ from tapeline.api.kazoo_bodies import read_data
 from tapeline.api.kazoo_callflows import KazooCallflows
 from tapeline.api.kazoo_channels import KazooChannels
 from tapeline.api.kazoo_documents import KazooDocuments
+from tapeline.api.kazoo_hooks import KazooHooks
 from tapeline.api.kazoo_recordings import KazooRecordings
 from tapeline.api.kazoo_rules import Rules
 from tapeline.api.kazoo_storage import KazooStorage
@@ -57,6 +58,7 @@ def router(auth: KazooAuth, service: Service, clock: Clock, rules: Rules, storag
         KazooCallflows(service, rules),
         KazooDocuments(service, rules, auth.accounts, auth.users),
         KazooUploadErrors(service),
+        KazooHooks(service, rules),
         KazooChannels(service, rules, auth.users),
         storage,
         KazooVoicemail(service, auth.users),

@@ -29,12 +29,12 @@ from tapeline.api.ports import Service
 from tapeline.calls.views import RecordingView
 from tapeline.core.clock import Clock
 from tapeline.core.errors import NotFound
-from tapeline.core.kazoo import gregorian, recording_document, unix
+from tapeline.core.kazoo import gregorian, month_id, recording_document, unix
 from tapeline.core.principal import Principal
 from tapeline.core.settings import User
 from tapeline.store import Search
 
-__all__ = ["KazooRecordings"]
+__all__ = ["KazooRecordings", "document_id"]
 
 RANGE_S = 31 * 86_400 + 3600
 LOOKED_AT = 20_000  # rows that a filter may pass over in one request; the next page goes on there
@@ -159,8 +159,12 @@ class KazooRecordings:
 
 def _told(view: RecordingView) -> dict[str, Any]:
     """The document; its id is the one that its flow gave it, where that can stand in a path."""
-    told = recording_document(view)
-    return {**told, "id": view.media_id} if _PATH_ID.fullmatch(view.media_id) else told
+    return {**recording_document(view), "id": document_id(view)}
+
+
+def document_id(view: RecordingView) -> str:
+    """By which a recording is found."""
+    return view.media_id if _PATH_ID.fullmatch(view.media_id) else month_id(view.id, view.created)
 
 
 def _seconds(query: Mapping[str, str], name: str) -> float | None:

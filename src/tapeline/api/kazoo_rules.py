@@ -211,6 +211,7 @@ class Rules:
             patterns=items(text(1, 1000, also=_pattern)),
             ringback=of(early=_TEXT, transfer=_TEXT),
         )
+        self.webhook = self._webhook()
         self.person = self._person()
         self.account = self.person.with_(fields={**self.person.fields, "call_recording": self._account_recording()})
 
@@ -287,6 +288,19 @@ class Rules:
     def _account_recording(self) -> Rule:
         """An account has settings of its own, and some for its endpoints."""
         return only(account=self.call_recording, endpoint=self.call_recording)
+
+    def _webhook(self) -> Rule:
+        return of(
+            ("hook", "name", "uri"),
+            custom_data=of(action=one_of("all", "doc_created", "doc_edited", "doc_deleted"), type=text(1, 64)),
+            enabled=FLAG,
+            format=one_of("form-data", "json"),
+            hook=one_of("object"),
+            http_verb=one_of("get", "post", "put"),
+            name=text(1, 128),
+            retries=whole(0, 5),
+            uri=self.web.with_(low=1),
+        )
 
     def _person(self) -> Rule:
         """Of a user or a device: what tapeline does something with. All else is kept and told as it is."""

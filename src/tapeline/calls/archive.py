@@ -152,7 +152,9 @@ class Archive:
             raise recording_not_found(recording_id)
         if not principal.may_see(row.account):
             raise not_yours("recording")
-        return _still_there(await self._database.recordings.annotate(recording_id, lambda custom: _noted(custom, notes)))
+        view = _still_there(await self._database.recordings.annotate(recording_id, lambda custom: _noted(custom, notes)))
+        self._kit.happened("recording_changed", view.account, view.id, view)
+        return view
 
 
 def _still_there(row: RecordingRow | None) -> RecordingView:

@@ -5,7 +5,7 @@ comes out of the rows (`store.outbox`), after a crash too, and may then be told 
 id of what it sends from the happening's own `id`.
 
 Kinds: `call_created call_dialing call_ringing call_progressing call_terminating call_canceling call_hangup call_updated call_deleted`,
-`recording_started recording_paused recording_resumed recording_finished recording_failed recording_deleted`,
+`recording_started recording_paused recording_resumed recording_changed recording_finished recording_failed recording_deleted`,
 `conference_created conference_updated conference_deleted`, `activeflow_created activeflow_updated activeflow_deleted`,
 `voicemail_left`, `recording_export_finished`.
 """

@@ -56,6 +56,7 @@ def _vonage(status: int) -> Meaning:
 POLICIES: Final[dict[str, Policy]] = {
     "upload": Policy(_only_success, _growing, answer_s=300.0),
     "server": Policy(_server_errors, _growing, timeout_s=60.0),
+    "kazoo": Policy(_only_success, lambda failures: 3.0, most=3, timeout_s=30.0, idle_s=15.0, answer_s=15.0, redirects=3),
     "voipbin": Policy(_voipbin, lambda failures: 1.0, most=3, timeout_s=30.0, idle_s=15.0, answer_s=15.0, redirects=3),
     "vonage": Policy(_vonage, lambda failures: 1.0, most=2, timeout_s=15.0, idle_s=15.0, answer_s=15.0),
 }
