@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tapeline import sip
+from tapeline import flow, sip
 from tapeline.audio import wav
 from tapeline.calls.bridge import Bridge
 from tapeline.calls.dialer import DialResult, Wish
@@ -27,8 +27,10 @@ from tapeline.calls.equipment import Equipment
 from tapeline.calls.media import Media
 from tapeline.calls.metaflows import Actions, Metaflows
 from tapeline.calls.recorder import Recorder
+from tapeline.calls.script import Script
 from tapeline.calls.session import Call, Facts
 from tapeline.calls.transfer import Transfers
+from tapeline.calls.variables import variables_of
 from tapeline.calls.views import Address
 from tapeline.core.ids import new_id
 from tapeline.core.settings import Settings
@@ -41,6 +43,7 @@ from tapeline.testing.waveforms import sine, ulaw_encode
 START = 1000.0
 PACKET_S = 0.02
 MUSIC_HZ = 2517.0
+SPEECH_HZ = 1517.0
 ACCOUNT = new_id()
 
 
@@ -122,6 +125,12 @@ class Prompts:
     async def music(self, rate: int) -> Any:
         return sine(MUSIC_HZ, 1.0, rate, level_db=-24.0)
 
+    async def say(self, text: str, language: str, rate: int) -> Any:
+        return sine(SPEECH_HZ, 1.0, rate, level_db=-18.0)
+
+    async def load(self, address: str, rate: int) -> Any:
+        return sine(SPEECH_HZ, 1.0, rate, level_db=-18.0)
+
 
 class Exchange:
     """`async with`: the engine, and whoever talks over it."""
@@ -133,6 +142,7 @@ class Exchange:
         self.engine = VirtualEngine(start=START, deliver=self._deliver)
         self.calls: list[Call] = []
         self.recorders: list[Recorder] = []
+        self.scripts: list[Script] = []
         self.dialled: list[tuple[Wish, asyncio.Future[DialResult]]] = []
         self.hertz: dict[str, float] = {}  # what each party says, by the call's id
         self._packets: dict[str, int] = {}
@@ -146,7 +156,7 @@ class Exchange:
         self.kit.dialer = SimpleNamespace(dial=self._dial)  # type: ignore[assignment]
         endpoint = SimpleNamespace(replaced=lambda text: next((call.session for call in self.calls if call.session.id == text), None))
         self.led: list[Call] = []  # that a transfer has given to the flow of the number `flow`
-        flow_of = lambda number: self.led.append if number == "flow" else None  # noqa: E731
+        flow_of = lambda number, account: self.led.append if number == "flow" else None  # noqa: E731
         self.kit.pressed = lambda call, digit: self.kit.metaflows.pressed(call, digit)
         self.transfers = Transfers(self.kit, endpoint, self._pump, self._by_session, flow_of)  # type: ignore[arg-type]
         self.kit.metaflows = Metaflows(self.kit, Actions(self.kit, self.transfers))
@@ -222,6 +232,28 @@ class Exchange:
     def early(self, call: Call) -> None:
         """It hears something before it is answered."""
         assert call.offered(sdp()) and call.early_media()
+
+    async def follow(self, call: Call, document: Any, **variables: str) -> Script:
+        """Let a flow's document begin on a call, as far as it gets without time."""
+        program = flow.compile(document).program
+        assert program is not None
+        script = Script(program, variables_of(call, self.kit.settings, variables), call, self.kit)
+        self.scripts.append(script)
+        call.follow(script)
+        script.start()
+        await self.settle()
+        return script
+
+    def incoming(self) -> Call:
+        """Somebody calls with an offer, and rings."""
+        call = self.ringing()
+        assert call.offered(sdp())
+        return call
+
+    def tell_up(self, call: Call) -> None:
+        """A call whose media are agreed on is answered, and that has been acknowledged."""
+        call.answer()
+        self.tell(sip.Established(call.session, None))
 
     def arrive(self, call: Call) -> None:
         assert call.offered(sdp())
@@ -301,6 +333,8 @@ class Exchange:
                 else:
                     self._packets[call.facts.id] += 1
             self.engine.advance(at + PACKET_S)
+            for ringing in [*self.kit.recorders.values(), *self.scripts]:
+                ringing._tick()
 
     async def wait(self, seconds: float) -> None:
         self.run(seconds)

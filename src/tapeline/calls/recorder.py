@@ -129,6 +129,10 @@ class Recorder:
         self._on_beep = on_beep
 
     @property
+    def account(self) -> str:
+        return self._subject.account
+
+    @property
     def state(self) -> str:
         return self._machine.state
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
+import structlog
+
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import already_recording, disk_full, not_recording
 from tapeline.calls.layout import Ears, OfCall
@@ -18,6 +20,8 @@ from tapeline.core.recordspec import RecordSpec
 from tapeline.rtp import Leg
 
 __all__ = ["Recordings"]
+
+log = structlog.get_logger(__name__)
 
 
 class Recordings:
@@ -54,6 +58,7 @@ class Recordings:
         wanted = self._kit.settings.recording.min_free_mb
         if self._kit.free_bytes < wanted * 1_000_000:
             raise disk_full(self._kit.free_bytes // 1_000_000, wanted)
+        spec = self._named(spec, subject.account)
         recorder = Recorder(new_id(), spec, subject, ears, self._kit, on_change=lambda _: self._on_change(), on_beep=self._on_beep)
         self._take(recorder)
         self._kit.recorders[recorder.id] = recorder
@@ -64,6 +69,14 @@ class Recordings:
         for moment in reached:
             recorder.reached(moment)
         return recorder
+
+    def _named(self, spec: RecordSpec, account: str) -> RecordSpec:
+        """A flow's own id for a recording is for one only: another that would have it at the same time keeps that which it gets here."""
+        own = spec.custom.get("media_id")
+        if not own or not any(each.spec.custom.get("media_id") == own and each.account == account for each in self._kit.recorders.values()):
+            return spec
+        log.warning("the id of a recording is taken already; it has one of its own", media_id=own)
+        return replace(spec, custom={name: value for name, value in spec.custom.items() if name != "media_id"})
 
     def _take(self, recorder: Recorder) -> None:
         self._all.append(recorder)
