@@ -32,6 +32,7 @@ from tapeline.api.sessions import session_key
 from tapeline.api.voipbin_webhooks import VoipbinWebhooks
 from tapeline.api.vonage_webhooks import VonageWebhooks
 from tapeline.audio.speech import Speech
+from tapeline.calls.activeflow_service import ActiveflowService
 from tapeline.calls.applications import Applications, declared
 from tapeline.calls.automatic import Automatic
 from tapeline.calls.changes import tell
@@ -297,6 +298,7 @@ class Server:
 
         kit.runs.load = database.activeflows.get
         self._errands = Errands(database, kit)
+        self._service.activeflows = ActiveflowService(database, kit, self._errands)
         self._stack.push_async_callback(self._errands.close)
         base = server.vonage_files_base or server.base_url
         transcriber = self._settings.recording.transcriber_url

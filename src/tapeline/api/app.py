@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from tapeline import __version__
 from tapeline.api import (
+    activeflow_shapes,
     archive_shapes,
     flow_shapes,
     kazoo,
@@ -25,6 +26,7 @@ from tapeline.api import (
     shapes,
     system,
     voipbin,
+    voipbin_activeflows,
     voipbin_archive,
     voipbin_audit,
     voipbin_calls,
@@ -69,7 +71,10 @@ _SECURITY_SCHEMES = {
     "token": {"type": "apiKey", "in": "query", "name": "token"},
 }
 
-_SHAPES = (*archive_shapes.DESCRIBED, *people_shapes.DESCRIBED, *flow_shapes.DESCRIBED, *voipbin_customer.DESCRIBED)
+_SHAPES = (
+    *archive_shapes.DESCRIBED, *people_shapes.DESCRIBED, *flow_shapes.DESCRIBED, *voipbin_customer.DESCRIBED,
+    *activeflow_shapes.DESCRIBED,
+)  # fmt: skip
 _ERROR = {
     "description": "An error; its status says which",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorShape"}}},
@@ -156,11 +161,12 @@ def platform_routes(service: Service, people: PeopleFace, customer: CustomerFace
     conferences = voipbin_conferences.ConferenceFace(service.conferences).routes()
     audit = voipbin_audit.AuditFace(service).routes()
     flows = voipbin_flows.FlowFace(service.flows).routes()
+    activeflows = voipbin_activeflows.ActiveflowFace(service.activeflows).routes()
     archive = voipbin_archive.ArchiveFace(service, settings.recording.retention_days).routes()
     deliveries = voipbin_deliveries.DeliveryFace(service).routes()
     exports = voipbin_exports.ExportFace(service).routes()  # before what has an id in the same place
     own = (*people.routes(), *customer.routes())
-    return (*exports, *voipbin.Face(service).routes(), *archive, *calls, *conferences, *flows, *audit, *deliveries, *own)
+    return (*exports, *voipbin.Face(service).routes(), *archive, *calls, *conferences, *flows, *activeflows, *audit, *deliveries, *own)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from tapeline.api.bodies import Fields, flow_id
 from tapeline.calls.views import Address, CallOrder
 
-__all__ = ["MOST_DESTINATIONS", "call_order", "mute_direction", "talk_text"]
+__all__ = ["MOST_DESTINATIONS", "call_order", "flow_variables", "mute_direction", "talk_text"]
 
 MOST_DESTINATIONS = 50
 MOST_VARIABLES, LONGEST_VARIABLE, MOST_CHARACTERS = 100, 32_768, 65_536
@@ -36,7 +36,7 @@ def call_order(body: Mapping[str, Any]) -> CallOrder:
         flow_id=flow_id(fields, "flow_id"),
         actions=actions,
         anonymous=cast('Literal["yes", "no", "auto"]', fields.choice("anonymous", ("auto", "yes", "no"))),
-        variables=_variables(fields),
+        variables=flow_variables(fields),
     )
     if not order.flow_id and actions is None:
         fields.problem("flow_id or actions must say what happens once the call is answered")
@@ -58,7 +58,7 @@ def _address(fields: Fields, value: Any, name: str) -> Address | None:
     return Address(texts["type"].strip(), texts["target"].strip(), texts["name"] or texts["target_name"])
 
 
-def _variables(fields: Fields) -> dict[str, str]:
+def flow_variables(fields: Fields) -> dict[str, str]:
     """The flow's variables; the platform's own names cannot be set."""
     found = {name: value for name, value in fields.mapping("variables").items() if not name.startswith("voipbin.")}
     if not all(isinstance(value, str) for value in found.values()):

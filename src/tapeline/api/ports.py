@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from tapeline.calls.callflow_service import Change, Written
 from tapeline.calls.views import (
+    ActiveflowDraft,
     Address,
     CallOrder,
     CallView,
@@ -31,9 +32,10 @@ from tapeline.calls.voice import Order
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
 from tapeline.store import Application, AttemptRow, AuditRow, CallFilter, DeliveryRow, DocumentRow, FlowRow, Search
-from tapeline.store.rows import AgentRow, Token
+from tapeline.store.rows import ActiveflowRow, AgentRow, Token
 
 __all__ = [
+    "ActiveflowService",
     "Agents",
     "CallService",
     "CallflowService",
@@ -121,6 +123,20 @@ class FlowService(Protocol):
     async def update(self, flow_id: str, draft: FlowDraft, principal: Principal) -> FlowView: ...
 
     async def delete(self, flow_id: str, principal: Principal) -> FlowView: ...
+
+
+class ActiveflowService(Protocol):
+    """The use cases of runs of flows."""
+
+    async def list(self, principal: Principal, before: float | None, limit: int) -> Page: ...
+
+    async def get(self, activeflow_id: str, principal: Principal) -> ActiveflowRow: ...
+
+    async def create(self, draft: ActiveflowDraft, principal: Principal) -> ActiveflowRow: ...
+
+    async def stop(self, activeflow_id: str, principal: Principal) -> ActiveflowRow: ...
+
+    async def delete(self, activeflow_id: str, principal: Principal) -> ActiveflowRow: ...
 
 
 class CallService(Protocol):
@@ -282,6 +298,9 @@ class Service(Protocol):
 
     @property
     def conferences(self) -> ConferenceService: ...
+
+    @property
+    def activeflows(self) -> ActiveflowService: ...
 
     @property
     def flows(self) -> FlowService: ...

@@ -36,6 +36,7 @@ __all__ = ["Errand", "Errands"]
 log = structlog.get_logger(__name__)
 
 _IDS: Final = uuid.UUID("6b1d6b44-90b5-4d0c-b3a3-6f9f6e7f4c55")
+MOST_COMPLETED = 5  # flows one after another by `on_complete_flow_id`
 MOST = 200  # runs at once; more wait
 
 
@@ -91,8 +92,11 @@ class Errands:
         return count
 
     def __call__(self, happening: Happening) -> Coroutine[Any, Any, None] | None:
-        """A listener: after a recording its `on_end_flow_id` runs, once its file can be had."""
+        """A listener: after a recording its `on_end_flow_id` runs, once its file can be had; after a run its `on_complete_flow_id`."""
         view = happening.data
+        if happening.kind == "activeflow_updated" and isinstance(view, ActiveflowRow):
+            following = view.status == "ended" and view.on_complete_flow_id not in ("", ZERO_ID)
+            return self._completed(view) if following else None
         if happening.kind != "recording_finished" or not isinstance(view, RecordingView) or view.on_end_flow_id in ("", ZERO_ID):
             return None
         return self._after(view)
@@ -129,6 +133,32 @@ class Errands:
             raise
         except TapelineError as error:
             log.error("the flow after a recording cannot run", recording_id=view.id, flow_id=view.on_end_flow_id, error=str(error))
+
+    async def _completed(self, before: ActiveflowRow) -> None:
+        """A run has ended, and names a flow that comes next: that one runs once, with its variables."""
+        count = before.variables.get("tapeline.activeflow.complete_count", "")
+        done = int(count) if count.isascii() and count.isdigit() else 0
+        if done >= MOST_COMPLETED:
+            log.warning("a chain of flows ends: it is too long", activeflow_id=before.id, flow_id=before.on_complete_flow_id)
+            return
+        run_id = str(uuid.uuid5(_IDS, "after " + before.id))
+        own = {
+            "tapeline.activeflow.id": run_id,
+            "tapeline.activeflow.reference_type": "",
+            "tapeline.activeflow.reference_id": ZERO_ID,
+            "tapeline.activeflow.reference_activeflow_id": before.id,
+            "tapeline.activeflow.flow_id": before.on_complete_flow_id,
+            "tapeline.activeflow.complete_count": str(done + 1),
+        }
+        row = ActiveflowRow(
+            run_id, before.account, "running", self._kit.clock.wall(), before.on_complete_flow_id,
+            reference_activeflow_id=before.id, variables=bounded({**own, **before.variables, **own}),
+        )  # fmt: skip
+        try:
+            document = await self._kit.load_flow(before.on_complete_flow_id, before.account)
+            await self.start(replace(row, document=document))
+        except TapelineError as error:
+            log.error("the flow after another cannot run", activeflow_id=before.id, flow_id=before.on_complete_flow_id, error=str(error))
 
     def _begin(self, program: flow.Program, row: ActiveflowRow) -> None:
         task = asyncio.get_running_loop().create_task(self._run(program, row))

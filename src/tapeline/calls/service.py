@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from tapeline.calls.activeflow_service import ActiveflowService
 from tapeline.calls.archive import Archive
 from tapeline.calls.call_service import CallService
 from tapeline.calls.callflow_service import Callflows, Documents
@@ -59,6 +60,7 @@ class Service:
         self.documents = Documents(database, equipment, refresh)
         self._finishing: dict[str, RecordingView] = {}  # complete in the spool, not yet known to be available
         self.accepting = True
+        self.activeflows: ActiveflowService  # set by the composition root: it works with what listens to this
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 

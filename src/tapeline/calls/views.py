@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = [
+    "ActiveflowDraft",
     "Address",
     "CallOrder",
     "CallView",
@@ -289,6 +290,18 @@ class StorageView:
     files: int
     size: int
     created: float = 0.0  # the account
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveflowDraft:
+    """A run that shall begin: of a stored flow, or of `actions`."""
+
+    id: str = ""
+    flow_id: str = ""
+    actions: Sequence[Any] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    webhook_uri: str = ""
+    webhook_method: str = ""
 
 
 @dataclass(frozen=True, slots=True)

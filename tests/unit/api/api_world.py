@@ -17,7 +17,7 @@ import httpx2
 from archive_world import MemoryArchive, MemoryExports
 from conference_world import MemoryConferences
 from fastapi import FastAPI
-from flow_world import FlowRows, flow_service
+from flow_world import FlowRows, MemoryActiveflows, flow_service
 from telephony_world import MemoryTelephony
 from voice_world import MemoryVoice
 
@@ -208,6 +208,7 @@ class MemoryService:
         self.voice = MemoryVoice(self.calls, self.call)
         self.transferred: list[tuple[str, Address]] = []
         self.flow_rows = FlowRows(clock, self._maybe_broken)
+        self.activeflows = MemoryActiveflows(clock, self._maybe_broken)
         self.flows = flow_service(self.flow_rows, clock)
         self.numbers: dict[str, float] = {"calls": 0.0, "calls_total": 0.0}
         self.open_reads = 0

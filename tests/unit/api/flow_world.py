@@ -1,4 +1,4 @@
-"""Stored flows for the world in memory: the real service over rows in a dict."""
+"""Stored flows and runs for the world in memory: of flows the real service over rows in a dict."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from dataclasses import replace
 from typing import Any, cast
 
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.errors import not_yours
 from tapeline.calls.flow_service import FlowService
+from tapeline.calls.views import ActiveflowDraft, Page
+from tapeline.core.errors import NotFound
 from tapeline.core.ids import new_id
-from tapeline.store import Database, FlowRow
+from tapeline.core.principal import Principal
+from tapeline.store import ActiveflowRow, Database, FlowRow
 from tapeline.testing.clock import FakeClock
 
 
@@ -60,3 +64,48 @@ class _Database:
 
 def flow_service(flows: FlowRows, clock: FakeClock) -> FlowService:
     return FlowService(cast(Database, _Database(flows)), cast(Equipment, _Kit(clock)))
+
+
+class MemoryActiveflows:
+    """Runs that never end by themselves."""
+
+    def __init__(self, clock: FakeClock, maybe_broken: Callable[[], None]) -> None:
+        self.clock = clock
+        self.maybe_broken = maybe_broken
+        self.rows: dict[str, ActiveflowRow] = {}
+        self.drafts: list[ActiveflowDraft] = []
+
+    def run(self, account: str, **fields: Any) -> str:
+        row = ActiveflowRow(fields.pop("id", "") or new_id(), account, "running", self.clock.wall(), **fields)
+        self.rows[row.id] = row
+        self.clock.advance(0.001)
+        return row.id
+
+    async def list(self, principal: Principal, before: float | None, limit: int) -> Page:
+        self.maybe_broken()
+        mine = [row for row in self.rows.values() if principal.may_see(row.account) and row.deleted is None]
+        mine = sorted((row for row in mine if before is None or row.created < before), key=lambda row: -row.created)[:limit]
+        return Page(tuple(mine), mine[-1].created if mine else None)
+
+    async def get(self, activeflow_id: str, principal: Principal) -> ActiveflowRow:
+        self.maybe_broken()
+        if activeflow_id not in self.rows:
+            raise NotFound("there is no such run", reason="ACTIVEFLOW_NOT_FOUND")
+        row = self.rows[activeflow_id]
+        if not principal.may_see(row.account):
+            raise not_yours("run")
+        return row
+
+    async def create(self, draft: ActiveflowDraft, principal: Principal) -> ActiveflowRow:
+        self.maybe_broken()
+        self.drafts.append(draft)
+        run_id = self.run(principal.account, id=draft.id, flow_id=draft.flow_id, reference_type="api", webhook_uri=draft.webhook_uri)
+        return self.rows[run_id]
+
+    async def stop(self, activeflow_id: str, principal: Principal) -> ActiveflowRow:
+        self.rows[activeflow_id] = replace(await self.get(activeflow_id, principal), status="ended")
+        return self.rows[activeflow_id]
+
+    async def delete(self, activeflow_id: str, principal: Principal) -> ActiveflowRow:
+        self.rows[activeflow_id] = replace(await self.stop(activeflow_id, principal), deleted=self.clock.wall())
+        return self.rows[activeflow_id]

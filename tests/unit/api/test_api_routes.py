@@ -28,6 +28,7 @@ NEEDED: dict[str, dict[str, Any]] = {  # what a route cannot do without
     "POST /recordings/export": {"filter": {}},
     "POST /calls/{id}/talk": {"text": "Hello"},
     "POST /calls/{id}/transfer": {"destination": "sip:somebody@192.0.2.1"},
+    "POST /activeflows": {"actions": [{"type": "webhook_send", "option": {"uri": "https://x.example/"}}]},
     "POST /agents": {"username": "ann@shop.example", "password": "long enough"},
     "PUT /agents/{id}/permission": {"permission": 16},
     "PUT /agents/{id}/password": {"password": "long enough"},
@@ -48,6 +49,8 @@ def prepared(world: World, route: Route, account: str = "") -> str:
     if route.path.startswith(("/me", "/accesskeys")):
         world.tokens.issue(account, "calls:read")
         return PREFIX + route.path.replace("{id}", list(world.tokens.by_secret.values())[-1].id)
+    if route.path.startswith("/activeflows"):
+        return PREFIX + route.path.replace("{id}", world.service.activeflows.run(account))
     if route.path.startswith("/flows"):
         return PREFIX + route.path.replace("{id}", world.flows.make(account))
     if route.path.startswith("/agents"):
