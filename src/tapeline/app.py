@@ -315,6 +315,7 @@ class Server:
         self._equipment.listeners.append(partial(message_left, self._equipment))
         self._drain = Drain(database, self._equipment)
         self._drain.start()
+        self._equipment.to_tell = self._drain.wake
         self._stack.push_async_callback(self._drain.close)
 
     def _start_worker(self) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from worker_house import Sent, until, working
 
+from tapeline.core.ids import new_id
+from tapeline.store import Database, DeliveryRow
 from tapeline.testing.receiver import Receiver
 
 
@@ -95,3 +97,28 @@ async def test_receivers_that_hang_hold_up_neither_other_receivers_nor_recording
             await house.delivered(recording)
             assert all(state == "waiting" for other in stuck for state, *_ in house.deliveries(other))
             worker.process.kill()  # which asked to end would let them hang for a while
+
+
+@pytest.mark.parametrize("point", ["send", "send.done"])
+async def test_a_message_outlives_a_kill_and_keeps_its_order(house: Sent, receiver: Receiver, point: str) -> None:
+    database = Database(f"sqlite:///{house.rows}")
+    await database.open()
+    account = await database.accounts.ensure("default")
+    now = time.time()
+    rows = [
+        DeliveryRow(
+            new_id(), account.id, "webhook", "call", receiver.url + "/hook", now + number, now + 3600, "POST", body=str(number),
+            policy="voipbin", lane="call", node="test", signing=f"voipbin:{account.id}",
+        )
+        for number in range(3)
+    ]  # fmt: skip
+    await database.deliveries.add(*rows)
+    await database.close()
+    receiver.fail("/hook", *([500] if point == "send" else []))
+    async with working(house, f"kill:{point}") as worker:
+        assert await worker.ends() == -signal.SIGKILL
+    async with working(house):
+        await house.delivered("call")
+    bodies = [request.body for request in receiver.received("/hook")]
+    assert bodies == [b"0", b"0", b"1", b"2"], "one more try of the first, and none overtaken"
+    assert all("x-voipbin-signature" in request.headers for request in receiver.received("/hook"))

@@ -60,7 +60,6 @@ class Runs:
         self._kit = equipment
         self._live: dict[str, Activeflow] = {}
         self._ended: OrderedDict[str, Target] = OrderedDict()
-        self._expected: dict[str, Target] = {}
         self.load: Callable[[str], Awaitable[ActiveflowRow | None]] | None = None  # a run's row; set by the composition root
 
     def wall(self) -> float:
@@ -74,19 +73,11 @@ class Runs:
     def live(self) -> tuple[Activeflow, ...]:
         return tuple(self._live.values())
 
-    def expect(self, run_id: str, uri: str, method: str) -> None:
-        """Events of a run, which begins later or never, go to `uri` as well."""
-        if uri:
-            self._expected[run_id] = uri, method
-
     def begin(self, row: ActiveflowRow, on_stop: Callable[[], None], *, known: bool = False) -> Activeflow:
         """A run begins. One whose id another has already gets one of its own, and names that one as where it comes from. `known`: its row
         is written, and listeners know of it."""
         if row.id in self._live or row.id in self._ended:
             row = replace(row, id=new_id(), reference_activeflow_id=row.id)
-        if row.id in self._expected and not row.webhook_uri:
-            uri, method = self._expected.pop(row.id)
-            row = replace(row, webhook_uri=uri, webhook_method=method)
         run = self._live[row.id] = Activeflow(row, self, on_stop)
         if not known:
             self.changed(row, "activeflow_created")
@@ -106,7 +97,7 @@ class Runs:
         live = self._live.get(run_id)
         if live is not None:
             return live.row.webhook_uri, live.row.webhook_method
-        known = self._ended.get(run_id) or self._expected.get(run_id)
+        known = self._ended.get(run_id)
         if known is not None or self.load is None:
             return known
         row = await self.load(run_id)

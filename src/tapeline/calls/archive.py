@@ -80,6 +80,7 @@ class Archive:
             if row is None or row.deleted is not None:
                 raise NotFound("the recording has been deleted")
             raise recording_held(recording_id) if row.held is not None else InvalidState(f"the recording is {row.state}")
+        self._kit.to_tell()
         for key in [row.key for row in removed if row.key]:
             try:
                 await self._objects.delete(key)

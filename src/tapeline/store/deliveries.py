@@ -159,9 +159,12 @@ class Deliveries:
 
     async def forget(self, before: float, limit: int = 1000) -> int:
         """Delete messages that were over at `before`, with their tries. Files stay. How many went; as many as `limit`: there are more."""
-        old = select(_TABLE.c.id).where(_TABLE.c.object_key == "", _TABLE.c.state != "waiting", _TABLE.c.done < before).limit(limit)
+        over = (_TABLE.c.object_key == "", _TABLE.c.state != "waiting", _TABLE.c.created < before, _TABLE.c.done < before)
+        async with self._database.reading() as connection:
+            ids = [found[0] for found in (await connection.execute(select(_TABLE.c.id).where(*over).limit(limit))).all()]
+        if not ids:
+            return 0
         async with self._database.writing() as connection:
-            ids = [found[0] for found in (await connection.execute(old)).all()]
             await connection.execute(delete(tables.attempts).where(tables.attempts.c.ref.in_(ids)))
-            await connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)))
+            await connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids), _TABLE.c.state != "waiting"))
         return len(ids)
