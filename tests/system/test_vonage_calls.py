@@ -14,9 +14,10 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from tapeline.audio import wav
 from tapeline.calls.phone import Phone, PhoneCall, PhoneConfig, resolve
-from tapeline.testing import decode, sine
-from tapeline.testing.process import free_port
+from tapeline.testing import Plan, decode, sine, tone
+from tapeline.testing.process import free_port, until
 from tapeline.testing.server import Server
+from tapeline.testing.sipp import SippCallers, sipp_missing
 
 PORT = free_port()
 NCCOS: dict[str, Any] = {
@@ -40,6 +41,7 @@ NCCOS: dict[str, Any] = {
             ],
         },
     ],
+    "standup": [{"action": "conversation", "name": "standup", "record": "true"}],
     "nobody": [
         {"action": "connect", "endpoint": [{"type": "websocket", "uri": f"ws://127.0.0.1:{free_port()}/none"}]},
         {"action": "stream", "streamUrl": ["tone:800/400"]},
@@ -149,3 +151,23 @@ async def test_a_websocket_that_is_not_there_lets_the_document_go_on(server: Ser
     await asyncio.wait_for(call.over(), 20)
     heard, rate = wav.read(tmp_path / "heard.wav")
     assert len(heard) > 0.2 * rate
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())
+def test_four_sipp_telephones_in_a_conversation_are_on_one_recording(server: Server, tmp_path: Path) -> None:
+    """One MP3 of 16 kHz and 32 kbit/s with all of them, from the first to the last."""
+    tones = (417.0, 617.0, 917.0, 1217.0)
+    plans = [Plan.of([tone(hertz, 8, level_db=-18.0)]) for hertz in tones]
+    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="standup", rate=4.0, seconds=4, ends="caller")
+    with callers.child:
+        assert callers.finish().failed == 0
+    recordings = until(lambda: [each for each in server.api.recordings() if each["reference_type"] == "confbridge"], "the recording", 30)
+    assert len(recordings) == 1
+    found = until(lambda: (each := server.api.recording(recordings[0]["id"]))["status"] == "available" and each, "the file", 30)
+    octets = server.api.file(found["id"])
+    file = decode(octets)
+    assert (found["format"], file.rate, file.channels) == ("mp3", 16000, 1) and 4.0 < file.seconds < 8.0
+    assert len(octets) == pytest.approx(file.seconds * 4000, rel=0.05)
+    middle = file.samples[2 * file.rate : round(3.5 * file.rate), 0] * 32768
+    assert all(level(middle, file.rate, hertz) > 0.05 for hertz in tones)
