@@ -378,3 +378,26 @@ def judge(exchange: Exchange, recorder: Recorder) -> None:
     end = items[-1]
     assert abs(len(samples) / rate - end.get("position", end["at"])) < 0.003, (len(samples) / rate, end)
     assert view.duration is not None and len(samples) == round(view.duration * rate) and samples.shape[1] == view.channels
+
+
+async def test_a_channel_for_each_party_follows_a_transfer(tmp_path: Path) -> None:
+    """Who takes the place of the recorded party takes its channel; the other keeps a channel of its own."""
+    async with Exchange(tmp_path) as exchange:
+        bridge = exchange.talk()
+        caller, callee = bridge.calls
+        recorder = await exchange.record(callee, RecordSpec(heard="participants", channels=3))
+        await exchange.wait(2.0)
+        refer = Refer("sip:third@elsewhere.example")
+        exchange.transfers.referred(callee, refer)  # type: ignore[arg-type]
+        await exchange.settle()
+        await exchange.outcome(answered=True)
+        coming = exchange.calls[-1]
+        await exchange.wait(2.0)
+        recorder.stop("stopped")
+        await exchange.wait(2.0)
+        samples, rate = exchange.file(recorder)
+        voices = [exchange.hertz[call.facts.id] for call in (caller, callee, coming)]
+    before = [[loud(samples, rate, channel, hertz, 0.5, 1.8) > 0.05 for hertz in voices] for channel in range(3)]
+    after = [[loud(samples, rate, channel, hertz, 2.5, 3.8) > 0.05 for hertz in voices] for channel in range(3)]
+    assert before == [[False, True, False], [True, False, False], [False] * 3]
+    assert after == [[False, False, True], [True, False, False], [False] * 3]

@@ -364,7 +364,8 @@ def release(leaving: Call, staying: Call) -> None:
 
 def _ears(coming: Call, recorder: Recorder, leaving: Call) -> OfCall:
     """What a recording hears that follows to who comes."""
-    return OfCall(coming.leg, _is_caller(recorder, leaving), muted=coming.controls.muted in ("in", "both"))
+    seats = tuple((other.leg, other.speaks) for other in company.others(coming))
+    return OfCall(coming.leg, _is_caller(recorder, leaving), muted=coming.controls.muted in ("in", "both"), seats=seats)
 
 
 def _is_caller(recorder: Recorder, leaving: Call) -> bool:

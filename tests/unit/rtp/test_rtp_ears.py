@@ -8,7 +8,7 @@ from rtp_peer import World, tone
 
 from tapeline.core.errors import InvalidInput
 from tapeline.rtp import Bus, Leg, PlayerEnded, Source, Tap, TooManyPlayers
-from tapeline.rtp.engine.constants import STAYS
+from tapeline.rtp.engine.constants import DEAF, STAYS
 
 L16 = {"codec": "L16", "rate": 8000, "payload_type": 96}
 
@@ -266,6 +266,25 @@ def test_whom_a_member_ignores_it_does_not_hear_nor_is_that_relayed(world: World
             ]
         bus.close()
         world.wait(2.0)
+
+
+def test_who_ignores_many_that_come_and_go_does_not_run_out_of_room(world: World) -> None:
+    one, two = (world.leg(codec="L16", rate=8000, payload_type=96) for _ in range(2))
+    bus = world.engine.open_bus()
+    bus.add(one)
+    for _ in range(DEAF + 3):
+        bus.add(two)
+        bus.ignore(one, two)
+        bus.remove(two)
+        world.wait(0.02)
+        two.close()
+        two = world.leg(codec="L16", rate=8000, payload_type=96)
+    bus.add(two)
+    bus.ignore(one, two)
+    world.engine.sent.clear()
+    world.speak((two, tone(0.4, 700, 3000)))
+    world.wait(0.2)
+    assert not np.concatenate([np.frombuffer(packet.payload, ">i2") for packet in world.sent(one)]).any()
 
 
 def amplitude(samples: np.ndarray, hertz: float) -> float:

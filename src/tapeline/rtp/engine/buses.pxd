@@ -7,6 +7,8 @@ cdef void join(Bus* bus, Leg* leg, int hear, int speak, long long at) noexcept n
 cdef void leave(Leg* leg, long long at) noexcept nogil
 @cython.locals(i=cython.int)
 cdef void ignore(Leg* leg, long long number) noexcept nogil
+@cython.locals(i=cython.int, k=cython.int, kept=cython.int)
+cdef void forget_gone(Leg* leg) noexcept nogil
 @cython.locals(i=cython.int)
 cdef int unheard(Leg* leg, long long number) noexcept nogil
 @cython.locals(gain=cython.int, i=cython.int)

@@ -63,13 +63,29 @@ def leave(leg: state.Leg, at: int) -> None:
 def ignore(leg: state.Leg, number: int) -> None:
     """Hear member `number` no longer, as long as the leg is on its bus. What has been heard of it is not undone for taps that lag:
     a member is to be ignored before it says anything."""
-    if not leg.joined or leg.n_deaf == DEAF:
+    if not leg.joined:
         return
     for i in range(leg.n_deaf):
         if leg.deaf[i] == number:
             return
+    if leg.n_deaf == DEAF:
+        forget_gone(leg)
+    if leg.n_deaf == DEAF:
+        return
     leg.deaf[leg.n_deaf] = number
     leg.n_deaf += 1
+
+
+def forget_gone(leg: state.Leg) -> None:
+    """Keep of those that the leg ignores only who is still on its bus."""
+    kept = 0
+    for i in range(leg.n_deaf):
+        for k in range(leg.bus.n_members):
+            if leg.bus.members[k].id == leg.deaf[i]:
+                leg.deaf[kept] = leg.deaf[i]
+                kept += 1
+                break
+    leg.n_deaf = kept
 
 
 def unheard(leg: state.Leg, number: int) -> int:

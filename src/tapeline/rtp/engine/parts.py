@@ -364,6 +364,7 @@ class Bus(Part):
         """Count `leg` among the members no longer."""
         self.members.pop(leg, None)
         self.ignored.pop(leg, None)
+        self.ignored = {each: [number for number in numbers if number != leg.id] for each, numbers in self.ignored.items()}
         leg.bus = None
 
     def close(self) -> None:
