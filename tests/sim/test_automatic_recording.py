@@ -13,6 +13,8 @@ from tapeline.calls.automatic import Automatic
 from tapeline.calls.bridge import Bridge
 from tapeline.calls.profiles import Profiles
 from tapeline.calls.session import Call
+from tapeline.core.errors import InvalidState
+from tapeline.core.recordspec import RecordSpec
 
 COLUMNS = ("acct in/on", "acct in/off", "acct out/on", "acct out/off", "ep in/on", "ep in/off", "ep out/on", "ep out/off")
 MATRIX = {  # who calls whom: which of the columns starts a recording, if it is the only one that is set
@@ -169,3 +171,12 @@ async def test_a_call_that_we_place_is_recorded_by_the_account(tmp_path: Path) -
         exchange.recorders += call.recordings
         await exchange.wait(0.5)
         assert made(call) == ["outbound to offnet from account"]
+
+
+async def test_it_keeps_no_other_recording_from_beginning(tmp_path: Path) -> None:
+    async with world(tmp_path, "acct in/on") as exchange:
+        caller, _ = await talk(exchange, "onnet to onnet")
+        await exchange.record(caller, RecordSpec())
+        with pytest.raises(InvalidState):
+            caller.start_recording(RecordSpec())
+        assert len(list(caller.recordings)) == 2

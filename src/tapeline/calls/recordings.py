@@ -52,9 +52,9 @@ class Recordings:
 
         Raises InvalidState (already recording) or Exhausted (the disk's watermark).
         """
-        active = self.active
-        if spec.exclusive and active is not None:
-            raise already_recording(active.id)
+        same = next((recorder for recorder in self._all if recorder.active and recorder.spec.exclusive), None)
+        if spec.exclusive and same is not None:
+            raise already_recording(same.id)
         wanted = self._kit.settings.recording.min_free_mb
         if self._kit.free_bytes < wanted * 1_000_000:
             raise disk_full(self._kit.free_bytes // 1_000_000, wanted)
