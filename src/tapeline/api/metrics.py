@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -31,6 +31,18 @@ class Metrics:
         self._seconds = Histogram(
             "tapeline_http_request_seconds", "Time until the last byte", ("method", "route"), buckets=_BUCKETS, registry=self.registry
         )
+
+        self._stored = [
+            Gauge(f"tapeline_storage_{what}", f"Stored {what} of each account", ("account",), registry=self.registry)
+            for what in ("files", "bytes")
+        ]
+
+    def stored(self, usage: Mapping[str, tuple[int, int]]) -> None:
+        """Show these files and bytes of each account, and no others."""
+        for place, gauge in enumerate(self._stored):
+            gauge.clear()
+            for account, figures in usage.items():
+                gauge.labels(account).set(figures[place])
 
     def watch(self, stats: Callable[[], Mapping[str, float]]) -> None:
         """Show what `stats` says whenever the page is asked for."""

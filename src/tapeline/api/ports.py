@@ -189,6 +189,9 @@ class Archive(Protocol):
 
     async def storage(self, principal: Principal) -> StorageView: ...
 
+    async def usage(self) -> Mapping[str, tuple[int, int]]:
+        """Files and bytes of each account, as they were within the last minute. Never raises."""
+
     async def annotate(self, recording_id: str, notes: Mapping[str, Any], principal: Principal) -> RecordingView: ...
 
 

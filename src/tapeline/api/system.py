@@ -36,6 +36,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         return JSONResponse(body, 503 if wrong else 200)
 
     async def numbers() -> Response:
+        metrics.stored(await service.archive.usage())
         return Response(metrics.page(), media_type=CONTENT_TYPE)
 
     async def docs() -> Response:

@@ -23,6 +23,7 @@ __all__ = ["Archive"]
 log = structlog.get_logger(__name__)
 
 DRAIN_S = 5.0
+USAGE_S = 60.0
 
 
 class Archive:
@@ -30,6 +31,8 @@ class Archive:
         self._database = database
         self._objects = objects
         self._kit = equipment
+        self._usage: Mapping[str, tuple[int, int]] = {}
+        self._usage_due = 0.0
 
     async def search(self, wanted: Search, principal: Principal) -> list[RecordingView]:
         """Rows as `wanted` asks, of the principal's own account, or of any for an administrator."""
@@ -144,6 +147,17 @@ class Archive:
         files, size = usage.get(principal.account, (0, 0))
         account = await self._database.accounts.get(principal.account)
         return StorageView(principal.account, files, size, account.created if account is not None else 0.0)
+
+    async def usage(self) -> Mapping[str, tuple[int, int]]:
+        """Files and bytes of each account, counted at most once a minute; as they were last where the database is away."""
+        now = self._kit.clock.now()
+        if now >= self._usage_due:
+            self._usage_due = now + USAGE_S
+            try:
+                self._usage = await self._database.keeping.usage()
+            except Unavailable as error:
+                log.warning("what is stored could not be counted", error=str(error))
+        return self._usage
 
     async def annotate(self, recording_id: str, notes: Mapping[str, Any], principal: Principal) -> RecordingView:
         """Merge `notes` into what is noted of a recording. Raises NotFound, Forbidden."""

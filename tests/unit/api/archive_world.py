@@ -87,6 +87,9 @@ class MemoryArchive:
         stored = [view.size or 0 for view in self._recordings.values() if view.account == principal.account and view.deleted is None]
         return StorageView(principal.account, len(stored), sum(stored), 1000.0)
 
+    async def usage(self) -> dict[str, tuple[int, int]]:
+        return {view.account: (1, view.size or 0) for view in self._recordings.values()}
+
     async def annotate(self, recording_id: str, notes: Mapping[str, Any], principal: Principal) -> RecordingView:
         view = self._recordings[recording_id]
         custom = {**view.custom, "notes": {**view.custom.get("notes", {}), **notes}}

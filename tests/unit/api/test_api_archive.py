@@ -148,3 +148,10 @@ async def test_a_search_that_is_none_is_refused(client: httpx2.AsyncClient, quer
 
 async def test_another_account_is_not_searched(world: World, client: httpx2.AsyncClient) -> None:
     assert (await client.get(f"/v1.0/recordings?customer_id={world.other_account}")).status_code == 403
+
+
+async def test_use_is_shown_among_the_metrics(world: World, client: httpx2.AsyncClient) -> None:
+    world.service.recording(world.account)
+    page = (await client.get("/metrics")).text
+    assert f'tapeline_storage_files{{account="{world.account}"}} 1.0' in page
+    assert f'tapeline_storage_bytes{{account="{world.account}"}}' in page
