@@ -106,7 +106,7 @@ async def run_of(house: House) -> ActiveflowRow:
     return row
 
 
-async def test_after_a_recording_its_flow_runs_once_with_the_variables_of_both(house: House) -> None:
+async def test_43_after_a_recording_its_flow_runs_once_with_the_variables_of_both(house: House) -> None:
     row = await house.finished()
     before = ActiveflowRow(row.activeflow_id, ACCOUNT, "ended", 1.0, variables={"customer": "Jo", "tapeline.recording.id": "another"})
     await house.database.activeflows.upsert(before)

@@ -9,6 +9,7 @@ belongs to that run. Nothing is sent from here, and nobody waits.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -18,6 +19,7 @@ from typing import Any, Final, Protocol
 
 from tapeline.api import activeflow_shapes, shapes
 from tapeline.calls.views import CallView, ConferenceView, RecordingView
+from tapeline.core.errors import Unavailable
 from tapeline.core.happening import LASTING, Happening
 from tapeline.store import Account, ActiveflowRow, DeliveryRow
 
@@ -32,6 +34,8 @@ SENT: Final = frozenset({
     "conference_created", "conference_updated", "conference_deleted", "activeflow_created", "activeflow_updated", "activeflow_deleted",
 })  # fmt: skip
 REMEMBER_S = 2.0  # how long an account's address is believed, which another process may change
+MOST_KNOWN = 1000
+PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # between looks for the address of an account that is not known yet
 WAIT_FOR_WORKER_S = 3 * 86400.0
 _IDS: Final = uuid.UUID("b3f4a4f6-52c6-4f0b-8f2f-7f3f0f3a9b11")
 
@@ -70,6 +74,17 @@ class VoipbinWebhooks:
         return self._notify(happening) if happening.kind in SENT else None
 
     async def _notify(self, happening: Happening) -> None:
+        """Raises Unavailable for what lasts, which is then told again; anything else waits here for a database that is away."""
+        for pause in PAUSES_S if happening.kind not in LASTING else ():
+            try:
+                await self._send(happening)
+                return
+            except Unavailable as error:
+                log.warning("a webhook waits for the database: %s", error, extra={"kind": happening.kind, "subject": happening.subject})
+                await asyncio.sleep(pause)
+        await self._send(happening)
+
+    async def _send(self, happening: Happening) -> None:
         targets = await self._targets(happening)
         if not targets:
             return
@@ -100,9 +115,14 @@ class VoipbinWebhooks:
             self._changes = self._accounts.changes
         known = self._known.get(account_id)
         if known is None or known[0] < now:
-            if len(self._known) > 1000:
+            try:
+                known = now + REMEMBER_S, await self._accounts.get(account_id)
+            except Unavailable:
+                if known is None:
+                    raise
+            if len(self._known) > MOST_KNOWN:
                 self._known.clear()
-            known = self._known[account_id] = now + REMEMBER_S, await self._accounts.get(account_id)
+            self._known[account_id] = known
         return known[1]
 
     def _row(self, happening: Happening, body: str, url: str, method: str) -> DeliveryRow:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tapeline.api import shapes
+from tapeline.api import shapes, voipbin_webhooks
 from tapeline.api.activeflow_shapes import activeflow
 from tapeline.api.voipbin_webhooks import SENT, Target, VoipbinWebhooks, shaped
 from tapeline.calls.views import Address, CallView, ConferenceView, RecordingView
 from tapeline.core.happening import Happening
 from tapeline.core.ids import ZERO_ID, new_id
-from tapeline.store import Account, ActiveflowRow, DeliveryRow
+from tapeline.store import Account, ActiveflowRow, DatabaseUnavailable, DeliveryRow
 
 ACCOUNT = new_id()
 RUN = new_id()
@@ -34,10 +34,14 @@ class Desk:
         self.at_once: list[DeliveryRow] = []
         self.asked = 0
         self.changes = 0
+        self.away = 0  # how often it does not answer
         self.listener = VoipbinWebhooks(self, "here", self.behind.append, self._add, self._target)
 
     async def get(self, account_id: str) -> Account | None:
         self.asked += 1
+        if self.away:
+            self.away -= 1
+            raise DatabaseUnavailable("away")
         return self.account if account_id == ACCOUNT else None
 
     async def _add(self, *rows: DeliveryRow) -> None:
@@ -123,6 +127,23 @@ async def test_the_accounts_address_is_not_asked_for_at_each_event() -> None:
     desk.account, desk.changes = replace(desk.account, webhook_uri="https://another.example"), 1
     await desk.tell("call_updated", CALL)
     assert desk.behind[-1].url == "https://another.example", "a change of ours counts at once"
+
+
+async def test_a_database_that_is_away_costs_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voipbin_webhooks, "PAUSES_S", (0.0,) * 3)
+    desk = Desk(webhook_uri="https://hooks.example/in")
+    desk.away = 3
+    await desk.tell("call_updated", CALL)
+    assert (len(desk.behind), desk.asked) == (1, 4)
+    desk = Desk(webhook_uri="https://hooks.example/in")
+    desk.away = 1
+    with pytest.raises(DatabaseUnavailable):  # what lasts is told again by who told it
+        await desk.tell("recording_finished", RECORDING)
+    monkeypatch.setattr(voipbin_webhooks, "REMEMBER_S", -1.0)
+    await desk.tell("recording_finished", RECORDING)
+    desk.away = 1
+    await desk.tell("call_updated", CALL)
+    assert (len(desk.at_once), len(desk.behind)) == (1, 1), "what was known last counts while nobody can be asked"
 
 
 def test_a_run_is_shown_as_the_platform_does() -> None:
