@@ -12,7 +12,9 @@ import httpx2
 import pytest
 from api_world import World
 
-from tapeline.core.ids import is_id
+from tapeline.api.activeflow_shapes import activeflow
+from tapeline.core.ids import is_id, new_id
+from tapeline.store import ActiveflowRow
 
 DESCRIPTION = Path(__file__).resolve().parents[4] / "shared/vectors/openapi/voipbin.json"
 needs_description = pytest.mark.skipif(not DESCRIPTION.is_file(), reason=f"the platform's API description is missing: {DESCRIPTION}")
@@ -131,3 +133,23 @@ async def test_errors_fit(world: World, client: httpx2.AsyncClient) -> None:
         answer = await client.post(ours)
         assert str(answer.status_code) == code
         assert problems(answer.json(), answer_schema(path, "post", code)) == []
+
+
+@needs_description
+async def test_the_customer_fits(world: World, client: httpx2.AsyncClient) -> None:
+    body = {"webhook_uri": "https://hooks.example", "webhook_method": "POST", "email": "me@example.com"}
+    for answer in (await client.put("/v1.0/customer", json=body), await client.get("/v1.0/customer")):
+        come = {name: value for name, value in answer.json().items() if value is not None}  # the platform's code sends null for times, too
+        assert problems(come, answer_schema("/customer", "get")) == [".webhook_secret is not described"]  # which its code sends
+
+
+@needs_description
+@pytest.mark.parametrize("status", ["running", "ended"])
+def test_runs_of_flows_fit_as_events_show_them(status: str) -> None:
+    action = {"id": new_id(), "type": "talk", "option": {"text": "hello"}, "tm_execute": 1000.0}
+    row = ActiveflowRow(
+        new_id(), new_id(), status, 1000.0, new_id(), "call", new_id(), webhook_uri="https://a.example", webhook_method="POST",
+        current_action=action, executed_actions=(action,), updated=1001.5,
+    )  # fmt: skip
+    come = {name: value for name, value in activeflow(row).items() if value is not None}
+    assert problems(come, description()["components"]["schemas"]["FlowManagerActiveflow"]) == []
