@@ -81,6 +81,13 @@ def finish(quick: bool) -> list[str]:
     return table("Finishing", text, rows, "encoder alone")
 
 
+def deliveries(quick: bool) -> list[str]:
+    calls = 50 if quick else 200
+    rows = json.loads(run("bench_deliveries.py", "--json", "--calls", str(calls)))["rows"]
+    text = f"{calls} calls, ten a second, through a callflow of a whole server; nginx takes the files. `bench/bench_deliveries.py`."
+    return table("Deliveries", text, rows)
+
+
 def bridge(quick: bool) -> list[str]:
     arguments = ["--seconds", "3", "--repeat", "1"] if quick else ["--seconds", "12"]
     found = json.loads(run("bench_bridge.py", "--json", *arguments))
@@ -110,7 +117,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--dry", action="store_true")
     options = parser.parse_args()
-    benches = (rtp, bridge, coded, sip, finish)
+    benches = (rtp, bridge, coded, sip, finish, deliveries)
     parts = [[f"Machine: {machine()}"], *(bench(options.quick) for bench in benches)]
     text = "\n\n".join("\n".join(part) for part in parts)
     print(text)
