@@ -95,6 +95,9 @@ class Kit:
         assert kind == "call_event"
         self.events.append(data["event"])
 
+    async def thread(self, work: Any, *args: Any) -> Any:
+        return work(*args)
+
     @property
     def tries(self) -> list[AttemptRow]:
         return [row for row in self.rows if isinstance(row, AttemptRow)]
