@@ -26,7 +26,7 @@ from tapeline.core.ids import new_id
 from tapeline.delivery.config import VARIABLE, WorkerConfig
 from tapeline.recording.manifest import Manifest
 from tapeline.recording.spool import Spool
-from tapeline.store import CallRow, Database, DatabaseUnavailable, RecordingRow, WriteBehind
+from tapeline.store import CallRow, Database, DatabaseUnavailable, FlowRow, RecordingRow, Search, WriteBehind
 from tapeline.store.tables import metadata
 
 ACCOUNT = new_id()
@@ -99,6 +99,26 @@ async def test_rows_move_forward_only_and_come_back_as_written(server: Server) -
     assert found is not None and found.deleted == 7.0
     token, secret = await database.tokens.add(ACCOUNT, "ci", {"admin"})
     assert await database.tokens.find(secret) == token
+    await database.close()
+
+
+async def test_documents_notes_and_callflows_change_without_losing_a_change(server: Server) -> None:
+    database = Database(server.url)
+    await database.open()
+    account = new_id()
+    row = RecordingRow(new_id(), account, "available", 1.0, updated=1.0, custom={"media_id": "mine"})
+    await database.recordings.upsert(row)
+    adding = [lambda old, n=n: {**old, f"k{n}": n} for n in range(20)]
+    await asyncio.gather(*(database.documents.change(account, "user", "anna", how) for how in adding))
+    await asyncio.gather(*(database.recordings.annotate(row.id, how) for how in adding))
+    document, noted = await database.documents.find(account, "user", "anna"), await database.recordings.get(row.id)
+    assert document is not None and len(document.body) == 20
+    assert noted is not None and len(noted.custom) == 21
+    found = await database.recordings.search(Search(account, equal={"media_id": ("mine",)}))
+    assert [one.id for one in found] == [row.id]
+    await database.flows.put(FlowRow(new_id(), account, "", "{}", "kazoo", 1.0, 2.0))
+    assert [one[1:] for one in await database.flows.changed("kazoo", 2.0)] == [(2.0, None)]
+    assert [one.name for one in await database.documents.changed(document.updated)] == ["anna"]
     await database.close()
 
 

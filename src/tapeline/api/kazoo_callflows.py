@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from tapeline.api.auth import principal_of
 from tapeline.api.kazoo_bodies import KazooRoute, bare, merged, page_key, page_place, page_size, read_data
+from tapeline.api.kazoo_filters import filters, fits
 from tapeline.api.kazoo_rules import Rules
 from tapeline.api.kazoo_schema import Faults, check
 from tapeline.api.kazoo_words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
@@ -59,7 +60,9 @@ class KazooCallflows:
             more["start_key"] = query["start_key"]
         if len(rows) >= size:
             more["next_start_key"] = page_key(rows[-1].created, rows[-1].id)
-        return success(request, await asyncio.to_thread(lambda: [_summary(row) for row in rows]), **more)
+        keep = filters(query, {})
+        told = await asyncio.to_thread(lambda: [said for row in rows if fits(said := _summary(row), keep)])
+        return success(request, told, **more)
 
     async def create_callflow(self, request: Request, account: str) -> Response:
         document = await read_data(request)

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 NO_MATCH = "no_match"
 EVERY_S = 3.0
+PAGE = 100  # documents in memory at a time
 OVERLAP_S = 60.0  # by how much the clocks of two processes may differ
 PATTERN_MEMORY = 1 << 20
 _OPTIONS = re2.Options()
@@ -85,6 +86,14 @@ class _Plan:
     patterns: list[tuple[Any, Callflow]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """All callflows, and the numbers made of them."""
+
+    callflows: dict[str, Callflow]
+    plans: dict[str, _Plan]
+
+
 class Stored:
     def __init__(self) -> None:
         self._callflows: dict[str, Callflow] = {}
@@ -141,20 +150,18 @@ class Stored:
 
     # -- what changes it -----------------------------------------------------------------------------------------------
 
-    def version(self, callflow_id: str) -> float | None:
-        """When the callflow that is known changed last."""
-        found = self._callflows.get(callflow_id)
-        return found.updated if found is not None else None
-
-    def take(self, callflows: Iterable[Callflow], gone: Iterable[str], documents: Iterable[DocumentRow] = ()) -> None:
-        """`gone` are ids of callflows that are no more."""
+    def planned(self, callflows: Iterable[Callflow], gone: Iterable[str]) -> Planned:
+        """What there is with these and without those whose ids are `gone`. It may be made in a thread, and is in force once it is taken."""
         changed = dict(self._callflows)
         changed.update((callflow.id, callflow) for callflow in callflows)
         for callflow_id in gone:
             changed.pop(callflow_id, None)
-        if changed != self._callflows:
-            self._callflows, self._plans = changed, _plans(changed.values())
-        rows = list(documents)
+        return Planned(changed, _plans(changed.values()))
+
+    def take(self, planned: Planned) -> None:
+        self._callflows, self._plans = planned.callflows, planned.plans
+
+    def take_documents(self, rows: Sequence[DocumentRow]) -> None:
         for row in rows:
             if row.deleted is None:
                 self._documents[row.id] = row
@@ -197,7 +204,7 @@ class Refresher:
         self._stored = stored
         self._executor = executor
         self._seen = 0.0
-        self._documents: dict[str, tuple[float, float | None]] = {}  # when each one that is known changed last, or was deleted
+        self._known: dict[str, tuple[float, float | None]] = {}  # when each row changed last, and was deleted
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -225,16 +232,26 @@ class Refresher:
         """Take up what changed. Raises Unavailable where the database is away."""
         async with self._lock:
             since = max(0.0, self._seen - OVERLAP_S)
-            rows = await self._database.flows.changed("kazoo", since)
+            stamps = await self._database.flows.changed("kazoo", since)
             documents = await self._database.documents.changed(since)
-            known = self._stored.version
-            gone = [row.id for row in rows if row.deleted is not None and known(row.id) is not None]
-            fresh = [row for row in rows if row.deleted is None and known(row.id) != row.updated]
-            changed = [row for row in documents if self._documents.get(row.id) != (row.updated, row.deleted)]
-            callflows = await asyncio.get_running_loop().run_in_executor(self._executor, _ready, fresh) if fresh else []
-            self._stored.take(callflows, gone, changed)
-            self._documents.update((row.id, (row.updated, row.deleted)) for row in changed)
-            self._seen = max([self._seen, *(row.updated or 0.0 for row in rows), *(row.updated for row in documents)])
+            news = {flow_id: (updated, deleted) for flow_id, updated, deleted in stamps if self._known.get(flow_id) != (updated, deleted)}
+            changed = [row for row in documents if self._known.get(row.id) != (row.updated, row.deleted)]
+            if news:
+                await self._take(news)
+            self._stored.take_documents(changed)
+            self._known |= news | {row.id: (row.updated, row.deleted) for row in changed}
+            self._seen = max([self._seen, *(updated for _, updated, _ in stamps), *(row.updated for row in documents)])
+
+    async def _take(self, news: Mapping[str, tuple[float, float | None]]) -> None:
+        """Read and compile the callflows that changed. One that cannot run is as good as none."""
+        alive = [flow_id for flow_id, (_, deleted) in news.items() if deleted is None]
+        callflows: list[Callflow] = []
+        loop = asyncio.get_running_loop()
+        for first in range(0, len(alive), PAGE):
+            rows = [row for row in await self._database.flows.several(alive[first : first + PAGE]) if row.deleted is None]
+            callflows += await loop.run_in_executor(self._executor, _ready, rows)
+        gone = news.keys() - {callflow.id for callflow in callflows}
+        self._stored.take(await loop.run_in_executor(self._executor, self._stored.planned, callflows, gone))
 
 
 def _ready(rows: Sequence[FlowRow]) -> list[Callflow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -36,10 +37,17 @@ class Flows(Ledger[FlowRow]):
         """A page, newest first. `account` None: all of them; `dialect` "": of all platforms."""
         return await self._page(account=account, before=before, limit=limit, where={"dialect": dialect} if dialect else {})
 
-    async def changed(self, dialect: str, since: float) -> builtins.list[FlowRow]:
-        """All of a dialect that changed at or after `since`, deleted ones too. Rows without a time of change are not among them."""
+    async def changed(self, dialect: str, since: float) -> builtins.list[tuple[str, float, float | None]]:
+        """Id, time of change and of deletion of all of a dialect that changed at or after `since`. Rows that never say when they
+        changed are not among them."""
         table = tables.flows
-        return await self._all(select(table).where(table.c.dialect == dialect, table.c.updated >= since))
+        query = select(table.c.id, table.c.updated, table.c.deleted).where(table.c.dialect == dialect, table.c.updated >= since)
+        async with self._database.reading() as connection:
+            return [(found[0], found[1], found[2]) for found in (await connection.execute(query)).all()]
+
+    async def several(self, ids: Collection[str]) -> builtins.list[FlowRow]:
+        """Those of these ids."""
+        return await self._all(select(tables.flows).where(tables.flows.c.id.in_(list(ids)))) if ids else []
 
     async def delete(self, flow_id: str, at: float | None = None) -> FlowRow | None:
         """Mark as deleted. None where there is no such flow."""

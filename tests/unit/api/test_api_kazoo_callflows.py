@@ -81,6 +81,12 @@ async def test_a_list_is_newest_first_in_pages_and_of_one_account(house: KazooWo
     }  # fmt: skip
 
 
+async def test_a_list_may_be_filtered(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    first, _ = await stored(client, house, name="sales", numbers=["1"]), await stored(client, house, name="support", numbers=["2"])
+    answer = await client.get(house.path("/callflows"), params={"filter_name": "sales"})
+    assert [told["id"] for told in answer.json()["data"]] == [first]
+
+
 async def test_another_account_and_other_scopes_are_refused(house: KazooWorld, client: httpx2.AsyncClient) -> None:
     callflow_id = await stored(client, house, numbers=["1"])
     foreign = house.path("/callflows", house.other_account)

@@ -27,7 +27,7 @@ def row(created: float = 1.0, account: str = ACCOUNT, **document: Any) -> FlowRo
 
 def having(*rows: FlowRow) -> Stored:
     stored = Stored()
-    stored.take([ready(one) for one in rows], ())
+    stored.take(stored.planned([ready(one) for one in rows], ()))
     return stored
 
 
