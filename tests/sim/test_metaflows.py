@@ -173,3 +173,13 @@ async def test_the_same_actions_over_an_api(tmp_path: Path) -> None:
             exchange.recorders = made
             await exchange.wait(0.2)
             assert (made[0].view().paused, made[0].state) == (paused, state)
+
+
+async def test_a_document_is_compiled_once_for_all_its_calls(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        one, other = document(), document()
+        for _ in range(3):
+            caller, _ = exchange.talk().calls
+            exchange.kit.metaflows.own(caller, [one, other])
+        kept = exchange.kit.metaflows._compiled
+        assert len(kept) == 2 and kept[id(one)][0] is one

@@ -11,6 +11,7 @@ other party gets them, too. What each action does is in `Actions`; one that cann
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ __all__ = ["Actions", "Metaflows"]
 log = structlog.get_logger(__name__)
 
 MOST_TEXT = 1000
+MOST_KEPT = 500  # documents that are kept compiled
 
 
 class Metaflows:
@@ -39,20 +41,33 @@ class Metaflows:
         self._kit = equipment
         self.actions = actions
         self._owned: dict[str, list[_Owned]] = {}  # by the id of the call
+        self._compiled: OrderedDict[int, tuple[Mapping[str, Any], flow.Metaflows | None]] = OrderedDict()  # by the document's identity
 
     def own(self, call: Call, documents: Iterable[Mapping[str, Any]]) -> None:
         """From now on `documents` hold for `call`, the most particular first. One that cannot be used is logged and left out."""
         found = self._owned.get(call.facts.id, [])
         for document in documents:
-            problems = flow.Problems()
-            compiled = flow.metaflows(document, problems)
-            if compiled is None:
-                log.warning("metaflows cannot be used", call_id=call.facts.id, problems=[str(problem) for problem in problems.sorted()[:5]])
-            elif compiled.numbers or compiled.patterns:
+            compiled = self._compile(document)
+            if compiled is not None and (compiled.numbers or compiled.patterns):
                 found.append(_Owned(compiled, self._kit, self._matched))
         if found and call.facts.id not in self._owned and not call.over:
             self._owned[call.facts.id] = found
             call.when_over(lambda: self._forget(call.facts.id))
+
+    def _compile(self, document: Mapping[str, Any]) -> flow.Metaflows | None:
+        """The document, compiled once for all calls: it is kept with what was made of it, and is not changed meanwhile."""
+        kept = self._compiled.get(id(document))
+        if kept is not None:
+            self._compiled.move_to_end(id(document))
+            return kept[1]
+        problems = flow.Problems()
+        compiled = flow.metaflows(document, problems)
+        if compiled is None:
+            log.warning("metaflows cannot be used", problems=[str(problem) for problem in problems.sorted()[:5]])
+        self._compiled[id(document)] = document, compiled
+        if len(self._compiled) > MOST_KEPT:
+            self._compiled.popitem(last=False)
+        return compiled
 
     def _forget(self, call_id: str) -> None:
         for owned in self._owned.pop(call_id, []):

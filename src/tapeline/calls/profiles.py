@@ -45,19 +45,25 @@ class Profiles:
     """`accounts` are the settings' accounts, name -> id."""
 
     def __init__(self, settings: Settings, accounts: Mapping[str, str]) -> None:
-        self._users = settings.users
+        self._users = {user.name: user for user in settings.users}
+        wanted = {"call_recording", "metaflows"}
+        self._settings = {user.name: user.model_dump(exclude_unset=True, include=wanted, exclude_none=True) for user in settings.users}
         self._ids = accounts
         self._accounts = {accounts.get(account.name, account.name): account.model_dump(exclude_unset=True) for account in settings.accounts}
         self._documents: dict[tuple[str, str, str], Mapping[str, Any]] = {}  # by account, kind, name in lower case
+        self._devices: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}  # by account and what they register as, then by name
 
     def take(self, documents: Iterable[Document]) -> None:
         """These have changed; deleted ones are forgotten."""
         for document in documents:
             key = document.account, document.kind, document.name.lower()
+            before = self._documents.pop(key, None)
+            if before is not None and document.kind == "device":
+                self._devices.get((document.account, _login(before)), {}).pop(key[2], None)
             if document.deleted is None:
                 self._documents[key] = document.body
-            else:
-                self._documents.pop(key, None)
+                if document.kind == "device":
+                    self._devices.setdefault((document.account, _login(document.body)), {})[key[2]] = document.body
 
     def account(self, account: str) -> Mapping[str, Any]:
         """What is set for an account: `call_recording` {`account`, `endpoint`}, `metaflows`."""
@@ -65,7 +71,7 @@ class Profiles:
 
     def endpoint(self, name: str) -> Endpoint | None:
         """The user who registers as `name`, with what is set for it; None where there is no such user."""
-        user = next((user for user in self._users if user.name == name), None)
+        user = self._users.get(name)
         if user is None:
             return None
         account = self._ids.get(user.account, user.account)
@@ -78,17 +84,18 @@ class Profiles:
     def _levels(self, user: User, account: str) -> Sequence[Mapping[str, Any]]:
         """The user and its devices as documents, from the general to the particular. A device is the user's where it has its name or id, or
         where its `sip.username` is the user's name."""
-        names = {name.lower() for name in (user.id, user.name, user.id.replace("-", "")) if name}
-        own = {**user.model_dump(exclude_unset=True, include={"call_recording", "metaflows"}, exclude_none=True)}
-        devices = []
-        for (of, kind, name), body in self._documents.items():
-            if of != account:
-                continue
-            if kind == "user" and name in names:
-                own = {**own, **body}
-            elif kind == "device" and (name in names or str(_object(body.get("sip")).get("username", "")).lower() == user.name.lower()):
-                devices.append(body)
-        return (own, *devices)
+        names = dict.fromkeys(name.lower() for name in (user.name, user.id.replace("-", ""), user.id) if name)
+        own = dict(self._settings[user.name])
+        for name in names:
+            own |= self._documents.get((account, "user", name), {})
+        devices = dict(self._devices.get((account, user.name.lower()), {}))
+        devices |= {name: self._documents[account, "device", name] for name in names if (account, "device", name) in self._documents}
+        return (own, *devices.values())
+
+
+def _login(device: Mapping[str, Any]) -> str:
+    """What a device registers as."""
+    return str(_object(device.get("sip")).get("username", "")).lower()
 
 
 def _recording(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,11 +13,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
-import re2
 import structlog
 
 from tapeline import flow
 from tapeline.core.errors import InvalidInput, Unavailable
+from tapeline.flow.patterns import compile_pattern
 from tapeline.store import Database, DocumentRow, FlowRow
 from tapeline.store.documents import document_id
 
@@ -29,19 +29,6 @@ NO_MATCH = "no_match"
 EVERY_S = 3.0
 PAGE = 100  # documents in memory at a time
 OVERLAP_S = 60.0  # by how much the clocks of two processes may differ
-PATTERN_MEMORY = 1 << 20
-_OPTIONS = re2.Options()
-_OPTIONS.log_errors = False
-_OPTIONS.max_mem = PATTERN_MEMORY
-
-
-def compile_pattern(text: str) -> Any:
-    """A regular expression whose time grows only with the length of what it is tried on, whoever wrote it. Raises InvalidInput."""
-    try:
-        return re2.compile(text, _OPTIONS)
-    except re2.error as error:
-        said = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
-        raise InvalidInput(f"not a regular expression: {said}", hint="lookarounds and back-references are not taken") from error
 
 
 @dataclass(frozen=True, slots=True)

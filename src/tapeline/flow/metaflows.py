@@ -11,20 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
-import re2
-
+from tapeline.core.errors import InvalidInput
 from tapeline.flow.diagnostics import Problems
 from tapeline.flow.fields import Fields
 from tapeline.flow.jsondoc import Node, wrap
+from tapeline.flow.patterns import compile_pattern
 
 __all__ = ["Action", "Collector", "Found", "Metaflows", "action", "metaflows"]
 
 MOST_KEYS: Final = 64
 DIGITS: Final = "0123456789*#"
 MOST_ACTIONS: Final = 1000  # in one document
-_OPTIONS = re2.Options()
-_OPTIONS.log_errors = False
-_OPTIONS.max_mem = 1 << 20  # of one pattern, whoever wrote it
+MOST_PATTERNS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +108,15 @@ def metaflows(document: Mapping[str, Any], problems: Problems) -> Metaflows | No
     for text, node in fields.members("patterns").items():
         made = _action(node, problems)
         try:
-            pattern = re2.compile(text, _OPTIONS)
-        except re2.error:
-            problems.error(node.place, f"{text[:64]!r} is not a regular expression")
+            pattern = compile_pattern(text)
+        except InvalidInput as error:
+            problems.error(node.place, f"{text[:64]!r} is {error.message}", hint=error.hint)
             continue
         if made is not None:
             patterns.append((pattern, made))
     fields.done()
+    if len(numbers) > MOST_ACTIONS or len(patterns) > MOST_PATTERNS:
+        problems.error(fields.place, f"more than {MOST_ACTIONS} numbers or {MOST_PATTERNS} patterns")
     if problems.failed:
         return None
     side = cast(Literal["self", "peer", "both"], listen)
