@@ -182,6 +182,15 @@ async def test_a_run_over_the_api_can_be_stopped_and_follows_what_it_fetches(hou
     assert house.kinds(run.id).count("activeflow_created") == 1
 
 
+async def test_a_run_may_be_stopped_before_its_first_step(house: House) -> None:
+    run = ActiveflowRow(new_id(), ACCOUNT, "running", 1.0, reference_type="api", document=json.dumps(TELL))
+    await house.errands.start(run)
+    live = house.hall.kit.runs.get(run.id)
+    assert live is not None
+    live.stop()
+    assert (await house.over(run.id)).status == "ended" and house.http.requests == []
+
+
 async def test_two_runs_of_one_call_have_each_their_own_id(house: House) -> None:
     runs, row = house.hall.kit.runs, ActiveflowRow(new_id(), ACCOUNT, "running", 1.0, reference_type="call")
     first = runs.begin(row, lambda: None)

@@ -242,6 +242,22 @@ def test_54_calls_conferences_and_runs_tell_of_themselves_by_the_platforms_names
     assert story.first("call_deleted", story.call)["tm_delete"] and story.first("recording_deleted", story.shown["id"])["tm_delete"]
 
 
+def test_a_run_that_brings_an_address_along_is_told_of_there_as_well(server: Server) -> None:
+    with Receiver() as receiver:
+        world = World(server, receiver, set_hook(server, receiver.url + HOOK)["webhook_secret"])
+        actions = [{"type": "variable_set", "option": {"key": "a", "value": "b"}}, {"type": "sleep", "option": {"duration": 100}}]
+        body = {"actions": actions, "webhook_uri": receiver.url + OWN, "webhook_method": "PUT"}
+        run = server.api.post("/v1.0/activeflows", body).ok().json()["id"]
+
+        def ended(path: str) -> bool:
+            return any(event["data"]["status"] == "ended" for event in world.events(path, run))
+
+        until(lambda: ended(OWN) and ended(HOOK), "the run to end, and both to know", 30.0)
+        set_hook(server, "")
+        assert sorted(event["type"] for event in world.events(OWN, run)) == sorted(event["type"] for event in world.events(HOOK, run))
+        assert all(request.method == "PUT" and signed(request, world.secret) for request in receiver.received(OWN))
+
+
 def test_killed_between_the_row_and_the_webhook_it_is_sent_after_the_restart(tmp_path: Path) -> None:
     with Receiver() as receiver:
         with Server(tmp_path / "first", {"waiting": WAITING}, environment={"TAPELINE_FAULT": "kill:webhook"}) as server:

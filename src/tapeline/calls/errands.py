@@ -161,7 +161,7 @@ class Errands:
             log.error("the flow after another cannot run", activeflow_id=before.id, flow_id=before.on_complete_flow_id, error=str(error))
 
     def _begin(self, program: flow.Program, row: ActiveflowRow) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(program, row))
+        task = asyncio.get_running_loop().create_task(self._run(Errand(program, row, self._kit)))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -170,9 +170,9 @@ class Errands:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a run of a flow failed", error=repr(error), exc_info=error)
 
-    async def _run(self, program: flow.Program, row: ActiveflowRow) -> None:
+    async def _run(self, errand: Errand) -> None:
         async with self._room:
-            await Errand(program, row, self._kit).run()
+            await errand.run()
 
 
 class Errand:
@@ -190,7 +190,8 @@ class Errand:
 
     async def run(self) -> None:
         """Run it to its end, and until all that it asked for has been done."""
-        self._perform(self._run.start(self._now()))
+        if not self._run.finished:  # stopped before its turn came
+            self._perform(self._run.start(self._now()))
         await self._over.wait()
         if self._work:
             await asyncio.wait(self._work)
