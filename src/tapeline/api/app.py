@@ -55,6 +55,7 @@ from tapeline.api.routes import Route, router
 from tapeline.api.sessions import Sessions
 from tapeline.api.voipbin_customer import CustomerFace, Customers
 from tapeline.api.voipbin_people import PeopleFace
+from tapeline.api.vonage_applications import VonageApplications
 from tapeline.api.vonage_auth import VonageAuth
 from tapeline.calls.applications import Applications
 from tapeline.core.clock import Clock, SystemClock
@@ -142,7 +143,9 @@ def create_app(
     brake = Brake(settings.server.max_failed_logins, clock)
     app.include_router(Logins(agents, sessions, brake, secure=settings.server.base_url.startswith("https:")).router())
     app.include_router(router(platform_routes(service, people, customer, settings), authenticator))
-    app.include_router(vonage.router(service, VonageAuth(applications or Applications(), clock)))
+    applications = applications or Applications()
+    owned = VonageApplications(applications, authenticator, accounts, clock)
+    app.include_router(vonage.router(service, VonageAuth(applications, clock), owned))
     rules = Rules(allow_private=settings.delivery.allow_private_addresses)
     storage = KazooStorage(service, rules, probe or _unable, unprobed=settings.delivery.allow_unvalidated_storage)
     app.include_router(kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock, rules, storage))

@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tapeline.api.auditing import about, audited
 from tapeline.api.files import file_response
 from tapeline.api.ports import Service
+from tapeline.api.vonage_applications import ROUTES as APPLICATIONS
+from tapeline.api.vonage_applications import VonageApplications
 from tapeline.api.vonage_auth import Asking, VonageAuth, asking
 from tapeline.api.vonage_calls import ROUTES as CALLS
 from tapeline.api.vonage_calls import VonageCalls
@@ -77,11 +79,11 @@ async def _own_file(service: Service, recording_id: str, who: Asking) -> Any:
     raise NotFound("no file of this application has this id")
 
 
-def router(service: Service, auth: VonageAuth) -> APIRouter:
+def router(service: Service, auth: VonageAuth, owned: VonageApplications) -> APIRouter:
     files, calls = VonageFiles(service), VonageCalls(service.voice)
     made = APIRouter(tags=["vonage"])
 
-    def add(method: str, path: str, endpoint: Callable[..., Any], summary: str) -> None:
+    def add(method: str, path: str, endpoint: Callable[..., Any], summary: str, guard: Callable[..., Any], audit: str = "") -> None:
         for verb in (method, "HEAD") if method == "GET" else (method,):
             made.add_api_route(
                 path,
@@ -90,15 +92,17 @@ def router(service: Service, auth: VonageAuth) -> APIRouter:
                 name=f"vonage_{endpoint.__name__}",
                 operation_id=f"vonage_{verb.lower()}{path.replace('/', '_').replace('{', '').replace('}', '')}",
                 summary=summary,
-                description="Needs the token of an application.",
+                description="Needs the token of an application." if guard == auth.guard else "Needs an account and a token of it (Basic).",
                 response_model=None,
-                dependencies=[*([Depends(audited("listened"))] if verb != "HEAD" else []), Depends(auth.guard)],
-                openapi_extra={"security": [{"bearer": []}]},
+                dependencies=[*([Depends(audited(audit))] if audit and verb != "HEAD" else []), Depends(guard)],
+                openapi_extra={"security": [{"bearer": []}]} if guard == auth.guard else {},
                 include_in_schema=verb == method,
             )
 
     for method, path, endpoint, summary in ROUTES:
-        add(method, path, getattr(files, endpoint), summary)
+        add(method, path, getattr(files, endpoint), summary, auth.guard, "listened")
     for method, path, endpoint, summary in CALLS:
-        add(method, path, getattr(calls, endpoint), summary)
+        add(method, path, getattr(calls, endpoint), summary, auth.guard)
+    for method, path, endpoint, summary in APPLICATIONS:
+        add(method, path, getattr(owned, endpoint), summary, owned.guard)
     return made

@@ -20,7 +20,7 @@ from tapeline.core.vonage import conversation_id
 from tapeline.store import CallFilter
 from tapeline.store.statements import OUTCOMES
 
-__all__ = ["Reader", "call_filter", "order", "program"]
+__all__ = ["Reader", "call_filter", "is_web", "order", "program"]
 
 MOST_ACTIONS = 1000
 LONGEST_NUMBER = 256
@@ -32,16 +32,26 @@ LONGEST_TEXT = 3000
 class Reader:
     """Typed parameters of one body. `finish` raises what was wrong with them."""
 
-    def __init__(self, body: Mapping[str, Any]) -> None:
+    def __init__(self, body: Mapping[str, Any], path: str = "") -> None:
         self.body = body
         self.wrong: list[tuple[str, str]] = []
+        self._path = path
 
     def bad(self, name: str, reason: str) -> None:
-        self.wrong.append((name, reason))
+        self.wrong.append((self._path + name, reason))
 
     def finish(self) -> None:
         if self.wrong:
             raise BadParameters(self.wrong)
+
+    def inner(self, name: str) -> Reader:
+        """The object of that name, or an empty one; what is wrong with it counts as wrong with this body."""
+        value = self.body.get(name)
+        if value is not None and not isinstance(value, dict):
+            self.bad(name, "must be an object")
+        made = Reader(value if isinstance(value, dict) else {}, f"{self._path}{name}.")
+        made.wrong = self.wrong
+        return made
 
     def has(self, name: str) -> bool:
         return self.body.get(name) is not None
@@ -95,7 +105,7 @@ class Reader:
         if value is None or value == [] or value == "":
             return ""
         found = value[0] if isinstance(value, list) and len(value) == 1 else value
-        if not isinstance(found, str) or not _is_web(found):
+        if not isinstance(found, str) or not is_web(found):
             self.bad(name, "must be an array of one http(s) URL")
             return ""
         return found
@@ -108,7 +118,8 @@ class Reader:
         return found
 
 
-def _is_web(text: str) -> bool:
+def is_web(text: str) -> bool:
+    """Whether it is an address that something can be sent to."""
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and len(text) <= 2000 and text.isprintable()
@@ -190,17 +201,12 @@ def _from(read: Reader) -> str:
 
 def _detection(read: Reader) -> bool:
     asked = bool(read.word("machine_detection", ("", "continue", "hangup"), ""))
-    value = read.body.get("advanced_machine_detection")
-    if value is None:
+    if not read.has("advanced_machine_detection"):
         return asked
-    if not isinstance(value, dict):
-        read.bad("advanced_machine_detection", "must be an object")
-        return True
-    inner = Reader(value)
+    inner = read.inner("advanced_machine_detection")
     inner.word("behavior", ("continue", "hangup"), "continue")
     inner.word("mode", ("default", "detect", "detect_beep"), "detect")
     inner.whole("beep_timeout", 45, 30, 120)
-    read.wrong += [(f"advanced_machine_detection.{name}", reason) for name, reason in inner.wrong]
     return True
 
 

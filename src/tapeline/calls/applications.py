@@ -16,15 +16,17 @@ from typing import Protocol
 
 import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from tapeline.core.errors import InvalidInput, Unavailable
+from tapeline.core.errors import InvalidInput, InvalidState, Unavailable
 from tapeline.core.settings import Application as Declared
 from tapeline.core.settings import Settings
 from tapeline.store import Application
 
-__all__ = ["Applications", "declared", "public_key"]
+__all__ = ["Applications", "declared", "new_key", "public_key"]
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,10 @@ class Rows(Protocol):
     async def all(self) -> list[Application]: ...
 
     async def get(self, row_id: str) -> Application | None: ...
+
+    async def put(self, row: Application) -> None: ...
+
+    async def delete(self, application_id: str, at: float | None = None) -> Application | None: ...
 
 
 class Applications:
@@ -71,6 +77,24 @@ class Applications:
             return None
         self._known[row.id] = row
         return row
+
+    async def put(self, application: Application) -> None:
+        """Keep it, in place of one of the same id. Raises InvalidState where it stands in the settings, Unavailable."""
+        self._changeable(application.id)
+        assert self._rows is not None
+        await self._rows.put(application)
+        self._known[application.id] = application
+
+    async def delete(self, application_id: str, at: float) -> None:
+        """Raises InvalidState where it stands in the settings, Unavailable."""
+        self._changeable(application_id)
+        assert self._rows is not None
+        await self._rows.delete(application_id, at)
+        self._known.pop(application_id, None)
+
+    def _changeable(self, application_id: str) -> None:
+        if application_id in self._fixed:
+            raise InvalidState("this application stands in the settings, and is changed there")
 
     async def refresh(self) -> None:
         """Take over what the database has now. Raises Unavailable."""
@@ -132,6 +156,14 @@ def _made(each: Declared, account: str, folder: Path) -> Application:
         event_method=each.event_method,
         signature_secret=each.signature_secret,
     )
+
+
+def new_key() -> tuple[str, str]:
+    """A new private key (PKCS#8) and its public key, PEM texts. Takes a while."""
+    made = rsa.generate_private_key(65537, SMALLEST_KEY)
+    pem = serialization.Encoding.PEM
+    private = made.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return private.decode(), made.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 @lru_cache(maxsize=1024)

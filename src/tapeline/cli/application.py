@@ -36,7 +36,7 @@ def _unknown(application_id: str) -> NotFound:
 
 def _key(given: Path | None, new: Path | None) -> str:
     """The public key in the file `given`, or that of a new private key written to `new`. Raises InvalidInput, OSError."""
-    from tapeline.calls.applications import public_key
+    from tapeline.calls.applications import new_key, public_key
 
     if (given is None) == (new is None):
         raise InvalidInput("give either --public-key or --new-key")
@@ -44,15 +44,11 @@ def _key(given: Path | None, new: Path | None) -> str:
         pem = given.read_text("utf-8", "replace")
         public_key(pem)
         return pem
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
     assert new is not None
-    made = rsa.generate_private_key(65537, 2048)
-    private = made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private, public = new_key()
     new.touch(mode=0o600, exist_ok=False)
-    new.write_bytes(private)
-    return made.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    new.write_text(private)
+    return public
 
 
 @app.command()

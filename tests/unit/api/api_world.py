@@ -168,21 +168,30 @@ class MemoryAccounts:
         return await self.get(account_id)
 
 
-class MemoryApplications(dict[str, Application]):
+class MemoryApplications:
     """Rows of applications by their id."""
 
-    async def all(self) -> list[Application]:
-        return [row for row in self.values() if row.deleted is None]
+    def __init__(self) -> None:
+        self.rows: dict[str, Application] = {}
 
-    async def get(self, row_id: str) -> Application | None:  # type: ignore[override]
-        return dict.get(self, row_id)
+    def __getitem__(self, row_id: str) -> Application:
+        return self.rows[row_id]
+
+    def __setitem__(self, row_id: str, row: Application) -> None:
+        self.rows[row_id] = row
+
+    async def all(self) -> list[Application]:
+        return [row for row in self.rows.values() if row.deleted is None]
+
+    async def get(self, row_id: str) -> Application | None:
+        return self.rows.get(row_id)
 
     async def put(self, row: Application) -> None:
-        self[row.id] = row
+        self.rows[row.id] = row
 
-    async def delete(self, row_id: str, at: float | None = None) -> Application | None:
-        self[row_id] = replace(self[row_id], deleted=at or 1.0)
-        return self[row_id]
+    async def delete(self, application_id: str, at: float | None = None) -> Application | None:
+        self.rows[application_id] = replace(self.rows[application_id], deleted=at or 1.0)
+        return self.rows[application_id]
 
 
 class MemoryTrail:
