@@ -25,7 +25,7 @@ Fault = int | Literal["hang", "close", "half", "stall", "cut", "trickle"]
 through the request's body; close half-way through it; take the body in small pieces and answer byte by byte, a moment between each."""
 
 TRICKLE_S = 0.05
-TRICKLES = 12
+TRICKLES = 40
 
 
 @dataclass(frozen=True, slots=True)
