@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 from archive_world import MemoryArchive, MemoryExports
 from conference_world import MemoryConferences
+from delivery_world import MemoryDeliveries
 from fastapi import FastAPI
 from flow_world import FlowRows, MemoryActiveflows, flow_service
 from telephony_world import MemoryTelephony
@@ -217,6 +218,7 @@ class MemoryService:
         self.voice = MemoryVoice(self.calls, self.call)
         self.transferred: list[tuple[str, Address]] = []
         self.flow_rows = FlowRows(clock, self._maybe_broken)
+        self.deliveries = MemoryDeliveries(self._maybe_broken)
         self.activeflows = MemoryActiveflows(clock, self._maybe_broken)
         self.flows = flow_service(self.flow_rows, clock)
         self.numbers: dict[str, float] = {"calls": 0.0, "calls_total": 0.0}

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 from api_world import World
 
+UNHEARD = ("/verify", "/exports", "/exports/{id}")  # they tell of no recording what its own list does not
 ROUTES = [route for route in World().routes if "recording" in route.path]
 
 
@@ -67,4 +68,4 @@ async def test_hostile_text_becomes_plain_text(world: World, client: httpx2.Asyn
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_every_route_of_recordings_says_what_it_is_called(route: object) -> None:
-    assert route.audit or route.path.endswith("/verify")  # type: ignore[attr-defined]
+    assert route.audit or route.path.endswith(UNHEARD)  # type: ignore[attr-defined]

@@ -196,9 +196,10 @@ async def test_17_an_available_recording_is_not_editable(world: World, client: h
     recording_id = world.service.recording(world.account)
     before = (await client.get(f"/v1.0/recordings/{recording_id}")).json()
     assert reason(await client.post(f"/v1.0/recordings/{recording_id}/{verb}")) == (409, "RECORDING_NOT_ACTIVE")
-    for method in ("PUT", "PATCH", "POST"):
+    for method in ("PATCH", "POST"):
         edit = await client.request(method, f"/v1.0/recordings/{recording_id}", json={"status": "failed"})
         assert reason(edit) == (404, "ROUTE_NOT_FOUND")
+    await client.put(f"/v1.0/recordings/{recording_id}", json={"status": "failed"})  # that changes tags and note, and nothing else
     assert (await client.get(f"/v1.0/recordings/{recording_id}")).json() == before
 
 
