@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,16 @@ async def test_an_unknown_module_and_odd_children_are_kept_with_a_warning(house:
     assert answer.status_code == 201
     warnings = " ".join(answer.json()["data"]["_read_only"]["warnings"])
     assert "acdc_member" in warnings and "tts" in warnings and "these children are an action" in warnings
+
+
+SAMPLES = sorted((Path(__file__).resolve().parents[4] / "shared/seeds").glob("001_*.txt"))
+
+
+@pytest.mark.skipif(not SAMPLES, reason="the platform's documents are not beside the project")
+async def test_the_platform_s_own_samples_are_taken_as_they_are(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    flows = [json.loads(found) for found in re.findall(r"```json\n(.*?)```", SAMPLES[0].read_text("utf-8"), re.DOTALL)]
+    assert len(flows) == 4
+    for number, flow in enumerate(flows):
+        callflow_id = await stored(client, house, flow=flow, numbers=[str(number)], name="sample")
+        assert (await client.get(house.path(f"/callflows/{callflow_id}"))).json()["data"]["flow"] == flow
+        assert house.stored.find(str(number)) is not None
