@@ -54,7 +54,9 @@ def test_a_posted_callflow_answers_its_number_also_after_a_kill_until_it_is_dele
         crossbar = Crossbar(server)
         start = {"action": "start", "time_limit": 1200, "format": "mp3", "url": receiver.url + "/kzr"}
         flow = action("answer", {}, action("record_call", start, action("sleep", {"duration": 1}, stop)))
-        made = crossbar.ask("PUT", "/callflows", {"name": "sales", "numbers": ["3001"], "patterns": ["^32([0-9]+)$"], "flow": flow})
+        made = crossbar.ask("PUT", "/callflows", {"name": "sales", "numbers": ["3001"], "flow": flow})
+        through = {"name": "through", "patterns": ["^32([0-9]+)$"], "flow": action("callflow", {"id": made["id"]})}
+        crossbar.ask("PUT", "/callflows", through)
         assert call(tmp_path / "first", server, "3001").run().successful == 1
         server.kill()
         server.start()

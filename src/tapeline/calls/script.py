@@ -382,6 +382,10 @@ class Script:
             program = self._kit.program_of(command.number, self._call.facts.account)
             self._tell(flow.FlowLoaded(command.token, program, "" if program is not None else "no flow answers that number"))
             return
+        known = self._kit.stored.program(command.flow_id, self._call.facts.account)
+        if known is not None:
+            self._tell(flow.FlowLoaded(command.token, known))
+            return
         try:
             document = await self._kit.load_flow(command.flow_id, self._call.facts.account)
             found = await self._kit.thread(partial(flow.compile, document, nested=True))

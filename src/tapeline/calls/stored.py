@@ -124,6 +124,11 @@ class Stored:
         row = self._documents.get(document_id(account, kind, name))
         return row.body if row is not None else {}
 
+    def program(self, flow_id: str, account: str) -> flow.Program | None:
+        """A stored callflow by its id, with or without dashes; None where the account has no such one."""
+        found = self._callflows.get(flow_id if "-" in flow_id else _dashed(flow_id.lower()))
+        return found.program if found is not None and found.account == account else None
+
     def follow(self, take: Callable[[Iterable[DocumentRow]], None]) -> None:
         """Hand all documents to `take`, and from now on those that changed, deleted ones too."""
         self._followers.append(take)
@@ -156,6 +161,11 @@ class Stored:
                 self._documents.pop(row.id, None)
         for take in self._followers if rows else ():
             take(rows)
+
+
+def _dashed(text: str) -> str:
+    """A UUID of KAZOO's form in ours."""
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def _plans(callflows: Iterable[Callflow]) -> dict[str, _Plan]:

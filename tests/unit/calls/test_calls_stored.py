@@ -90,6 +90,13 @@ def test_a_pattern_that_is_none_is_refused(pattern: str) -> None:
         ready(row(patterns=[pattern]))
 
 
+def test_a_program_is_found_by_its_id_with_and_without_dashes() -> None:
+    one = row()
+    stored = having(one)
+    assert stored.program(one.id, ACCOUNT) is stored.program(one.id.replace("-", "").upper(), ACCOUNT) is not None
+    assert stored.program(one.id, OTHER) is stored.program(new_id(), ACCOUNT) is stored.program("", ACCOUNT) is None
+
+
 def test_a_document_that_cannot_run_says_where() -> None:
     with pytest.raises(CallflowBroken) as caught:
         ready(row(flow={"module": "hangup", "children": {"_": 5}}))
