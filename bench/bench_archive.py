@@ -83,6 +83,7 @@ class Archive:
             " SELECT id, CASE abs(random()) % 10 WHEN 0 THEN 'claim' ELSE 'vip' END, account, created FROM recordings WHERE rowid % 20 = 0"
         )
         connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
 
 

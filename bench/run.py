@@ -102,6 +102,14 @@ def coded(quick: bool) -> list[str]:
     return table("G.722 and Opus", f"{text} `bench/bench_codecs.py`.", found["rows"])
 
 
+def archive(quick: bool) -> list[str]:
+    arguments = ["--rows", "100000", "--swept", "10000", "--pages", "20"] if quick else []
+    rows = json.loads(run("bench_archive.py", "--json", *arguments))["rows"]
+    text = "A page of 100 recordings over a million rows on SQLite, 95th percentile, half of them at random places; beside it the CPU time."
+    text += " Then a sweep over a tenth of the rows, with holds placed and pages asked for while it runs. `bench/bench_archive.py`."
+    return table("Lists, searches and the sweep", text, rows, "CPU ms")
+
+
 def machine() -> str:
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -117,7 +125,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--dry", action="store_true")
     options = parser.parse_args()
-    benches = (rtp, bridge, coded, sip, finish, deliveries)
+    benches = (rtp, bridge, coded, sip, finish, deliveries, archive)
     parts = [[f"Machine: {machine()}"], *(bench(options.quick) for bench in benches)]
     text = "\n\n".join("\n".join(part) for part in parts)
     print(text)

@@ -21,12 +21,23 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
 
 from tapeline.core.ids import new_id
 from tapeline.delivery.config import VARIABLE, WorkerConfig
 from tapeline.recording.manifest import Manifest
 from tapeline.recording.spool import Spool
-from tapeline.store import CallRow, Database, DatabaseUnavailable, FlowRow, RecordingRow, Search, WriteBehind
+from tapeline.store import (
+    CallRow,
+    Database,
+    DatabaseUnavailable,
+    Deed,
+    ExportRow,
+    FlowRow,
+    RecordingRow,
+    Search,
+    WriteBehind,
+)
 from tapeline.store.tables import metadata
 
 ACCOUNT = new_id()
@@ -119,6 +130,46 @@ async def test_documents_notes_and_callflows_change_without_losing_a_change(serv
     await database.flows.put(FlowRow(new_id(), account, "", "{}", "kazoo", 1.0, 2.0))
     assert [one[1:] for one in await database.flows.changed("kazoo", 2.0)] == [(2.0, None)]
     assert [one.name for one in await database.documents.changed(document.updated)] == ["anna"]
+    await database.close()
+
+
+async def test_the_archive_is_kept_alike(server: Server) -> None:
+    """Search, hold, sweep, export and audit, whose statements differ from SQLite's in places."""
+    database = Database(server.url)
+    await database.open()
+    account = (await database.accounts.ensure("archive")).id
+    rows = [
+        RecordingRow(
+            new_id(), account, "available", 1000.0 + n, ended=1001.0 + n, updated=1.0, size=5, source=f"+4930{n}", object_key=f"k{n}",
+        )  # fmt: skip
+        for n in range(6)
+    ]
+    await database.recordings.upsert(*rows)
+    await database.keeping.amend(rows[2].id, tags=("vip", "late"), note="said yes")
+    mine = Search(account)
+    for wanted in (replace(mine, number="49302"), replace(mine, tag="vip"), replace(mine, note="SAID"), Search(tag="late", number="+4")):
+        assert [row.id for row in (await database.recordings.page(wanted)).rows] == [rows[2].id]
+    page = await database.recordings.page(Search(account, limit=4))
+    assert [row.source for row in page.rows] == ["+49305", "+49304", "+49303", "+49302"] and page.after == (1002.0, rows[2].id)
+    await database.keeping.hold(rows[0].id, 2000.0, "case", "clerk")
+    gone = await database.removals.sweep(1003.5 + 86400.0, 1.0, 100, "here")
+    assert {row.id for row in gone} == {rows[1].id, rows[2].id}
+    assert {entry.subject for entry in await database.outbox.waiting("here")} == {row.id for row in gone}
+    assert await database.keeping.usage(account) == {account: (4, 20)}
+    export = ExportRow(new_id(), account, "progressing", 5.0, updated=5.0, secret="s")
+    await database.exports.add(export, [row.id for row in rows])
+    claimed = await database.exports.claim(export.id, "here", 5.0)
+    assert claimed is not None and await database.exports.claim(export.id, "there", 6.0) is None
+    assert await database.exports.end(replace(claimed, status="finished", object_key="z"), {"x": 1})
+    assert (await database.exports.remove(export.id, 9.0)) is not None and len(await database.removals.due(9e9, 10)) == 3
+    assert (await database.audit.verify()).rows == 2
+    for statement in ("UPDATE audit SET actor = 'x'", "DELETE FROM audit", "TRUNCATE audit"):
+        with pytest.raises((DBAPIError, DatabaseUnavailable), match="only ever added"):
+            async with database.writing() as connection:
+                await connection.exec_driver_sql(statement)
+    await asyncio.gather(*(database.audit.add(Deed(1.0, account, "clerk", "seen")) for _ in range(20)))
+    verdict = await database.audit.verify()
+    assert (verdict.rows, verdict.problem) == (22, "")
     await database.close()
 
 

@@ -164,14 +164,14 @@ class Exporter:
             "missing_count": row.missing,
             "missing": [dict(item) for item in row.missed],
             "size": row.size,
-            "tm_create": row.created,
-            "tm_update": row.updated,
+            "tm_create": _stamp(row.created),
+            "tm_update": _stamp(row.updated),
         }
         if row.status == "finished" and row.expires is not None:
             expires = int(row.expires)
             signed = signature(row, expires)
             told["download_uri"] = f"{self._base_url}/exports/{row.id}/file?expires={expires}&signature={signed}"
-            told["tm_download_expire"] = float(expires)
+            told["tm_download_expire"] = _stamp(expires)
         ended = await self._database.exports.end(row, told)
         if ended:
             log.info("export ended", extra={"export": row.id, "status": row.status, "recordings": row.done, "missing": row.missing})
