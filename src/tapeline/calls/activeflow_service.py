@@ -5,6 +5,8 @@ A run that is begun here has no call: it does what needs none (see `errands`).
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from dataclasses import replace
 
@@ -18,6 +20,8 @@ from tapeline.core.principal import Principal
 from tapeline.store import ActiveflowRow, Database
 
 __all__ = ["ActiveflowService"]
+
+STOPS_S = 2.0  # how long whoever stops a run waits for its end
 
 
 class ActiveflowService:
@@ -66,11 +70,15 @@ class ActiveflowService:
         """End it; that of a call hangs the call up. One that has ended is told as it is."""
         principal.require("flows:write")
         row = await self._row(activeflow_id, principal)
-        live = self._kit.runs.get(activeflow_id)
-        if live is None:
-            return row
-        live.stop()
-        return live.row
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOPS_S):
+                while row.status != "ended":  # it may be about to begin, and what it asked for may still be under way
+                    live = self._kit.runs.get(activeflow_id)
+                    if live is not None:
+                        live.stop()
+                    await asyncio.sleep(0.01)
+                    row = live.row if live is not None else await self._row(activeflow_id, principal)
+        return row
 
     async def delete(self, activeflow_id: str, principal: Principal) -> ActiveflowRow:
         """End it, and mark its row deleted."""
