@@ -490,6 +490,19 @@ async def test_record_caller_answers_only_what_will_be_kept(tmp_path: Path) -> N
         assert len(list(answered.recordings)) == 1
 
 
+async def test_record_caller_and_voicemail_where_nothing_is_stored(tmp_path: Path) -> None:
+    async with Exchange(tmp_path, recording={"store_recordings": False}) as exchange:
+        ringing = exchange.incoming()
+        script = await exchange.follow(ringing, caller(REST))
+        assert ringing.session.state != "confirmed" and script.action["module"] == "sleep", "it is not answered for nothing"
+        call = exchange.caller()
+        await exchange.follow(call, action("voicemail", {"id": "b1"}, REST))
+        for _ in range(4):  # greeting, beep
+            await exchange.wait(0.6)
+        exchange.recorders += call.recordings
+        assert [recorder.spec.origin for recorder in call.recordings] == ["voicemail"], "messages are kept all the same"
+
+
 @pytest.mark.parametrize(("end", "reason"), [("key", "key"), ("silence", "silence"), ("limit", "max_seconds"), ("hangup", "hangup")])
 async def test_record_caller_ends_on_key_silence_limit_and_hangup(tmp_path: Path, end: str, reason: str) -> None:
     async with Exchange(tmp_path) as exchange:

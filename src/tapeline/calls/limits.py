@@ -23,6 +23,6 @@ def permitted(spec: RecordSpec, settings: RecordingSettings, storage: Mapping[st
     if spec.custom.get("dialect") == "kazoo":
         longest = min(longest, settings.kazoo_max_recording_time_limit)
         planned, _ = storage_handler(storage, spec.custom, spec.origin)
-        if not spec.deliver and not planned and not settings.store_recordings:
+        if not (spec.deliver or planned or settings.store_recordings or spec.origin == "voicemail"):
             raise InvalidState("the recording has no url and recording.store_recordings is false", reason="NOT_STORED")
     return replace(spec, max_s=min(spec.max_s or longest, longest))

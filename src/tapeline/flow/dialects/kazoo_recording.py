@@ -160,7 +160,7 @@ def record_caller(module: Module) -> Plan:
     )
     if deliver is None:
         return Plan((Skip("record_caller", "its recording could be kept nowhere"),))
-    return Plan((Record(spec, answers=True),))
+    return Plan((Record(spec, answers=True, asks_first=True),))
 
 
 def voicemail(module: Module) -> Plan:

@@ -30,12 +30,23 @@ class Record(Op):
 
     spec: RecordSpec
     answers: bool = False
+    asks_first: bool = False  # answer only what will be recorded
 
     def perform(self, context: Context) -> Performance:
-        if self.answers:
+        waits = self.asks_first and context.status != "progressing"
+        if self.answers and not waits:
             yield from be_answered(context)
         token = context.token()
-        context.issue(commands.StartRecording(token, filled(self.spec, context.text), self.spec.blocking))
+        spec = filled(self.spec, context.text)
+        context.issue(commands.StartRecording(token, replace(spec, begin="answer") if waits else spec, spec.blocking))
+        if waits:
+            event = yield from reply(token, context.now + START_PATIENCE_S)
+            if isinstance(event, RecordingRefused):
+                context.log("warning", "recording refused", reason=event.reason)
+                return "refused"
+            if isinstance(event, RecordingEnded):
+                return event.reason
+            yield from be_answered(context)
         deadline = None if self.spec.blocking else context.now + START_PATIENCE_S
         event = yield from reply(token, deadline)
         while self.spec.blocking and not isinstance(event, RecordingEnded | RecordingRefused | Unsupported):
