@@ -74,11 +74,14 @@ def _headers(call: Call) -> dict[str, str]:
     return found
 
 
-def answer(call: Call, url: str, method: str, kit: Equipment) -> None:
-    """Ask `url` for the document of `call`, and run it. Nobody waits."""
+def answer(call: Call, url: str, method: str, kit: Equipment, *, leading: bool = False) -> None:
+    """Ask `url` for the document of `call`, and run it. Nobody waits. `leading`: who followed the call before is done with it."""
     asking = _Asking()
     call.led = True
-    call.follow(asking)
+    if leading:
+        call.lead(asking)
+    else:
+        call.follow(asking)
     asking.task = kit.spawn(_answered(call, question_of(call, url, method, kit), kit))
 
 

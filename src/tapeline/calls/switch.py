@@ -223,7 +223,7 @@ class Switch:
 
         def run(call: Call) -> None:
             if route.program is None:
-                answer(call, *self._answer_address(route), self._kit)
+                answer(call, *self._answer_address(route), self._kit, leading=True)
                 return
             script = Script(route.program, variables_of(call, self._kit.settings, route.captures), call, self._kit)
             call.lead(script)
