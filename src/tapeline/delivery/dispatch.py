@@ -1,6 +1,6 @@
 """Which messages are tried now: those that are due, in pages, oldest first, of each lane one, and no more than a few to one receiver.
 
-    table of deliveries -> `due`, where there is room -> one task each -> the row says what came of it
+    table of deliveries -> `due`, a page of rows -> one task each, where there is room -> the row says what came of it
 
 The table is the queue. What is being tried is known here and nowhere else: after a crash, all that still waits is due again. One that
 pauses is no task, only a row whose time has not come.
@@ -13,16 +13,16 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 
-from tapeline.store import Database
-from tapeline.store.deliveries import Due
+from tapeline.store import Database, DeliveryRow
 
 __all__ = ["Dispatcher"]
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 5.0  # how often the table is searched for what nobody told us of
+PAGE = 100  # rows read at once
+AT_HAND = 25  # of them, for one receiver, kept until it has room
 ENDING_S = 2.0  # what tries that are under way may take when the worker ends
 
 
@@ -33,7 +33,7 @@ class Dispatcher:
         self,
         database: Database,
         node: str,
-        send: Callable[[Due], Awaitable[float | None]],
+        send: Callable[[DeliveryRow], Awaitable[float | None]],
         *,
         most: int,
         for_each: int,
@@ -49,6 +49,8 @@ class Dispatcher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._receivers: Counter[str] = Counter()
         self._lanes: set[str] = set()
+        self._at_hand: list[DeliveryRow] = []  # read, and not begun for want of room
+        self._look_again = True  # there may be some that were not read
 
     @property
     def under_way(self) -> Mapping[str, asyncio.Task[None]]:
@@ -57,6 +59,7 @@ class Dispatcher:
 
     def wake(self) -> None:
         """There may be something to send."""
+        self._look_again = True
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -70,26 +73,44 @@ class Dispatcher:
                     await self.look()
                 except Exception as error:  # noqa: BLE001 - whatever the database did, the next look tries again
                     log.warning("cannot look for what is to be sent: %s", error)
-                with suppress(TimeoutError):
+                try:
                     async with asyncio.timeout(LOOK_S):
                         await self._wake.wait()
+                except TimeoutError:
+                    self._look_again = True
             if self._tasks:
                 await asyncio.wait(set(self._tasks.values()), timeout=ENDING_S)
         finally:
             stopping.cancel()
 
     async def look(self) -> None:
-        """Begin what may begin now."""
-        while room := self._most - len(self._tasks):
-            busy = [receiver for receiver, count in self._receivers.items() if count >= self._for_each]
-            page = await self._database.deliveries.due(
-                self._node, self._wall(), files=False, limit=room, without=list(self._tasks), busy=busy
-            )
-            begun = [self._begin(due) for due in page]
-            if not any(begun) or len(page) < room:
+        """Begin what may begin now. The table is asked where nothing is at hand, or something may have come."""
+        while len(self._tasks) < self._most:
+            if self._begin_at_hand() and not self._look_again:
                 break
+            self._look_again = False
+            busy = [receiver for receiver, count in self._receivers.items() if count >= self._for_each]
+            known = [*self._tasks, *(due.id for due in self._at_hand)]
+            page = await self._database.deliveries.due(self._node, self._wall(), files=False, limit=PAGE, without=known, busy=busy)
+            self._at_hand += page
+            begun = self._begin_at_hand()
+            if not begun or len(page) < PAGE:
+                break
+            self._look_again = True
 
-    def _begin(self, due: Due) -> bool:
+    def _begin_at_hand(self) -> int:
+        """Begin those at hand for which there is room; of the others only the first few for each receiver stay. How many were begun."""
+        waiting, left = Counter[str](), []
+        before = len(self._tasks)
+        for due in self._at_hand:
+            if len(self._tasks) >= self._most or not self._begin(due):
+                waiting[due.receiver] += 1
+                if waiting[due.receiver] <= AT_HAND:
+                    left.append(due)
+        self._at_hand = left
+        return len(self._tasks) - before
+
+    def _begin(self, due: DeliveryRow) -> bool:
         if self._receivers[due.receiver] >= self._for_each or due.lane in self._lanes:
             return False
         self._receivers[due.receiver] += 1
@@ -98,7 +119,7 @@ class Dispatcher:
         self._tasks[due.id] = asyncio.create_task(self._one(due))
         return True
 
-    async def _one(self, due: Due) -> None:
+    async def _one(self, due: DeliveryRow) -> None:
         pause: float | None = None
         try:
             pause = await self._send(due)
@@ -114,4 +135,4 @@ class Dispatcher:
         if pause is None:
             self._wake.set()
         elif pause < LOOK_S:
-            asyncio.get_running_loop().call_later(pause + 0.01, self._wake.set)
+            asyncio.get_running_loop().call_later(pause + 0.01, self.wake)

@@ -117,6 +117,10 @@ class Sender:
             return None
         if row.due is not None and (early := row.due - self._wall()) > 1.0:
             return early  # begun anew from the row in the middle of a pause
+        return await self.send(row)
+
+    async def send(self, row: DeliveryRow) -> float | None:
+        """`attempt` with a row that has just been read."""
         result = await self._try(row)
         if receiver := self._receivers.get(_host(row.url)):
             receiver.silent = bool(result.reason) and not result.status and not result.final

@@ -40,8 +40,7 @@ from tapeline.delivery.send import Sender
 from tapeline.delivery.signing import SCHEMES, Signer, vonage
 from tapeline.delivery.uploads import storage_of
 from tapeline.recording.spool import Spool
-from tapeline.store import Database, DatabaseUnavailable, ObjectStore
-from tapeline.store.deliveries import Due
+from tapeline.store import Database, DatabaseUnavailable, DeliveryRow, ObjectStore
 
 __all__ = ["Worker", "main"]
 
@@ -80,9 +79,7 @@ class Worker:
         signer = Signer(self._database, {**SCHEMES, "vonage": vonage(self._config.signers)})
         sender = Sender(self._database, carrier, self._say, signer=signer)
         self._sending.does(Sending(sender))
-        self._messages = Dispatcher(
-            self._database, config.node, lambda due: sender.attempt(due.id, due.round), most=MESSAGES, for_each=MESSAGES_FOR_EACH
-        )
+        self._messages = Dispatcher(self._database, config.node, sender.send, most=MESSAGES, for_each=MESSAGES_FOR_EACH)
         self._sweeper = Sweeper(
             self._database,
             objects,
@@ -216,7 +213,7 @@ class Worker:
         while not self._stop.is_set():
             self._to_send.clear()
             try:
-                last: Due | None = None
+                last: DeliveryRow | None = None
                 while page := await self._database.deliveries.due(self._config.node, time.time(), files=True, limit=PAGE, after=last):
                     for due in page:
                         await self._sending.offer(sending_key(due.id, due.round), lambda: None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,20 +23,9 @@ from tapeline.store.statements import build, insert_for, values
 if TYPE_CHECKING:
     from tapeline.store.database import Database
 
-__all__ = ["Deliveries", "Due", "receiver_of"]
+__all__ = ["Deliveries", "receiver_of"]
 
 _TABLE = tables.deliveries
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A delivery whose next try may be made now."""
-
-    id: str
-    round: int
-    receiver: str
-    lane: str
-    created: float
 
 
 def receiver_of(url: str) -> str:
@@ -103,10 +92,10 @@ class Deliveries:
         *,
         files: bool,
         limit: int = 100,
-        after: Due | None = None,
+        after: DeliveryRow | None = None,
         without: Collection[str] = (),
         busy: Collection[str] = (),
-    ) -> builtins.list[Due]:
+    ) -> builtins.list[DeliveryRow]:
         """The next ones that `node` may try at `now`, oldest first: files, or messages. Of each lane only its oldest that still waits.
 
         `after` goes on behind the last one of a page. `without` names those that are being tried, `busy` receivers that have enough to do.
@@ -117,7 +106,7 @@ class Deliveries:
             before.c.state == "waiting",
             or_(before.c.created < _TABLE.c.created, and_(before.c.created == _TABLE.c.created, before.c.id < _TABLE.c.id)),
         )
-        query = select(_TABLE.c.id, _TABLE.c.round, _TABLE.c.receiver, _TABLE.c.lane, _TABLE.c.created).where(
+        query = select(_TABLE).where(
             _TABLE.c.node == node,
             _TABLE.c.state == "waiting",
             or_(_TABLE.c.due.is_(None), _TABLE.c.due <= now),
@@ -132,7 +121,7 @@ class Deliveries:
             query = query.where(_TABLE.c.receiver.not_in(list(busy)))
         query = query.order_by(_TABLE.c.created, _TABLE.c.id).limit(limit)
         async with self._database.reading() as connection:
-            return [Due(*found) for found in (await connection.execute(query)).all()]
+            return [build(DeliveryRow, found) for found in (await connection.execute(query)).mappings()]
 
     async def note(
         self, row: DeliveryRow, *, at: float, state: str, status: int, reason: str, fault: str, due: float | None, target: str = ""

@@ -19,7 +19,6 @@ from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.policies import POLICIES, policy_of
 from tapeline.delivery.send import Sender
 from tapeline.store import Database, DeliveryRow, ObjectStore
-from tapeline.store.deliveries import Due
 from tapeline.testing.receiver import Receiver
 
 PAST = 1_000.0
@@ -152,7 +151,7 @@ class Desk:
         self.database = database
         self.dispatcher = Dispatcher(database, "", self._send, wall=lambda: PAST, **given)
 
-    async def _send(self, due: Due) -> float | None:
+    async def _send(self, due: DeliveryRow) -> float | None:
         self.sent.append(due.id)
         gate = self.gates.get(due.id)
         if gate is not None:
@@ -224,7 +223,7 @@ async def test_a_sender_that_breaks_stops_nothing(post: Post) -> None:
     row = await post.message()
     calls = 0
 
-    async def broken(due: Due) -> float | None:
+    async def broken(due: DeliveryRow) -> float | None:
         nonlocal calls
         calls += 1
         raise RuntimeError("on purpose")
@@ -241,7 +240,7 @@ async def test_a_database_that_is_away_is_asked_again(post: Post, monkeypatch: p
     desk, stop = Desk(post.database), asyncio.Event()
     real, failed = post.database.deliveries.due, asyncio.Event()
 
-    async def due(*args: Any, **kwargs: Any) -> list[Due]:
+    async def due(*args: Any, **kwargs: Any) -> list[DeliveryRow]:
         if not failed.is_set():
             failed.set()
             raise OSError("away")
