@@ -13,8 +13,8 @@ from hypothesis.errors import Unsatisfiable
 
 schemathesis: Any = pytest.importorskip("schemathesis")
 
-SECONDS = 8.0
-EXAMPLES = 5  # for each operation and kind
+SECONDS = 6.0
+EXAMPLES = 3  # for each operation and kind
 PUBLIC = ("/docs", "/openapi.json")
 ELSEWHERE = ("/deliveries", "/callflows", "/v2/")  # what the world in memory does not have; it has tests of its own
 
