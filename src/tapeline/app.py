@@ -429,7 +429,7 @@ class Server:
     def busy(self) -> bool:
         """Whether anything of any call is still under way: signalling (its timers too), recording, finishing, writing rows."""
         kit, service = self._equipment, self._service
-        return bool(self._switch.busy or kit.tasks or service.unfinished or kit.writer.pending)
+        return bool(self._switch.busy or kit.tasks or service.unfinished or kit.writer.pending or self._drain.busy)
 
     # -- stop ----------------------------------------------------------------------------------------------------------
 

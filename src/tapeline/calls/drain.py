@@ -35,10 +35,16 @@ class Drain:
         self._kit = equipment
         self._wake = asyncio.Event()
         self._stopping = False
+        self._telling = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="calls.drain")
+
+    @property
+    def busy(self) -> bool:
+        """Whether it tells something now, or is about to look."""
+        return self._telling or self._wake.is_set()
 
     def wake(self) -> None:
         """There is something to tell."""
@@ -53,12 +59,15 @@ class Drain:
 
     async def _run(self) -> None:
         while True:
+            self._telling = True
             self._wake.clear()
             last = self._stopping
             try:
                 await self.once()
             except TapelineError as error:
                 log.warning("the outbox waits for the database: %s", error)
+            finally:
+                self._telling = False
             if last:
                 return
             with suppress(TimeoutError):
