@@ -71,6 +71,7 @@ class Archive:
     def fill(self) -> None:
         connection = sqlite3.connect(self.path, isolation_level=None)
         connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA cache_size=-2000000")  # kilobytes: else pages of the indexes go out and come back all the time
         rows = self.rows()
         names = list(next(self.rows()))
         statement = f"INSERT INTO recordings ({', '.join(names)}) VALUES ({', '.join(':' + name for name in names)})"
