@@ -30,8 +30,8 @@ _TABLE = tables.recordings
 _TAGS = tables.recording_tags
 TRIGRAM = 3  # characters that the index of texts needs at least
 RARE = frozenset({"starting", "recording", "stopping", "failed"})  # states that few rows are in
-LOOK_ALONG = 60_000  # rows looked at in the index alone
-LOOK_UP = 4_000  # rows that must be fetched to be looked at
+LOOK_ALONG = 40_000  # rows looked at in the index alone
+LOOK_UP = 2_000  # rows that must be fetched to be looked at
 _COMPARED = ("state", "direction", "duration", "flow_id", "source", "destination", "account", "created", "id")
 
 
