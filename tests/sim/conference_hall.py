@@ -87,7 +87,8 @@ class Caller:
         self.leg: Leg = hall.engine.open_leg()
         self.leg.configure(StreamSpec(codec=codec, payload_type=0 if codec != "L16" else 97, rate=rate, remote=("192.0.2.1", 4000)))
         party = SimpleNamespace(target=f"+49{hertz:.0f}")
-        self.facts = SimpleNamespace(id=new_id(), account=ACCOUNT, activeflow_id=new_id(), source=party, destination=party)
+        self.facts = SimpleNamespace(id=new_id(), account=ACCOUNT, application_id="", source=party, destination=party)
+        self.facts.activeflow_id = new_id()
         self.status, self.incoming = "progressing", True
         self.place: Any = None
         self.hears = self.speaks = True

@@ -393,7 +393,7 @@ async def test_keys_are_passed_on(server: Server, phone: Phone, tmp_path: Path) 
 
 
 async def test_who_is_held_hears_music_and_the_holder_is_not_heard(server: Server, phone: Phone, tmp_path: Path) -> None:
-    with SippCarrier(tmp_path / "1", [Plan.of([tone(500.0, 8.0)])], Behaviour(hold_s=(1.0, 1.5), hang_up_s=1.5), port=ONE):
+    with SippCarrier(tmp_path / "1", [Plan.of([tone(500.0, 10.0)])], Behaviour(hold_s=(1.0, 2.0), hang_up_s=2.5), port=ONE):
         placed = await call(phone, server, "split")
         await placed.answered()
         placed.save(tmp_path / "heard.wav")

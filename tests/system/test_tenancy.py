@@ -48,6 +48,11 @@ NEEDED: dict[str, Any] = {  # what a route cannot do without
     "PUT /v1.0/agents/{id}/permission": {"permission": 16},
     "PUT /v1.0/agents/{id}/password": {"password": "long enough"},
     "POST /v1.0/activeflows": {"actions": []},
+    "PUT /v1/calls/{uuid}": {"action": "hangup"},
+    "PUT /v1/calls/{uuid}/talk": {"text": "Hello"},
+    "PUT /v1/calls/{uuid}/stream": {"stream_url": ["https://example.com/sound.mp3"]},
+    "PUT /v1/calls/{uuid}/dtmf": {"digits": "1"},
+    "PUT /v1/calls/{uuid}/input/dtmf": {"event_url": ["https://example.com/events"]},
 }
 LIGHT = "scrypt$2$1$1$c2FsdA==$" + "A" * 86 + "=="  # never compared here
 

@@ -150,7 +150,7 @@ def create_app(
     storage = KazooStorage(service, rules, probe or _unable, unprobed=settings.delivery.allow_unvalidated_storage)
     app.include_router(kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock, rules, storage))
     app.include_router(voipbin_exports.links(service))
-    app.include_router(system.router(service, metrics))
+    app.include_router(system.router(service, metrics, authenticator))
     return app
 
 

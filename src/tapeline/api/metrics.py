@@ -31,18 +31,11 @@ class Metrics:
         self._seconds = Histogram(
             "tapeline_http_request_seconds", "Time until the last byte", ("method", "route"), buckets=_BUCKETS, registry=self.registry
         )
-
+        self._accounts = CollectorRegistry(auto_describe=False)  # what tells of accounts, and is not for everybody
         self._stored = [
-            Gauge(f"tapeline_storage_{what}", f"Stored {what} of each account", ("account",), registry=self.registry)
+            Gauge(f"tapeline_storage_{what}", f"Stored {what} of each account", ("account",), registry=self._accounts)
             for what in ("files", "bytes")
         ]
-
-    def stored(self, usage: Mapping[str, tuple[int, int]]) -> None:
-        """Show these files and bytes of each account, and no others."""
-        for place, gauge in enumerate(self._stored):
-            gauge.clear()
-            for account, figures in usage.items():
-                gauge.labels(account).set(figures[place])
 
     def watch(self, stats: Callable[[], Mapping[str, float]]) -> None:
         """Show what `stats` says whenever the page is asked for."""
@@ -53,8 +46,15 @@ class Metrics:
         self._requests.labels(known, route, str(status)).inc()
         self._seconds.labels(known, route).observe(seconds)
 
-    def page(self) -> bytes:
-        return generate_latest(self.registry)
+    def page(self, usage: Mapping[str, tuple[int, int]] | None = None) -> bytes:
+        """The page; with `usage` also the files and bytes of these accounts, and of no others."""
+        if usage is None:
+            return generate_latest(self.registry)
+        for place, gauge in enumerate(self._stored):
+            gauge.clear()
+            for account, figures in usage.items():
+                gauge.labels(account).set(figures[place])
+        return generate_latest(self.registry) + generate_latest(self._accounts)
 
 
 class _Stats(Collector):

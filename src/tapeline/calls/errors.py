@@ -52,8 +52,8 @@ def recording_held(recording_id: str) -> InvalidState:
     )
 
 
-def export_not_found(export_id: str) -> NotFound:
-    return NotFound(f"no export has the id {export_id}, or its file is gone", reason="EXPORT_NOT_FOUND")
+def export_not_found() -> NotFound:
+    return NotFound("no export has this id, or its file is gone", reason="EXPORT_NOT_FOUND")
 
 
 def conference_not_found(conference_id: str) -> NotFound:

@@ -85,11 +85,11 @@ class Exports:
     async def _row(self, export_id: str, principal: Principal) -> ExportRow:
         row = await self._database.exports.get(export_id)
         if row is None:
-            raise export_not_found(export_id)
+            raise export_not_found()
         if not principal.may_see(row.account):
             raise not_yours("export")
         if row.deleted is not None:
-            raise export_not_found(export_id)
+            raise export_not_found()
         return row
 
     async def file(self, export_id: str, expires: int, signed: str) -> tuple[str, RecordingFile]:
@@ -98,7 +98,7 @@ class Exports:
         if row is None or not hmac.compare_digest(signed, signature(row, expires)):
             raise Forbidden("this link is none of ours", hint="use download_uri as it was given")
         if row.deleted is not None or row.status != "finished" or expires <= self._kit.clock.wall():
-            raise export_not_found(export_id)
+            raise export_not_found()
         key = row.object_key
         found = await self._objects.stat(key)
 

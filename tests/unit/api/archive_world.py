@@ -124,7 +124,7 @@ class MemoryExports:
     def _find(self, export_id: str, principal: Principal) -> ExportView:
         self._archive.maybe_broken()
         if export_id not in self.views:
-            raise export_not_found(export_id)
+            raise export_not_found()
         if not principal.may_see(self.views[export_id].account):
             raise not_yours("export")
         return self.views[export_id]
@@ -145,7 +145,7 @@ class MemoryExports:
         if signed != export_id:
             raise Forbidden("this link is none of ours")
         if export_id not in self.views or expires <= self._clock.wall():
-            raise export_not_found(export_id)
+            raise export_not_found()
 
         async def read(start: int, end: int) -> AsyncIterator[bytes]:
             yield self.audio[start:end]

@@ -152,6 +152,8 @@ async def test_another_account_is_not_searched(world: World, client: httpx2.Asyn
 
 async def test_use_is_shown_among_the_metrics(world: World, client: httpx2.AsyncClient) -> None:
     world.service.recording(world.account)
-    page = (await client.get("/metrics")).text
+    assert "tapeline_storage_bytes" not in (await client.get("/metrics")).text
+    async with world.client(world.tokens.issue(world.account, "admin")) as administrator:
+        page = (await administrator.get("/metrics")).text
     assert f'tapeline_storage_files{{account="{world.account}"}} 1.0' in page
     assert f'tapeline_storage_bytes{{account="{world.account}"}}' in page
