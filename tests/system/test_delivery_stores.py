@@ -63,7 +63,7 @@ async def test_a_web_server_that_is_away_at_first_gets_each_file_once_by_put_and
 @pytest.mark.skipif(bool(pouchdb_missing()), reason=pouchdb_missing())
 async def test_a_couchdb_takes_document_and_file_once_though_the_worker_is_killed_in_between(house: Sent, tmp_path: Path) -> None:
     with PouchDB(tmp_path / "pouchdb") as couch:
-        house.config = replace(house.config, private=False, couch_host="127.0.0.1", couch_port=couch.port)
+        house.config = replace(house.config, private=False, couch_host="127.0.0.1", couch_port=couch.address[1])
         kazoo = {"dialect": "kazoo", "media_name": "a b.wav", "caller_id_number": "1001"}
         recording = house.record(1.0, sip_call_id="x@pbx", custom=kazoo)
         async with working(house, "kill:send.done") as worker:

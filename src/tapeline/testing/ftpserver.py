@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tapeline.testing.authority import Certificate
-from tapeline.testing.process import Child, free_port, until
+from tapeline.testing.process import Child, Daemon, free_port
 
 __all__ = ["FtpServer", "ftp_server_missing"]
 
@@ -21,10 +18,11 @@ def ftp_server_missing() -> str:
     return "" if found else "pyftpdlib is not installed (pip install pyftpdlib pyopenssl)"
 
 
-class FtpServer:
+class FtpServer(Daemon):
     """The server at `address`. What is stored as `/a/b` is the file `files / "a/b"`. With a certificate the login must be over TLS."""
 
     USERNAME, PASSWORD = "recorder", "p@ss/word"
+    patience_s = 30.0
 
     def __init__(self, folder: Path, certificate: Certificate | None = None, *, port: int = 0) -> None:
         self.files = folder / "files"
@@ -36,25 +34,3 @@ class FtpServer:
             options += ["--tls", "--certfile", str(certificate.certificate.absolute()), "--keyfile", str(certificate.key.absolute())]
             options += ["--tls-control-required", "--tls-data-required"]
         self.child = Child("ftp", [sys.executable, "-m", "pyftpdlib", *options], folder)
-
-    def __enter__(self) -> Self:
-        self.child.start()
-        try:
-            until(self._listens, "the FTP server to listen", 30.0)
-        except BaseException:
-            self.child.end()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.child.end()
-        if error is not None:
-            error.add_note(f"FTP server: {self.child.tail()}")
-
-    def _listens(self) -> bool:
-        self.child.check()
-        try:
-            socket.create_connection(self.address, timeout=1).close()
-        except OSError:
-            return False
-        return True

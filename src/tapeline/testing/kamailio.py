@@ -7,13 +7,10 @@ all else goes to the server. Blocking. Knows nothing of what the server is.
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from tapeline.testing.process import Child, free_port, until
+from tapeline.testing.process import Child, Daemon, free_port
 
 __all__ = ["Kamailio", "kamailio_missing"]
 
@@ -69,7 +66,7 @@ def kamailio_missing() -> str:
     return "" if shutil.which("kamailio") else "Kamailio is not installed (Debian package kamailio); run scripts/peers"
 
 
-class Kamailio:
+class Kamailio(Daemon):
     """A proxy at `address`, in front of the server at `target`. `forks` names, for a user, the URIs at which it is sought at once."""
 
     def __init__(
@@ -87,27 +84,5 @@ class Kamailio:
         command = ["kamailio", "-f", str(config.absolute()), "-DD", "-E", "-Y", str(folder.absolute()), "-m", "32", "-M", "4"]
         self.child = Child("kamailio", command, folder)
 
-    def __enter__(self) -> Self:
-        self.child.start()
-        try:
-            until(self._listens, "Kamailio to listen")
-        except BaseException:
-            self.child.end()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.child.end()
-        if error is not None:
-            error.add_note(f"Kamailio: {self.child.tail()}")
-
     def uri(self, number: str) -> str:
         return f"sip:{number}@{self.address[0]}:{self.address[1]}"
-
-    def _listens(self) -> bool:
-        self.child.check()
-        try:
-            socket.create_connection(self.address, timeout=1).close()
-        except OSError:
-            return False
-        return True

@@ -6,13 +6,10 @@ It runs in a folder of its own, as one process that never goes to the background
 from __future__ import annotations
 
 import shutil
-import socket
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote
 
-from tapeline.testing.process import Child, free_port, until
+from tapeline.testing.process import Child, Daemon, free_port, until
 
 __all__ = ["Nginx", "nginx_missing"]
 
@@ -55,41 +52,19 @@ def nginx_missing() -> str:
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
-class Nginx:
+class Nginx(Daemon):
     """The server at `url`. What is PUT to `/a/b` is the file `files / "a/b"`; what goes to `/moved/x` is sent on to `/there/moved/x`."""
 
     def __init__(self, folder: Path, *, port: int = 0) -> None:
         self.files = folder / "files"
         self.files.mkdir(parents=True, exist_ok=True)
-        self._port = port or free_port()
+        self.address = ("127.0.0.1", port or free_port())
         self._folder = folder
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = f"http://127.0.0.1:{self.address[1]}"
         config = folder / "nginx.conf"
-        config.write_text(_CONFIG.format(folder=folder.absolute(), port=self._port))
+        config.write_text(_CONFIG.format(folder=folder.absolute(), port=self.address[1]))
         program = shutil.which("nginx", path=_PATH) or "nginx"
         self.child = Child("nginx", [program, "-p", str(folder.absolute()), "-c", str(config.absolute()), "-e", "stderr"], folder)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.child.end()
-        if error is not None:
-            error.add_note(f"nginx: {self.child.tail()}")
-
-    def start(self) -> None:
-        """Start, or start again after `stop`, at the same address over the same files."""
-        self.child.start()
-        try:
-            until(self._listens, "nginx to listen")
-        except BaseException:
-            self.child.end()
-            raise
-
-    def stop(self) -> None:
-        """Leave the port to nobody: whoever connects is refused."""
-        self.child.end()
 
     def file(self, path: str) -> Path:
         """The file that a PUT to `path`, given without percent-encoding, becomes."""
@@ -105,11 +80,3 @@ class Nginx:
         log = self._folder / "access.log"
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return [f"{parts[1]} {parts[2].split()[0]}" for line in lines if len(parts := line.split('"')) > 2]
-
-    def _listens(self) -> bool:
-        self.child.check()
-        try:
-            socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
-        except OSError:
-            return False
-        return True

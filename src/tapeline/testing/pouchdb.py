@@ -11,11 +11,10 @@ import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
-from tapeline.testing.process import Child, free_port, until
+from tapeline.testing.process import Child, Daemon, free_port
 
 __all__ = ["PouchDB", "pouchdb_missing"]
 
@@ -35,28 +34,16 @@ def pouchdb_missing() -> str:
     return "" if _program().exists() else "pouchdb-server is not installed (npm); run scripts/peers"
 
 
-class PouchDB:
+class PouchDB(Daemon):
     """The server at `url`, until leaving."""
 
+    patience_s = 60.0
+
     def __init__(self, folder: Path, *, port: int = 0) -> None:
-        self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        options = ["--in-memory", "--host", "127.0.0.1", "--port", str(self.port), "--no-color"]
+        self.address = ("127.0.0.1", port or free_port())
+        self.url = f"http://127.0.0.1:{self.address[1]}"
+        options = ["--in-memory", "--host", "127.0.0.1", "--port", str(self.address[1]), "--no-color"]
         self.child = Child("pouchdb", ["node", str(_program()), *options], folder)
-
-    def __enter__(self) -> Self:
-        self.child.start()
-        try:
-            until(self._answers, "pouchdb-server to answer", 60.0)
-        except BaseException:
-            self.child.end()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.child.end()
-        if error is not None:
-            error.add_note(f"pouchdb-server: {self.child.tail()}")
 
     def documents(self, database: str) -> list[dict[str, Any]]:
         """All documents of a database; their attachments as stubs."""
@@ -81,8 +68,7 @@ class PouchDB:
             found: bytes = answer.read()
         return found
 
-    def _answers(self) -> bool:
-        self.child.check()
+    def answers(self) -> bool:
         try:
             self.get("")
         except (urllib.error.URLError, ConnectionError, TimeoutError):

@@ -22,7 +22,7 @@ from typing import Self, TypeVar
 
 from tapeline.testing.stalls import raised_priority
 
-__all__ = ["Child", "ChildFailed", "ProcessId", "free_port", "free_port_range", "until"]
+__all__ = ["Child", "ChildFailed", "Daemon", "ProcessId", "free_port", "free_port_range", "until"]
 
 Found = TypeVar("Found")
 
@@ -234,3 +234,46 @@ class Child:
         """The last of its output, for a failure's message; lines that contain `without` are left out."""
         told = [line for line in self.output().replace("\r", "\n").splitlines() if line.strip() and without not in line]
         return "\n".join([f"--- the last of {self.log}", *told[-lines:]])
+
+
+class Daemon:
+    """A child that serves at `address`, from entering to leaving. Who makes one says with what `child`, and may say better when it is
+    ready."""
+
+    address: tuple[str, int]
+    child: Child
+    patience_s = 10.0  # until it answers
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.child.end()
+        if error is not None:
+            error.add_note(f"{self.child.name}: {self.child.tail()}")
+
+    def start(self) -> None:
+        """Start, or start again after `stop`, at the same address. Raises ChildFailed."""
+        self.child.start()
+        try:
+            until(self._ready, f"{self.child.name} to answer", self.patience_s)
+        except BaseException:
+            self.child.end()
+            raise
+
+    def stop(self) -> None:
+        """Leave the port to nobody: whoever connects is refused."""
+        self.child.end()
+
+    def answers(self) -> bool:
+        """Whether somebody listens there."""
+        try:
+            socket.create_connection(self.address, timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _ready(self) -> bool:
+        self.child.check()
+        return self.answers()

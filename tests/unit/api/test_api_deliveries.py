@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -15,17 +13,8 @@ from tapeline.store import DeliveryRow
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[KazooWorld]:
-    world = KazooWorld()
-    await world.open(tmp_path)
-    yield world
-    await world.close()
-
-
-@pytest.fixture
-async def client(house: KazooWorld) -> AsyncIterator[httpx2.AsyncClient]:
-    async with house.client() as opened:
-        yield opened
+def world(house: KazooWorld) -> KazooWorld:
+    return house
 
 
 async def sending(house: KazooWorld, ref: str = "", created: float = 1000.0, account: str = "", **fields: object) -> DeliveryRow:

@@ -6,7 +6,6 @@ import json
 import threading
 import tracemalloc
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -27,17 +26,8 @@ RULES = Rules(allow_private=False)
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[KazooWorld]:
-    world = KazooWorld()
-    await world.open(tmp_path)
-    yield world
-    await world.close()
-
-
-@pytest.fixture
-async def client(house: KazooWorld) -> AsyncIterator[httpx2.AsyncClient]:
-    async with house.client() as opened:
-        yield opened
+def world(house: KazooWorld) -> KazooWorld:
+    return house
 
 
 async def put(client: httpx2.AsyncClient, house: KazooWorld, content: bytes | AsyncIterator[bytes]) -> httpx2.Response:

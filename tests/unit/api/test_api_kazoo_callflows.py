@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,8 @@ HANGUP = {"module": "hangup", "data": {}}
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[KazooWorld]:
-    world = KazooWorld()
-    await world.open(tmp_path)
-    yield world
-    await world.close()
-
-
-@pytest.fixture
-async def client(house: KazooWorld) -> AsyncIterator[httpx2.AsyncClient]:
-    async with house.client() as opened:
-        yield opened
+def world(house: KazooWorld) -> KazooWorld:
+    return house
 
 
 async def put(client: httpx2.AsyncClient, house: KazooWorld, **document: Any) -> httpx2.Response:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -20,17 +18,8 @@ DAY_S = 86_400
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[KazooWorld]:
-    world = KazooWorld()
-    await world.open(tmp_path)
-    yield world
-    await world.close()
-
-
-@pytest.fixture
-async def client(house: KazooWorld) -> AsyncIterator[httpx2.AsyncClient]:
-    async with house.client() as opened:
-        yield opened
+def world(house: KazooWorld) -> KazooWorld:
+    return house
 
 
 def made(house: KazooWorld, **fields: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -17,17 +15,8 @@ MASK = {"module": "record_call", "data": {"action": "mask"}}
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[KazooWorld]:
-    world = KazooWorld()
-    await world.open(tmp_path)
-    yield world
-    await world.close()
-
-
-@pytest.fixture
-async def client(house: KazooWorld) -> AsyncIterator[httpx2.AsyncClient]:
-    async with house.client() as opened:
-        yield opened
+def world(house: KazooWorld) -> KazooWorld:
+    return house
 
 
 def rows(house: KazooWorld) -> dict[tuple[str, str], Any]:

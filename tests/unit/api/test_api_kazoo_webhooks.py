@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,17 +20,8 @@ HOOK = {"name": "told", "uri": "https://example.com/hook?x=1", "hook": "object"}
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[KazooWorld]:
-    world = KazooWorld()
-    await world.open(tmp_path)
-    yield world
-    await world.close()
-
-
-@pytest.fixture
-async def client(house: KazooWorld) -> AsyncIterator[httpx2.AsyncClient]:
-    async with house.client() as opened:
-        yield opened
+def world(house: KazooWorld) -> KazooWorld:
+    return house
 
 
 @pytest.fixture
