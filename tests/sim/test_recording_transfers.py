@@ -62,6 +62,62 @@ async def test_a_hold_of_thirty_seconds_keeps_time_and_its_music_is_on_the_right
     assert names(one) == names(other) == ["joined", "started", "held", "unheld", "stopped"]
 
 
+async def test_a_hold_over_the_api_lets_both_hear_music_each_on_the_right(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        one, other = await exchange.record(caller, SPLIT), await exchange.record(callee, SPLIT)
+        await exchange.wait(1.0)
+        callee.controls.hold(True)
+        await exchange.settle()
+        await exchange.wait(3.0)
+        callee.controls.hold(False)
+        await exchange.settle()
+        await exchange.wait(1.0)
+        mine, theirs = exchange.hertz[caller.facts.id], exchange.hertz[callee.facts.id]
+        for recorder in (one, other):
+            recorder.stop("stopped")
+        await exchange.wait(2.0)
+        (samples, rate), (held, _) = exchange.file(one), exchange.file(other)
+    assert len(samples) == len(held) == 5 * rate
+    for begin, end, talking in ((0.3, 0.9, True), (1.3, 3.9, False), (4.3, 4.9, True)):
+        for file, far in ((samples, theirs), (held, mine)):
+            assert (loud(file, rate, 1, far, begin, end) > 0.1) == talking
+            assert (loud(file, rate, 1, MUSIC_HZ, begin, end) > 0.02) == (not talking)
+            assert loud(file, rate, 0, MUSIC_HZ, begin, end) < 0.001
+        assert loud(samples, rate, 0, mine, begin, end) > 0.1, "the recorded party is heard all the time"
+    assert names(one) == names(other) == ["joined", "started", "held", "unheld", "stopped"]
+    assert all(recorder.view().timeline[-2]["by"] == "server" for recorder in (one, other))
+
+
+async def test_a_hold_of_either_kind_is_one_hold_and_its_music_goes_with_who_was_held(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        recorder = await exchange.record(callee, RecordSpec(channels=2, follow_transfer=True))
+        await exchange.hold(caller, True)
+        await exchange.wait(1.0)
+        caller.controls.hold(True)
+        await exchange.wait(1.0)
+        caller.controls.hold(False)
+        await exchange.wait(1.0)
+        assert names(recorder) == ["joined", "started", "held"], "its party still holds"
+        await exchange.hold(caller, False)
+        caller.controls.hold(True)
+        await exchange.wait(1.0)
+        exchange.transfers.referred(caller, Refer("sip:new@192.0.2.77"))  # type: ignore[arg-type]
+        await exchange.settle()
+        await exchange.outcome(True)
+        assert caller.status == "hangup" and callee.status == "progressing"
+        await exchange.wait(2.0)
+        hertz = exchange.hertz[exchange.calls[-1].facts.id]
+        recorder.stop("stopped")
+        await exchange.wait(2.0)
+        samples, rate = exchange.file(recorder)
+    assert loud(samples, rate, 1, MUSIC_HZ, 0.3, 3.9) > 0.02
+    assert loud(samples, rate, 1, MUSIC_HZ, 4.3, 5.9) < 0.001 and loud(samples, rate, 1, hertz, 4.3, 5.9) > 0.1
+    told = ["joined", "started", "held", "unheld", "held", "transfer", "unheld", "left", "joined", "stopped"]
+    assert names(recorder) == told
+
+
 @pytest.mark.parametrize("follow", [True, False])
 async def test_who_takes_the_place_is_heard_in_it(tmp_path: Path, follow: bool) -> None:
     async with Exchange(tmp_path) as exchange:
@@ -278,7 +334,7 @@ async def test_an_invite_with_replaces_takes_the_place(tmp_path: Path) -> None:
 
 DEEDS = st.sampled_from(
     [
-        "talk", "start", "start_bridge", "stop", "silence", "cut", "unmask", "hold", "unhold",
+        "talk", "start", "start_bridge", "stop", "silence", "cut", "unmask", "hold", "unhold", "put", "take",
         "blind", "early", "busy", "fled", "attended", "leave",
     ]
 )  # fmt: skip
@@ -330,6 +386,9 @@ async def do(exchange: Exchange, deed: str, up: list[Call], call: Call, flag: bo
             recorder.unmask()
         case "hold" | "unhold":
             await exchange.hold(call, deed == "hold")
+        case "put" | "take":
+            call.controls.hold(deed == "put")
+            await exchange.settle()
         case "blind" | "busy" | "early" | "fled":
             other = call.place.other(call) if isinstance(call.place, Bridge) else None
             exchange.transfers.referred(call, Refer("sip:new@192.0.2.77"))  # type: ignore[arg-type]

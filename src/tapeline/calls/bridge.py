@@ -100,7 +100,6 @@ class Bridge:
         if len(behind) > 1:
             self._part(call, ())
             company.left(call, behind)
-            self._tend()
             return
         self.changing = None
         self._part(call, behind)
@@ -134,6 +133,7 @@ class Bridge:
         call.place = None
         self._left[call.facts.id].set_result(others)
         self._bus.remove(call.leg)
+        self._tend()
 
     # -- what happens to them ------------------------------------------------------------------------------------------
 
@@ -158,11 +158,11 @@ class Bridge:
             return
         (self._held.add if on else self._held.discard)(call.facts.id)
         self.changed(call)
-        self._tend()
 
     def changed(self, call: Call) -> None:
         self._bus.set_gain(call.leg, hear=float(call.hears), speak=float(call.speaks))
         company.quiet(call, not call.speaks)
+        self._tend()
 
     def note(self, event: str, **facts: Any) -> None:
         """Keep an event on the timeline of each recording of either."""
@@ -170,7 +170,7 @@ class Bridge:
             each.recordings.note(event, **facts)
 
     def _tend(self) -> None:
-        """Give music to whom the only other one holds, and take it from all others."""
+        """Give music to whom a hold parts from the only other one, and take it from all others."""
         for call in self._calls:
             if not self._waits(call):
                 self._silence(call)
@@ -179,7 +179,9 @@ class Bridge:
 
     def _waits(self, call: Call) -> bool:
         other = self.other(call)
-        return other is not None and other.facts.id in self._held
+        if other is None or call.controls.on_hold:  # whom we have put on hold has music of its own
+            return False
+        return other.facts.id in self._held or other.controls.on_hold
 
     async def _entertain(self, call: Call) -> None:
         music = await self._kit.prompts.music(call.leg.rate)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from tapeline.calls.session import Call
 
-__all__ = ["arrived", "came", "departed", "heard", "holds", "left", "met", "others", "present", "quiet", "spoke", "who"]
+__all__ = ["arrived", "came", "departed", "heard", "holding", "holds", "left", "met", "others", "present", "quiet", "spoke", "who"]
 
 
 class Notes(Protocol):
@@ -26,6 +26,11 @@ def who(call: Call) -> dict[str, str]:
     return {"call_id": call.facts.id, "party": party.target}
 
 
+def holding(call: Call) -> bool:
+    """Whether a hold keeps the party of `call` apart from the others: its own, or one that we have put it on."""
+    return call.media.held or call.controls.on_hold
+
+
 def others(call: Call) -> tuple[Call, ...]:
     """With whom `call` is."""
     return call.place.others(call) if call.place is not None else ()
@@ -34,13 +39,13 @@ def others(call: Call) -> tuple[Call, ...]:
 def arrived(notes: Notes, call: Call) -> None:
     """`call` is there from now on, perhaps holding."""
     notes.note("joined", **who(call))
-    if call.media.held:
+    if holding(call):
         notes.note("held", **who(call))
 
 
 def departed(notes: Notes, call: Call) -> None:
     """`call` is there no longer; if it held, that is over too."""
-    if call.media.held:
+    if holding(call):
         notes.note("unheld", **who(call))
     notes.note("left", **who(call))
 
@@ -49,7 +54,7 @@ def present(notes: Notes, call: Call) -> None:
     """A recording of `call` begins: who is there, and who holds."""
     for other in others(call):
         arrived(notes, other)
-    if call.media.held:
+    if holding(call):
         notes.note("held", **who(call))
 
 
@@ -80,10 +85,10 @@ def left(call: Call, behind: tuple[Call, ...]) -> None:
         call.recordings.part(other.leg)
 
 
-def holds(call: Call) -> None:
-    """The party of `call` holds, or came back."""
+def holds(call: Call, by: str = "") -> None:
+    """A hold of `call` began, or the last of it is over; `by`: whose it is, "" its party's."""
     for each in (call, *others(call)):
-        each.recordings.note("held" if call.media.held else "unheld", **who(call))
+        each.recordings.note("held" if holding(call) else "unheld", **who(call), **({"by": by} if by else {}))
 
 
 def met(call: Call) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import structlog
 
 from tapeline import rtp
+from tapeline.calls import company
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import not_progressing
 from tapeline.core.errors import TapelineError
@@ -42,13 +43,14 @@ class Controls:
             raise not_progressing(self._call.status)
 
     def hold(self, on: bool) -> None:
-        """Put the peer on hold (re-INVITE, sendonly): it hears music, and others neither hear it nor are heard; or take it back."""
+        """Put the peer on hold (re-INVITE, sendonly): it and who alone is with it hear music, not each other; or take it back."""
         self._up()
         if on == self.on_hold:
             return
         self._call.reoffer("sendonly" if on else "sendrecv")
         self.on_hold = on
-        self._call.recordings.note("held" if on else "unheld", call_id=self._call.facts.id, by="server")
+        if not self._call.media.held:
+            company.holds(self._call, by="server")
         self._changed()
         self.music(on)
 

@@ -334,7 +334,8 @@ class Call:
         assert agreed is not None
         self.recordings.note("media", direction=agreed.direction, codec=agreed.codec)
         if self.media.held != was_held:
-            company.holds(self)
+            if not self.controls.on_hold:
+                company.holds(self)
             if self.place is not None:
                 self.place.held(self, self.media.held)
 
