@@ -1,25 +1,31 @@
-"""NCCOs on a real server: the voicemail of the platform's own page, and a websocket that talks with a caller. A softphone calls."""
+"""NCCOs on a real server: the voicemail of the platform's own page, and websockets that talk with a caller or are called themselves."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from tapeline.audio import wav
+from tapeline.calls.applications import new_key
 from tapeline.calls.phone import Phone, PhoneCall, PhoneConfig, resolve
+from tapeline.core.ids import new_id
 from tapeline.testing import Plan, decode, sine, tone
 from tapeline.testing.process import free_port, until
+from tapeline.testing.receiver import Receiver
 from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, sipp_missing
 
-PORT = free_port()
+PORT, CALLED_PORT = free_port(), free_port()
+APPLICATION, (PRIVATE, PUBLIC) = new_id(), new_key()
 NCCOS: dict[str, Any] = {
     "voicemail": [
         {"action": "stream", "streamUrl": ["tone:600/400"]},
@@ -51,7 +57,8 @@ NCCOS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("vonage"), NCCOS) as made:
+    own = {"id": APPLICATION, "public_key": PUBLIC}
+    with Server(tmp_path_factory.mktemp("vonage"), NCCOS, tables={"applications": [own]}) as made:
         yield made
 
 
@@ -151,6 +158,57 @@ async def test_a_websocket_that_is_not_there_lets_the_document_go_on(server: Ser
     await asyncio.wait_for(call.over(), 20)
     heard, rate = wav.read(tmp_path / "heard.wav")
     assert len(heard) > 0.2 * rate
+
+
+def place(server: Server, receiver: Receiver, port: int, *ncco: dict[str, Any]) -> str:
+    """Call a websocket at `port` as the application would; the call's id."""
+    token = jwt.encode({"application_id": APPLICATION, "iat": int(time.time()), "jti": new_id()}, PRIVATE, "RS256")
+    endpoint = {"type": "websocket", "uri": f"ws://127.0.0.1:{port}/called", "content-type": "audio/l16;rate=16000", "headers": {"a": "b"}}
+    number = {"type": "phone", "number": "447700900001"}
+    wanted = {"to": [endpoint], "from": number, "ncco": list(ncco), "event_url": [receiver.url + "/event"]}
+    answer = server.api.request("POST", "/v1/calls", wanted, {"Authorization": f"Bearer {token}"})
+    assert answer.status == 201, answer.body
+    assert answer.json()["status"] == "started" and answer.json()["direction"] == "outbound"
+    return str(answer.json()["uuid"])
+
+
+def told(receiver: Receiver, uuid: str) -> list[dict[str, Any]]:
+    """The events of a call, once it is over."""
+    found: list[dict[str, Any]] = []
+
+    def over() -> bool:
+        found[:] = [event for each in receiver.received("/event") if (event := json.loads(each.body)).get("uuid") == uuid]
+        return any(event["status"] == "completed" for event in found)
+
+    until(over, "the call's end to be told", 30)
+    return found
+
+
+async def test_a_websocket_that_is_called_is_the_call(server: Server) -> None:
+    """POST /v1/calls to a websocket: the NCCO runs on it, it is recorded, its events are those of any call; one that closes ends it."""
+    peer = Peer()
+    say, record = {"action": "stream", "streamUrl": ["tone:600/1500"]}, {"action": "record", "split": "conversation", "format": "wav"}
+    with Receiver() as receiver:
+        record["eventUrl"] = [receiver.url + "/record"]
+        async with serve(peer.talk, "127.0.0.1", CALLED_PORT):
+            uuid = await asyncio.to_thread(place, server, receiver, CALLED_PORT, record, say)
+            events = await asyncio.to_thread(told, receiver, uuid)
+            peer.key.set()  # the next one closes when it has heard enough
+            closing = await asyncio.to_thread(place, server, receiver, CALLED_PORT, {**say, "loop": 0})
+            closed = await asyncio.to_thread(told, receiver, closing)
+        nobody = await asyncio.to_thread(told, receiver, await asyncio.to_thread(place, server, receiver, free_port(), say))
+        (recorded,) = [json.loads(each.body) for each in await asyncio.to_thread(receiver.wait_for, "/record", 1, 30)]
+    assert [event["status"] for event in events] == ["started", "answered", "completed"]
+    assert events[-1]["disconnected_by"] == "platform" and events[0]["from"] == "447700900001" and events[0]["to"].startswith("ws://")
+    assert [event["status"] for event in closed] == ["started", "answered", "disconnected", "completed"]
+    assert closed[2]["headers"] == {"a": "b"} and closed[3]["disconnected_by"] == "user"
+    assert [event["status"] for event in nobody] == ["started", "failed", "completed"]
+    assert peer.texts[0] == {"event": "websocket:connected", "content-type": "audio/l16;rate=16000", "a": "b"}
+    assert level(np.frombuffer(b"".join(peer.frames), "<i2"), 16000, 600.0) > 0.05
+    samples = decode(await asyncio.to_thread(server.api.file, recorded["recording_uuid"]))
+    left, right = (np.asarray(samples.samples)[:, side] * 32768 for side in (0, 1))
+    assert level(left, samples.rate, 900.0) > 0.1 > 0.01 > level(left, samples.rate, 600.0)
+    assert level(right, samples.rate, 600.0) > 0.05 > 0.01 > level(right, samples.rate, 900.0)
 
 
 @pytest.mark.peer

@@ -15,7 +15,7 @@ from typing import Any, cast
 import structlog
 
 from tapeline import sip
-from tapeline.calls.dialer import DialResult
+from tapeline.calls.dialer import DialResult, Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.media import Media
 from tapeline.calls.ports import Socket
@@ -50,6 +50,8 @@ class SocketLine:
         self.local_uri = self.remote_uri = self.request_uri = uri
         self.headers: Mapping[str, Any] = options["headers"]
         self.call: Call | None = None
+        self.port = 0  # of the loop, once that is open
+        self.codecs = (f"L16/{loop_rate}",)
         self.loop = SocketLoop(options["rate"], loop_rate, self._frame, self._digit)
         self._kit = equipment
         self._content_type = options["content_type"]
@@ -143,19 +145,78 @@ class Sockets:
     async def dial(self, caller: Call, uri: str, options: Mapping[str, Any], timeout_s: float) -> DialResult:
         """Connect to `uri` for `caller`, with which the call ends. `options["websocket"]` holds rate, content_type, headers (JSON),
         authorization, and whether the application signs."""
-        call_options, options = options, options["websocket"]
-        rate = 8000 if options["rate"] == 8000 else 16000
-        line = SocketLine(uri, options, rate, self._kit)
+        facts = caller.facts
+        made = Facts(
+            id=new_id(),
+            account=facts.account,
+            activeflow_id=facts.activeflow_id,
+            source=caller.other_party,
+            destination=Address("websocket", uri),
+            created=round(self._kit.clock.wall(), 6),
+            master_call_id=facts.id,
+            application_id=facts.application_id,
+            event_url=options.get("event_url") or facts.event_url,
+            event_method=options.get("event_method") or facts.event_method,
+            event_asked=bool(options.get("event_asked")),
+        )
         try:
-            port = await line.loop.open()
-            call = self._call(caller, uri, line, rate, call_options)
+            call = await self._begin(made, options["websocket"], caller)
+        except (OSError, Exhausted):
+            return DialResult(None, ("UNREACHABLE", "sip:503"), "failed")
+        return await self._opened(call, options["websocket"], timeout_s)
+
+    async def place(self, wish: Wish, options: Mapping[str, Any], answered: Callable[[Call], None]) -> Call:
+        """Connect to the only party of `wish`, as a call of its own, and hand it to `answered` when it is up. Returns at once. Raises
+        Exhausted or OSError where there is no port."""
+        made = Facts(
+            id=new_id(),
+            account=wish.account,
+            activeflow_id=new_id(),
+            source=wish.source or Address(),
+            destination=Address("websocket", wish.parties[0].target),
+            created=round(self._kit.clock.wall(), 6),
+            application_id=wish.application_id,
+            event_url=wish.event_url,
+            event_method=wish.event_method,
+        )
+        call = await self._begin(made, options["websocket"])
+
+        async def run() -> None:
+            result = await self._opened(call, options["websocket"], wish.timeout_s)
+            if result.call is not None and not call.over:
+                answered(call)
+
+        self._kit.spawn(run())
+        return call
+
+    async def _begin(self, facts: Facts, options: Mapping[str, Any], caller: Call | None = None) -> Call:
+        """A call that the switch knows, with both ends of its loop. Raises Exhausted, OSError."""
+        kit = self._kit
+        rate = 8000 if options["rate"] == 8000 else 16000
+        line = SocketLine(facts.destination.target, options, rate, kit)
+        try:
+            line.port = await line.loop.open()
+            leg = kit.engine.open_leg(HERE, beside=caller.leg if caller is not None else None)
         except (OSError, Exhausted) as error:
             log.error("no websocket can be connected", error=str(error))
             line.loop.close()
-            return DialResult(None, ("UNREACHABLE", "sip:503"), "failed")
+            raise
+        own = offer_answer.LocalMedia(address=HERE, port=leg.port, codecs=line.codecs, comfort_noise=False)
+        call = Call(facts, cast(sip.Session, line), Media(leg, own, kit), kit, lambda: None, self._remove)
+        line.call = call
+        self._add(call)
+        if caller is not None:
+            caller.chain(call)
+        log.info("call out to a websocket", call_id=facts.id, master_call_id=facts.master_call_id)
+        call.follow(_Nobody())
+        return call
+
+    async def _opened(self, call: Call, options: Mapping[str, Any], timeout_s: float) -> DialResult:
+        """Open its websocket, and let the call be up; else the call is over, or about to be."""
+        line = cast(SocketLine, call.session)
         try:
-            headers = self._authorization(caller, options)
-            socket = await self._kit.open_socket(uri, headers, min(timeout_s, LONGEST_OPEN_S))
+            headers = self._authorization(call, options)
+            socket = await self._kit.open_socket(line.request_uri, headers, min(timeout_s, LONGEST_OPEN_S))
         except BaseException as error:
             line.failed(503, str(error))
             if not isinstance(error, TapelineError):
@@ -165,45 +226,19 @@ class Sockets:
         if call.over:
             await socket.close()
             return DialResult(None, ("CANCELLED",), "cancel")
-        self._up(call, line, socket, port, rate)
+        self._up(call, line, socket)
         return DialResult(call)
 
-    def _authorization(self, caller: Call, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def _authorization(self, call: Call, options: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The header of the handshake: as given, or a token that the application's secret has signed."""
-        application = self._kit.webhooks.application(caller)
+        application = self._kit.webhooks.application(call)
         if options["signed"] and application is not None and application.signature_secret:
             return [("Authorization", f"Bearer {signature(application, b'', self._kit.clock.wall(), new_id())}")]
         return [("Authorization", options["authorization"])] if options["authorization"] else []
 
-    def _call(self, caller: Call, uri: str, line: SocketLine, rate: int, options: Mapping[str, Any]) -> Call:
-        """Raises Exhausted where there is no port."""
-        kit, facts = self._kit, caller.facts
-        leg = kit.engine.open_leg(HERE, beside=caller.leg)
-        own = offer_answer.LocalMedia(address=HERE, port=leg.port, codecs=(f"L16/{rate}",), comfort_noise=False)
-        made = Facts(
-            id=new_id(),
-            account=facts.account,
-            activeflow_id=facts.activeflow_id,
-            source=caller.other_party,
-            destination=Address("websocket", uri),
-            created=round(kit.clock.wall(), 6),
-            master_call_id=facts.id,
-            application_id=facts.application_id,
-            event_url=options.get("event_url") or facts.event_url,
-            event_method=options.get("event_method") or facts.event_method,
-            event_asked=bool(options.get("event_asked")),
-        )
-        call = Call(made, cast(sip.Session, line), Media(leg, own, kit), kit, lambda: None, self._remove)
-        line.call = call
-        self._add(call)
-        caller.chain(call)
-        log.info("call out to a websocket", call_id=made.id, master_call_id=facts.id)
-        call.follow(_Nobody())
-        return call
-
-    def _up(self, call: Call, line: SocketLine, socket: Socket, port: int, rate: int) -> None:
+    def _up(self, call: Call, line: SocketLine, socket: Socket) -> None:
         """Both ends of the loop agree as a caller and a callee do."""
-        far = offer_answer.LocalMedia(address=HERE, port=port, codecs=(f"L16/{rate}",), comfort_noise=False)
+        far = offer_answer.LocalMedia(address=HERE, port=line.port, codecs=line.codecs, comfort_noise=False)
         agreed = offer_answer.answer_offer(call.media.offer(), far)
         line.opened(socket)
         line.loop.start(call.leg.port, agreed.payload_type, agreed.dtmf_payload_type, agreed.dtmf_rate)

@@ -26,7 +26,7 @@ from tapeline.calls.script import LEVEL_DB
 from tapeline.calls.session import Call
 from tapeline.calls.switch import Switch
 from tapeline.calls.views import Address, CallView
-from tapeline.core.errors import InvalidInput, InvalidState, TapelineError, Unavailable
+from tapeline.core.errors import Exhausted, InvalidInput, InvalidState, TapelineError, Unavailable
 from tapeline.flow import Party
 from tapeline.flow.ops.asking import Connect
 from tapeline.flow.program import Program
@@ -100,10 +100,23 @@ class Voice:
             event_method=order.event_method if order.event_url else "",
             headers=order.options.get("headers", ()),
         )
-        placed = await place(wish, self._kit, lambda call: self._answered(call, order))
-        if not placed:
+        placed = await self._placed(wish, order)
+        if placed is None:
             raise InvalidState("this endpoint cannot be called", reason="DESTINATION_UNREACHABLE", hint="the log says why")
-        return placed[0].view()
+        return placed.view()
+
+    async def _placed(self, wish: Wish, order: Order) -> Call | None:
+        """The call that is under way to a party, or to a websocket; None where there is none."""
+
+        def answered(call: Call) -> None:
+            self._answered(call, order)
+
+        if "websocket" not in order.options:
+            return next(iter(await place(wish, self._kit, answered)), None)
+        try:
+            return await self._kit.sockets.place(wish, order.options, answered)
+        except (OSError, Exhausted):
+            return None
 
     def _own_number(self, application_id: str) -> str:
         own = [rule.match for rule in self._kit.settings.numbers if rule.application.lower() == application_id]
