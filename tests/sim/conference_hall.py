@@ -93,6 +93,7 @@ class Caller:
         self.place: Any = None
         self.hears = self.speaks = True
         self.media = SimpleNamespace(held=False)
+        self.controls = SimpleNamespace(on_hold=False)
         self.notes: list[tuple[str, dict[str, Any]]] = []
         self.recordings = SimpleNamespace(
             note=lambda event, **facts: self.notes.append((event, facts)),
