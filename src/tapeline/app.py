@@ -138,7 +138,7 @@ class Server:
         applications = await self._follow_applications(database, accounts)
         token = await self._admin_token(database, accounts["default"])
 
-        writer = WriteBehind(database, self._to_send)
+        writer = WriteBehind(database, self._to_send, lambda: self._equipment.to_tell())
         writer.start()
         self._stack.push_async_callback(writer.close, 5.0)
         spool = Spool(self._data / "spool")

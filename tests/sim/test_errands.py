@@ -18,7 +18,7 @@ from tapeline.calls.errands import Errands
 from tapeline.core.errors import InvalidInput, NotFound
 from tapeline.core.happening import Happening
 from tapeline.core.ids import new_id
-from tapeline.store import ActiveflowRow, Database, RecordingRow
+from tapeline.store import ActiveflowRow, Database, DatabaseUnavailable, RecordingRow, WriteBehind
 
 ACCOUNT, FLOW = new_id(), new_id()
 TELL = [
@@ -189,6 +189,36 @@ async def test_a_run_may_be_stopped_before_its_first_step(house: House) -> None:
     assert live is not None
     live.stop()
     assert (await house.over(run.id)).status == "ended" and house.http.requests == []
+
+
+async def test_the_flow_that_follows_a_run_survives_a_kill_between_the_two_and_runs_once(house: House) -> None:
+    woken: list[int] = []
+    writer = WriteBehind(house.database, on_entries=lambda: woken.append(1))
+    writer.start()
+    done = ActiveflowRow(
+        new_id(), ACCOUNT, "ended", 1.0, on_complete_flow_id=FLOW, node="here", variables={"customer": "Jo"}, updated=2.0, ended=2.0
+    )  # fmt: skip
+    writer.put(done)
+    writer.put(ActiveflowRow(new_id(), ACCOUNT, "ended", 1.0, node="here", updated=2.0))  # followed by nothing
+    assert await writer.close()
+    assert len(woken) == 1 and [row.kind for row in await house.database.outbox.waiting("here")] == ["activeflow_ended"]
+    # Killed here: what comes now is the next start. At first the database does not give the flow away.
+    load, house.hall.kit.load_flow = house.hall.kit.load_flow, _away
+    assert await Drain(house.database, house.hall.kit).once() == 0
+    house.hall.kit.load_flow = load
+    assert await Drain(house.database, house.hall.kit).once() == 1
+    run = next(row for row in await house.database.activeflows.list() if row.reference_activeflow_id == done.id)
+    last = await house.over(run.id)
+    assert (last.status, last.flow_id, last.variables["tapeline.activeflow.complete_count"]) == ("ended", FLOW, "1")
+    assert [body.decode().split()[-2:] for _, _, body in house.http.requests] == [["1", FLOW]]
+    async with house.database.writing() as connection:
+        await house.database.activeflows.tell(connection, [done])  # told again, after another crash
+    assert await Drain(house.database, house.hall.kit).once() == 1
+    assert len(house.http.requests) == 1 and not house.errands.tasks
+
+
+async def _away(flow_id: str, account: str) -> str:
+    raise DatabaseUnavailable("away")
 
 
 async def test_two_runs_of_one_call_have_each_their_own_id(house: House) -> None:

@@ -1,4 +1,4 @@
-"""Tells what stands in the outbox: what has happened to recordings, whichever process wrote it down, a crash or not.
+"""Tells what stands in the outbox: what has happened to recordings and runs, whichever process wrote it down, a crash or not.
 
 An entry is taken out once every listener has done what it must. Where one could not, all are told again later: so each of them makes
 the ids of what it writes from the happening's own.
@@ -17,7 +17,7 @@ from tapeline.calls.rows import recording_view
 from tapeline.calls.views import RecordingView
 from tapeline.core.errors import TapelineError
 from tapeline.core.happening import Happening
-from tapeline.store import Database, OutboxRow
+from tapeline.store import ActiveflowRow, Database, OutboxRow
 
 __all__ = ["Drain"]
 
@@ -93,7 +93,9 @@ class Drain:
                 log.error("%s is told again later: %s", row.kind, error, extra={"subject": row.subject}, exc_info=error)
         return not any(isinstance(error, BaseException) for error in results)
 
-    async def _data(self, row: OutboxRow) -> RecordingView | Mapping[str, Any]:
-        """The recording's view, from its row; of what is no recording, what the entry says."""
+    async def _data(self, row: OutboxRow) -> RecordingView | ActiveflowRow | Mapping[str, Any]:
+        """The recording's view, from its row, or the run's row; of anything else, what the entry says."""
+        if row.kind == "activeflow_ended":
+            return await self._database.activeflows.get(row.subject) or row.data
         found = None if row.data else await self._database.recordings.get(row.subject)
         return recording_view(found) if found is not None else row.data

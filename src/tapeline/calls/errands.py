@@ -4,6 +4,7 @@
 
 Such a run fetches, tells, decides, sets variables, places calls. An action that needs a call is passed over. The row is there before the
 first step and holds the document, so a run that a crash cut off begins again at the next start; one that has ended never does.
+That a recording or a run has ended, after which a flow comes, stands in the outbox: so a crash before that begins loses nothing.
 """
 
 from __future__ import annotations
@@ -94,9 +95,8 @@ class Errands:
     def __call__(self, happening: Happening) -> Coroutine[Any, Any, None] | None:
         """A listener: after a recording its `on_end_flow_id` runs, once its file can be had; after a run its `on_complete_flow_id`."""
         view = happening.data
-        if happening.kind == "activeflow_updated" and isinstance(view, ActiveflowRow):
-            following = view.status == "ended" and view.on_complete_flow_id not in ("", ZERO_ID)
-            return self._completed(view) if following else None
+        if happening.kind == "activeflow_ended" and isinstance(view, ActiveflowRow):
+            return self._completed(view)
         if happening.kind != "recording_finished" or not isinstance(view, RecordingView) or view.on_end_flow_id in ("", ZERO_ID):
             return None
         return self._after(view)
@@ -135,13 +135,16 @@ class Errands:
             log.error("the flow after a recording cannot run", recording_id=view.id, flow_id=view.on_end_flow_id, error=str(error))
 
     async def _completed(self, before: ActiveflowRow) -> None:
-        """A run has ended, and names a flow that comes next: that one runs once, with its variables."""
+        """A run has ended, and names a flow that comes next: that one runs once, with its variables. Raises Unavailable: then it is told
+        again."""
         count = before.variables.get("tapeline.activeflow.complete_count", "")
         done = int(count) if count.isascii() and count.isdigit() else 0
         if done >= MOST_COMPLETED:
             log.warning("a chain of flows ends: it is too long", activeflow_id=before.id, flow_id=before.on_complete_flow_id)
             return
         run_id = str(uuid.uuid5(_IDS, "after " + before.id))
+        if await self._database.activeflows.get(run_id) is not None:
+            return
         own = {
             "tapeline.activeflow.id": run_id,
             "tapeline.activeflow.reference_type": "",
@@ -157,6 +160,8 @@ class Errands:
         try:
             document = await self._kit.load_flow(before.on_complete_flow_id, before.account)
             await self.start(replace(row, document=document))
+        except Unavailable:
+            raise
         except TapelineError as error:
             log.error("the flow after another cannot run", activeflow_id=before.id, flow_id=before.on_complete_flow_id, error=str(error))
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tapeline.core.ids import ZERO_ID
 from tapeline.store import tables
+from tapeline.store.outbox import entry
 from tapeline.store.paging import Ledger
 from tapeline.store.rows import ActiveflowRow
 from tapeline.store.statements import forward, insert_for, values
@@ -43,6 +45,13 @@ class Activeflows(Ledger[ActiveflowRow]):
     async def write(self, connection: AsyncConnection, rows: Sequence[ActiveflowRow]) -> None:
         """`upsert` within a transaction that the caller holds."""
         await connection.execute(forward(self._database.dialect, tables.activeflows, "status"), [values(row) for row in rows])
+
+    async def tell(self, connection: AsyncConnection, rows: Sequence[ActiveflowRow]) -> int:
+        """Put into the outbox, within the caller's transaction, which of `rows` have ended and are followed by another flow. How many."""
+        ended = [row for row in rows if row.status == "ended" and row.on_complete_flow_id not in ("", ZERO_ID)]
+        told = [entry("activeflow_ended", row.id, row.account, row.ended or row.created, row.node) for row in ended]
+        await self._database.outbox.write(connection, told)
+        return len(told)
 
     async def list(self, account: str | None = None, before: float | None = None, limit: int = 100) -> builtins.list[ActiveflowRow]:
         """A page, newest first; go on with `before` = the last row's `created`. `account` None: all of them."""

@@ -36,10 +36,13 @@ Key = tuple[type, str]
 class WriteBehind:
     """Give it rows with `put`; `start` before, `close` after. Belongs to one event loop."""
 
-    def __init__(self, database: Database, on_messages: Callable[[], None] = lambda: None) -> None:
-        """`on_messages` is called whenever there are new deliveries in the database."""
+    def __init__(
+        self, database: Database, on_messages: Callable[[], None] = lambda: None, on_entries: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_messages` is called whenever there are new deliveries in the database, `on_entries` when something is in the outbox."""
         self._database = database
         self._on_messages = on_messages
+        self._on_entries = on_entries
         self._rows: dict[Key, Row] = {}
         self._in_flight = 0
         self._messages = 0  # among `_rows`
@@ -136,20 +139,26 @@ class WriteBehind:
 
     async def _send(self, chunk: list[Row]) -> None:
         database = self._database
+        entries = 0
         async with database.writing() as connection:
             if calls := [row for row in chunk if isinstance(row, CallRow)]:
                 await database.calls.write(connection, calls)
             if recordings := [row for row in chunk if isinstance(row, RecordingRow)]:
                 await database.recordings.write(connection, recordings)
-                await database.recordings.tell(connection, [row for row in recordings if row.state == "failed"])
+                failed = [row for row in recordings if row.state == "failed"]
+                await database.recordings.tell(connection, failed)
+                entries += len(failed)
             if conferences := [row for row in chunk if isinstance(row, ConferenceRow)]:
                 await database.conferences.write(connection, conferences)
             if stays := [row for row in chunk if isinstance(row, ConferenceCallRow)]:
                 await database.conferencecalls.write(connection, stays)
             if runs := [row for row in chunk if isinstance(row, ActiveflowRow)]:
                 await database.activeflows.write(connection, runs)
+                entries += await database.activeflows.tell(connection, runs)
             messages = [row for row in chunk if isinstance(row, DeliveryRow)]
             await database.deliveries.write(connection, messages)
             await database.attempts.write(connection, [row for row in chunk if isinstance(row, AttemptRow)])
         if messages:
             self._on_messages()
+        if entries:
+            self._on_entries()
