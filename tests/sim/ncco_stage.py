@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,6 +76,7 @@ class Receiver:
 
 class Stage(Exchange):
     line = AckingLine
+    event_url = ""  # of the calls that begin from now on
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         super().__init__(folder, **settings)
@@ -115,6 +116,7 @@ class Stage(Exchange):
             await self.settle()
 
     def placed(self, call: Call) -> None:
+        call.facts = replace(call.facts, event_url=self.event_url)
         call.follow(SimpleNamespace(progressed=_nothing, established=_nothing, digit=_nothing, hung_up=_nothing, action={}))  # type: ignore[arg-type]
 
     async def dial_in(self, document: Any) -> Call:

@@ -10,6 +10,7 @@ from ncco_stage import TUNE_HZ, Stage, level
 
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
+from tapeline.core.vonage import MOST_ADDRESSES, addresses
 
 MUSIC = ["https://example.org/music.mp3"]
 HOOK = "https://example.org/record"
@@ -128,6 +129,33 @@ async def test_multiple_record_flags(tmp_path: Path) -> None:
             await stage.dial_in(member(record=True))
         await stage.wait(1.0)
         assert len(recorders(stage)) == 1
+
+
+async def test_whoever_names_another_address_for_the_recording_is_told_too(tmp_path: Path) -> None:
+    """One recording, one uuid; the address of who started it comes first, each other that a document names follows, once."""
+    async with Stage(tmp_path) as stage:
+        await stage.dial_in(member(record=True, eventUrl=[HOOK]))
+        for url in ("https://example.org/second", HOOK, "https://example.org/second"):
+            await stage.dial_in(member(record=True, eventUrl=[url], eventMethod="GET"))
+        await stage.dial_in(member(record=True))
+        await stage.dial_in(member(eventUrl=["https://example.org/no-recorder"]))
+        await stage.wait(1.0)
+        (recorder,) = recorders(stage)
+        assert addresses(recorder.view().custom) == [(HOOK, "POST"), ("https://example.org/second", "GET")]
+        assert addresses(recorder.manifest().custom) == addresses(recorder.view().custom), "a crash keeps it"
+        for number in range(30):
+            await stage.dial_in(member("other", record=True, eventUrl=[f"https://example.org/{number}"]))
+        assert len(addresses(recorders(stage)[1].view().custom)) == MOST_ADDRESSES
+
+
+async def test_a_recording_that_names_no_address_is_told_where_the_call_s_events_go(tmp_path: Path) -> None:
+    async with Stage(tmp_path) as stage:
+        for url in ("https://example.org/one", "https://example.org/two"):
+            stage.event_url = url
+            await stage.dial_in(member(record=True))
+        await stage.wait(1.0)
+        (recorder,) = recorders(stage)
+        assert addresses(recorder.view().custom) == [("https://example.org/one", "POST")], "the second names none"
 
 
 async def test_no_music_is_silence_and_one_alone_hears_none(tmp_path: Path) -> None:

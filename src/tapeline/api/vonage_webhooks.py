@@ -20,7 +20,7 @@ from tapeline.api.vonage_words import file_id
 from tapeline.calls.applications import Applications
 from tapeline.calls.views import CallView, RecordingView
 from tapeline.core.happening import Happening
-from tapeline.core.vonage import compact, conversation_uuid, moment, number_of, second, with_query
+from tapeline.core.vonage import addresses, compact, conversation_uuid, moment, number_of, second, with_query
 from tapeline.store import DeliveryRow
 from tapeline.store.statements import REJECTED
 from tapeline.store.writer import WriteBehind
@@ -171,14 +171,20 @@ class VonageWebhooks:
         elif isinstance(data, CallView):
             self._send(happening, data, status_events(happening.kind, data, happening.time))
         elif happening.kind in RECORDED and isinstance(data, RecordingView) and data.custom.get("dialect") == "vonage":
-            event = record_event(data, self._base, happening.time)
-            address = str(data.custom.get("event_url", "")), str(data.custom.get("event_method", ""))
-            if happening.kind == "recording_failed":
-                told = {"reason": f"the recording {data.id} failed: {data.reason}"} | {name: event[name] for name in ERROR}
-                return self._keep(data.id, self._row(happening, data.application_id, data.call_id, data.id, told, *address))
-            row = self._row(happening, data.application_id, data.call_id, data.id, event, *address, kept_s=RECORD_KEPT_S)
-            return self._keep(data.id, row, self._transcription(happening, data, event))
+            return self._keep(data.id, *self._of_recording(happening, data))
         return None
+
+    def _of_recording(self, happening: Happening, view: RecordingView) -> list[DeliveryRow | None]:
+        """The event of a recording that is ready, or the error of one that failed, for each who is told; and who makes its transcript."""
+        event = record_event(view, self._base, happening.time)
+        told, kept_s = event, RECORD_KEPT_S
+        if happening.kind == "recording_failed":
+            told, kept_s = {"reason": f"the recording {view.id} failed: {view.reason}"} | {name: event[name] for name in ERROR}, KEPT_S
+        rows = [
+            self._row(happening, view.application_id, view.call_id, view.id, told, *address, kept_s=kept_s)
+            for address in addresses(view.custom)
+        ]
+        return rows if told is not event else [*rows, self._transcription(happening, view, event)]
 
     def _transcription(self, happening: Happening, view: RecordingView, record: Mapping[str, Any]) -> DeliveryRow | None:
         """Where the document asked for a transcript: the recording for who makes one, or the event that says that nobody does."""

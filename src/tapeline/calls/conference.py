@@ -31,6 +31,7 @@ from tapeline.core.errors import InvalidState, TapelineError
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
 from tapeline.core.roomspec import JoinSpec, RoomSpec
+from tapeline.core.vonage import telling_too
 
 if TYPE_CHECKING:
     from tapeline.calls.session import Call
@@ -202,7 +203,7 @@ class Conference:
         company.came(member.call)
         self._crowded = self._crowded or len(self.talking) > 1
         self._changed(member)
-        if member.spec.record is not None and self._recordings.active is None:
+        if member.spec.record is not None:
             self._record_as_asked(member.spec.record)
         self._sound(member.spec.join_tone if member.spec.join_tone is not None else self.charter.spec.join_tone)
 
@@ -393,7 +394,12 @@ class Conference:
         return recorder
 
     def _record_as_asked(self, spec: RecordSpec) -> None:
-        """A member's flow wants the conference to be recorded."""
+        """A member's flow wants the conference to be recorded. Where it is, who else wants to be told of that, is told too."""
+        active = self._recordings.active
+        if active is not None:
+            if (custom := telling_too(active.spec.custom, spec.custom)) is not active.spec.custom:
+                active.carry(custom)
+            return
         try:
             self.start_recording(spec)
         except TapelineError as error:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import structlog
@@ -122,6 +122,13 @@ class Recorder:
             for number, sources in enumerate(self._channels):
                 if sources != self._tap.heard[number]:
                     self._tap.hear(number, sources)
+
+    def carry(self, custom: Mapping[str, str]) -> None:
+        """What its specification says besides is this from now on."""
+        self.spec = self._machine.spec = replace(self.spec, custom=custom)
+        self._dirty = True
+        self._put_row()
+        self._act()
 
     def belong(self, on_change: Callable[[Recorder], None], on_beep: Callable[[], None]) -> None:
         """It has another owner from now on."""

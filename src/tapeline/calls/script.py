@@ -250,11 +250,12 @@ class Script:
         self._kit.spawn(self._recorded(command.token, recorder))
 
     def _told_where(self, spec: RecordSpec) -> RecordSpec:
-        """The recording of an application that names no address of its own is told of where the call's events go."""
+        """The recording of an application that names no address of its own is told of where the call's events go, and says so."""
         facts = self._call.facts
         if spec.custom.get("dialect") != "vonage" or spec.custom.get("event_url") or not facts.event_url:
             return spec
-        return replace(spec, custom={**spec.custom, "event_url": facts.event_url, "event_method": facts.event_method or "POST"})
+        told = {"event_url": facts.event_url, "event_method": facts.event_method or "POST", "event_named": "no"}
+        return replace(spec, custom={**spec.custom, **told})
 
     async def _recorded(self, token: int, recorder: Recorder) -> None:
         """Tell of the start once audio is captured: what comes next in the flow shall be on the recording. One that waits for something may
@@ -408,11 +409,14 @@ class Script:
             if not self._call.over:
                 self._tell(flow.RoomLeft(command.token, reason))
 
+        spec = command.spec
+        if spec.record is not None:
+            spec = replace(spec, record=self._told_where(spec.record))
         if command.everyone:
-            refused = move_all(self._call, conversation_id(command.room), command.spec, left, conferences)
+            refused = move_all(self._call, conversation_id(command.room), spec, left, conferences)
         else:
             application = self._call.facts.application_id if command.scoped else ""
-            refused = conferences.join(self._call, command.room, command.spec, left, named=named, application_id=application)
+            refused = conferences.join(self._call, command.room, spec, left, named=named, application_id=application)
         if refused:
             log.warning("the flow's conference cannot be joined", call_id=self._call.facts.id, reason=refused)
             self._tell(flow.RoomLeft(command.token, refused))

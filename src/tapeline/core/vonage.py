@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from tapeline.core.clock import utc
 
 __all__ = [
+    "addresses",
     "compact",
     "conversation_id",
     "conversation_uuid",
@@ -24,11 +25,13 @@ __all__ = [
     "second",
     "signature",
     "signed_part",
+    "telling_too",
     "with_query",
     "without_query",
 ]
 
 PREFIX = "CON-"
+MOST_ADDRESSES = 20  # that are told of one recording
 EARLIER_S = 5  # receivers refuse what was signed in the future, and clocks differ
 
 
@@ -102,6 +105,22 @@ def signature(signer: Signer, payload: bytes, wall: float, jti: str) -> str:
     }
     signed = ".".join(_part(compact(each)) for each in ({"alg": "HS256", "typ": "JWT"}, claims))
     return f"{signed}.{_part(hmac.digest(signer.signature_secret.encode(), signed.encode(), 'sha256'))}"
+
+
+def addresses(custom: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Who is told of a recording that carries `custom`: URL and method of each. The first may be "": where all events go."""
+    first = str(custom.get("event_url", "")), str(custom.get("event_method", ""))
+    return [first, *((str(url), str(method)) for url, method in json.loads(custom.get("told_too", "[]")))]
+
+
+def telling_too(custom: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
+    """What a recording carries once it is also told of where `other`, of another that wanted the same recorded, names an address. That
+    is `custom` itself where nobody is to be told besides, or `MOST_ADDRESSES` are told already."""
+    known, url = addresses(custom), other.get("event_url", "")
+    named = url and other.get("event_named") != "no" and custom.get("dialect") == other.get("dialect")
+    if not named or url in [each for each, _ in known] or len(known) >= MOST_ADDRESSES:
+        return custom
+    return {**custom, "told_too": json.dumps([*known[1:], (url, other.get("event_method", ""))])}
 
 
 def _part(octets: bytes) -> str:

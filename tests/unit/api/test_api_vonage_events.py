@@ -162,6 +162,20 @@ async def test_event_url_missing_or_empty() -> None:
     assert not nowhere.kept and nowhere.recorded == [RECORDING.id]
 
 
+async def test_each_address_of_a_recording_is_told_the_same() -> None:
+    """The same recording_uuid and url; where it failed, the same error."""
+    told_too = json.dumps([("https://third.test/rec", "GET")])
+    custom = {"dialect": "vonage", "event_url": "", "event_method": "", "told_too": told_too}
+    for kind, field in (("recording_finished", "recording_url"), ("recording_failed", "reason")):
+        told = Told()
+        await told.happen(kind, replace(RECORDING, custom=custom))
+        first, second = told.kept
+        assert first.url == APPLICATION.event_url and first.id != second.id and first.lane == second.lane
+        query = dict(parse_qsl(urlsplit(second.url).query))
+        assert second.url.startswith("https://third.test/rec?") and second.method == "GET"
+        assert query[field] == json.loads(first.body)[field] and RECORDING.id in query.get("recording_uuid", query.get("reason", ""))
+
+
 async def test_a_recording_told_twice_is_one_row() -> None:
     told = Told()
     await told.happen("recording_finished", RECORDING)
