@@ -141,7 +141,7 @@ class Finisher:
         rendered = None if manifest.state == "failed" else await asyncio.to_thread(self._rendered, manifest)
         fault("available")
         now = self._wall()
-        final = row_of(manifest, rendered, now)
+        final = await self._named(row_of(manifest, rendered, now))
         wanted: list[DeliveryRow] = []
         if rendered is not None:
             storage = await storage_of(self._database, final.account)
@@ -155,6 +155,20 @@ class Finisher:
         fault("available.done")
         self._announce({"recording": recording_id, "state": row.state, "reason": row.reason, "duration": row.duration, "size": row.size})
         return "ok"
+
+    async def _named(self, row: RecordingRow) -> RecordingRow:
+        """The final row with what is said of it besides: as it was decided when it was written before; else without a `media_id` that an
+        older recording has. A recording is worth more than its name: it keeps the id that it has here."""
+        known = await self._database.recordings.get(row.id)
+        if known is not None and known.state in {"available", "failed"}:
+            return replace(row, custom=known.custom, timeline=known.timeline)
+        media_id = str(row.custom.get("media_id", ""))
+        if not media_id or not await self._database.recordings.named_before(row, media_id):
+            return row
+        log.warning("the id %r of a recording is taken already; it has one of its own", media_id, extra={"recording": row.id})
+        renamed = {"at": row.timeline[-1]["at"] if row.timeline else 0.0, "event": "renamed", "refused": media_id}
+        custom = {name: value for name, value in row.custom.items() if name != "media_id"}
+        return replace(row, custom=custom, timeline=(*row.timeline, renamed))
 
     async def release(self, recording_id: str) -> Outcome:
         fault("release")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tapeline.store import tables
@@ -88,6 +88,16 @@ class Recordings(Ledger[RecordingRow]):
         """The newest that is not deleted and whose columns have these values."""
         found = await self.search(Search(equal={name: (value,) for name, value in equal.items()}, limit=1))
         return found[0] if found else None
+
+    async def named_before(self, row: RecordingRow, media_id: str) -> bool:
+        """Whether an older recording of the same account, not deleted and not failed, has the id that `row`'s flow gave it."""
+        column = tables.recordings.c
+        older = tuple_(column.created, column.id) < (row.created, row.id)
+        there = exists().where(
+            column.account == row.account, column.media_id == media_id, column.deleted.is_(None), column.state != "failed", older
+        )
+        async with self._database.reading() as connection:
+            return bool((await connection.execute(select(there))).scalar_one())
 
     async def owners(self, ids: Collection[str]) -> dict[str, str]:
         """The account of each of these that is there and not deleted."""

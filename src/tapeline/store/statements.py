@@ -61,14 +61,16 @@ def build(kind: type[R], found: RowMapping) -> R:
             value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
         arguments[name] = value
     return kind(**arguments)
+# What was decided, and may have been noted upon, when a row reached one of these states; written again, the row keeps it.
+SETTLED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {"recordings": (("available", "failed"), ("custom", "media_id"))}
 
 
 @cache
 def forward(dialect: str, table: Table, state: str) -> Any:
     """INSERT .. ON CONFLICT that only ever moves a row forward; execute it with a list of `values`.
 
-    The new values win where their state ranks higher, or where it is the same state and they are not older. A tombstone and the
-    time of creation stay. The comparison is part of the statement, so that it holds whichever process writes last.
+    The new values win where their state ranks higher, or where it is the same state and they are not older. A tombstone, the time of
+    creation, and what is `SETTLED` stay. The comparison is part of the statement, so that it holds whichever process writes last.
     """
     ranks = RANKS[table.name]
     insert = insert_for(dialect, table)
@@ -83,6 +85,10 @@ def forward(dialect: str, table: Table, state: str) -> Any:
     )
     kept = {"id", "created", "deleted"} | OTHERS.get(table.name, frozenset())
     changes: dict[str, Any] = {column.name: new[column.name] for column in table.c if column.name not in kept}
+    states, settled = SETTLED.get(table.name, ((), ()))
+    for name in settled:
+        # One comparison for each state: an IN cannot be executed with a list of values.
+        changes[name] = case((or_(*(table.c[state] == each for each in states)), table.c[name]), else_=new[name])
     changes["deleted"] = func.coalesce(table.c.deleted, new.deleted)
     return insert.on_conflict_do_update(index_elements=[table.c.id], set_=changes, where=wins)
 

@@ -95,6 +95,17 @@ async def test_every_stage_may_be_run_again_and_again(bench: Bench, stage: str) 
     assert await bench.finisher.run(stage, manifest.id) == ("ok" if stage == "release" else "gone")
 
 
+async def test_published_again_a_recording_keeps_what_was_noted_of_it_meanwhile(bench: Bench) -> None:
+    manifest = bench.record(custom={"media_id": "mine", "a": 1})
+    for stage in STAGES[:-1]:
+        assert await bench.finisher.run(stage, manifest.id) == "ok"
+    await bench.database.recordings.annotate(manifest.id, lambda custom: {**custom, "notes": {"b": 2}})
+    assert await bench.finisher.run("publish", manifest.id) == "ok"  # as after a crash before the spool was released
+    row = await bench.row(manifest.id)
+    assert row.custom == {"media_id": "mine", "a": 1, "notes": {"b": 2}} and row.media_id == "mine"
+    assert all(event["event"] != "renamed" for event in row.timeline)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"file": "x"}'])
 async def test_what_a_power_cut_left_of_the_rendition_is_made_anew(bench: Bench, content: bytes | None) -> None:
     manifest = bench.record(spec={"channels": 2})

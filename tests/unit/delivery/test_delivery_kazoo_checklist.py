@@ -29,7 +29,7 @@ from tapeline.delivery.send import Sender
 from tapeline.delivery.uploads import Manner, storage_of
 from tapeline.recording.manifest import Manifest, spec_as_dict
 from tapeline.recording.spool import Spool
-from tapeline.store import Database, DeliveryRow, ObjectStore, RecordingRow
+from tapeline.store import Database, DeliveryRow, ObjectStore, RecordingRow, Search
 from tapeline.testing.receiver import Received, Receiver
 
 CALL_ID, NAME = "a84b4c@pbx", "call_recording_a84b4c%40pbx"
@@ -214,6 +214,27 @@ async def test_media_id_becomes_the_recording_id_and_is_generated_otherwise(hous
         (delivery,) = await house.deliveries(recording)
         told = dict(parse_qsl(urlsplit(delivery.url).query))["recording_id"]
         assert told == given.get("media_id", f"{told[:6]}-{recording.id.replace('-', '')}")
+
+
+async def test_media_id_duplicates_are_refused_and_get_a_generated_id(house: House) -> None:
+    manner = Manner(kazoo_query=True)
+
+    async def named(**data: Any) -> tuple[RecordingRow, str]:
+        house.now += 60.0
+        recording = await house.record(manner=manner, url=house.receiver.url, media_id="mine", **data)
+        (delivery,) = await house.deliveries(recording)
+        return recording, dict(parse_qsl(urlsplit(delivery.url).query))["recording_id"]
+
+    (first, told), (second, generated) = await named(), await named()
+    assert (told, generated) == ("mine", f"{generated[:6]}-{second.id.replace('-', '')}")
+    assert "media_id" not in second.custom and second.timeline[-1]["refused"] == "mine"
+    assert (first.custom["media_id"], second.state) == ("mine", "available")
+    found = await house.database.recordings.search(Search(house.account, equal={"media_id": ("mine",)}))
+    assert [row.id for row in found] == [first.id]
+    await house.database.removals.remove([first.id], house.now)
+    assert (await named())[1] == "mine"  # free again
+    account, house.account = house.account, new_id()
+    assert (await named())[1] == "mine" and account != house.account  # another's ids are its own affair
 
 
 @pytest.mark.parametrize("name", ["no extension", "/etc/passwd", "../../x.mp3", "a.b.c"])
