@@ -18,6 +18,7 @@ from tapeline.delivery.dispatch import Dispatcher
 from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.policies import POLICIES, policy_of
 from tapeline.delivery.send import Sender
+from tapeline.delivery.signing import Signer
 from tapeline.store import Database, DeliveryRow, ObjectStore
 from tapeline.testing.receiver import Receiver
 
@@ -111,6 +112,27 @@ async def test_redirects_are_followed_three_times(post: Post) -> None:
     assert post.receiver.received("/5")[0].body == b'{"a": 1}'
     await post.run(far)
     assert "redirects" in (await post.row(far)).reason
+
+
+async def test_the_account_that_signs_is_read_once_a_second(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    account, now, read = await post.database.accounts.ensure("somebody"), [0.0], []
+    get = post.database.accounts.get
+
+    async def counted(account_id: str) -> Any:
+        read.append(account_id)
+        return await get(account_id)
+
+    monkeypatch.setattr(post.database.accounts, "get", counted)
+    signer, row = Signer(post.database, now=lambda: now[0]), await post.message(signing=f"voipbin:{account.id}")
+    first = await signer.headers(row, b"x")
+    for now[0] in (0.0, 0.5, 0.99):
+        assert await signer.headers(row, b"x") == first
+    assert read == [account.id]
+    now[0] = 1.0
+    assert await signer.headers(row, b"x") == first and len(read) == 2
+    for number in range(1100):
+        await signer.headers(replace(row, signing=f"voipbin:{number}"), b"")
+    assert len(read) == 1102 and len(signer._owners._accounts) <= 1000
 
 
 async def test_the_signature_is_that_of_the_accounts_secret_when_it_is_sent(post: Post) -> None:

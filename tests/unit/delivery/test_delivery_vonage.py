@@ -31,14 +31,15 @@ def test_event_retry() -> None:
 
 
 async def test_signed_as_it_is_sent(tmp_path: Path) -> None:
-    """By the secret of its row or of the settings; a new secret holds at once, and without one nothing is signed."""
+    """By the secret of its row or of the settings; a new secret holds within a second, and without one nothing is signed."""
     database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
     await database.open()
     try:
         application = Application(new_id(), "account", signature_secret=SECRET)
         await database.applications.put(application)
         declared = new_id()
-        signer = Signer(database, {**SCHEMES, "vonage": vonage({declared: ("default", "t" * 32)})})
+        now = [0.0]
+        signer = Signer(database, {**SCHEMES, "vonage": vonage({declared: ("default", "t" * 32)})}, lambda: now[0])
         for owner, secret in ((application.id, SECRET), (declared, "t" * 32)):
             for method, body, payload in (("POST", b"{}", b"{}"), ("GET", b"", b'{"x":"1"}')):
                 ((name, value),) = await signer.headers(row(owner, method=method), body)
@@ -48,9 +49,11 @@ async def test_signed_as_it_is_sent(tmp_path: Path) -> None:
                 assert claims["payload_hash"] == hashlib.sha256(payload).hexdigest() and claims["application_id"] == owner
                 assert claims["iat"] <= time.time()
         await database.applications.put(Application(application.id, "account", signature_secret="u" * 32))
+        now[0] += 1.0
         ((_, value),) = await signer.headers(row(application.id, method="POST"), b"{}")
         assert verify_signature(value.removeprefix("Bearer "), "u" * 32) is True
         await database.applications.put(Application(application.id, "account"))
+        now[0] += 1.0
         assert await signer.headers(row(application.id), b"{}") == [] and await signer.headers(row(new_id()), b"{}") == []
     finally:
         await database.close()
