@@ -122,6 +122,9 @@ class Prompts:
     def beep(self, rate: int) -> Any:
         return sine(1000.0, 0.1, rate)
 
+    def silence(self, rate: int) -> Any:
+        return np.zeros(rate, np.int16)
+
     async def music(self, rate: int) -> Any:
         return sine(MUSIC_HZ, 1.0, rate, level_db=-24.0)
 

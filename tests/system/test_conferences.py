@@ -25,7 +25,7 @@ from tapeline.testing.sipp import SippCallers, sipp_missing
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())]
 
-ROOM, TALK, MODERATED, CROWD, HELD, NOWHERE = (new_id() for _ in range(6))
+ROOM, TALK, MODERATED, CROWD, HELD, NOWHERE, CALLED = (new_id() for _ in range(7))
 TONES = (417.0, 617.0, 917.0)
 AFTERWARDS_HZ = 2117.0  # what a flow plays when its caller has left the conference
 MUSIC_HZ = 2517.0
@@ -57,7 +57,7 @@ FLOWS = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("server"), FLOWS) as running:
-        for conference_id in (ROOM, TALK, CROWD, HELD):
+        for conference_id in (ROOM, TALK, CROWD, HELD, CALLED):
             running.api.post("/v1.0/conferences", {"type": "conference", "id": conference_id, "name": "daily"}).ok()
         options = {"moderated": True, "music": f"tone:{MUSIC_HZ:.0f}/1000"}
         running.api.post("/v1.0/conferences", {"id": MODERATED, "tapeline": options}).ok()
@@ -110,6 +110,28 @@ def members(server: Server, conference_id: str) -> list[str]:
 
 def curl(server: Server, path: str, *more: str) -> None:
     subprocess.run(["curl", "-sf", "-X", "POST", f"{server.base_url}/v1.0/{path}?token={server.token}", *more], check=True, timeout=10)
+
+
+def test_calls_to_a_conference_hear_each_other(server: Server) -> None:
+    """Two calls that nobody makes by telephone: one plays a tone in the conference, one records what is heard there."""
+
+    def call(*actions: tuple[str, dict[str, Any]]) -> Any:
+        flow = [{"type": name, "option": option} for name, option in actions]
+        body = {"destinations": [{"type": "conference", "target": CALLED}], "source": {"type": "tel", "target": "+4930"}, "actions": flow}
+        (made,) = server.api.post("/v1.0/calls", body).ok().json()["calls"]
+        return made
+
+    call(("play", {"stream_urls": [f"tone:{TONES[0]:.0f}/60000"]}))
+    listening = call(("recording_start", {"format": "wav", "duration": 2}), ("sleep", {"duration": 60000}))
+    (recording,) = until(lambda: server.api.get(f"/v1.0/calls/{listening['id']}").ok().json()["recording_ids"], "its recording")
+    until(lambda: server.api.recording(recording)["status"] == "available", "its file", timeout_s=20)
+    assert len(members(server, CALLED)) == 2
+    refused = server.api.post("/v1.0/calls", {"destinations": [{"type": "conference", "target": NOWHERE}], "actions": []})
+    assert (refused.status, refused.json()["error"]["reason"]) == (409, "DESTINATION_UNREACHABLE")
+    server.api.request("DELETE", f"/v1.0/conferences/{CALLED}").ok()
+    until(lambda: server.api.get(f"/v1.0/calls/{listening['id']}").ok().json()["status"] == "hangup", "its end")
+    file = decode(server.api.file(recording))
+    assert usual_level(file.samples[:, 0], file.rate, TONES[0]) > -24
 
 
 def test_three_callers_are_recorded_into_one_file(server: Server, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ UPDATE_BODY: dict[str, Any] = {
         "timeout": {"type": "integer", "description": "Seconds until it is deleted; 0: never, 1 to 59: a day."},
         "data": {"type": "object", "additionalProperties": True, "description": "Your own; kept and given back."},
         "pre_flow_id": {"type": "string", "format": "uuid", "description": "A flow that each caller runs before joining."},
-        "post_flow_id": {"type": "string", "format": "uuid", "description": "Kept and given back."},
+        "post_flow_id": {"type": "string", "format": "uuid", "description": "A flow that each caller runs after leaving."},
         "tapeline": _OPTIONS,
     },
 }

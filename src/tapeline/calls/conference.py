@@ -130,6 +130,16 @@ class Conference:
         return tuple(self._members)
 
     @property
+    def limit(self) -> int:
+        """How many may be in it."""
+        limit = self._kit.settings.conference.max_members
+        return min(limit, self.charter.spec.max_members or limit)
+
+    @property
+    def full(self) -> bool:
+        return len(self._members) >= self.limit
+
+    @property
     def talking(self) -> tuple[Member, ...]:
         """Those on the bus."""
         return tuple(member for member in self._members if member.status == "joined")
@@ -161,10 +171,8 @@ class Conference:
             raise InvalidState("the call is in this conference already")
         if self.status != "progressing":
             raise conference_ended(self.id)
-        limit = self._kit.settings.conference.max_members
-        limit = min(limit, self.charter.spec.max_members or limit)
-        if len(self._members) >= limit:
-            raise conference_full(limit)
+        if self.full:
+            raise conference_full(self.limit)
         if call.place is not None:
             call.place.leave(call)
         now = round(self._kit.clock.wall(), 6)

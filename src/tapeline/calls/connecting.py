@@ -2,11 +2,13 @@
 
 A script's `Dial` is carried out here. The caller is answered when somebody answers, if it was not before. Its flow goes on when the
 two have parted, and the others' calls end with the caller's. With the option `stay` it goes on at once, and who answers joins those whom
-the caller talks with already. Other options: `limit_s` (how long the leg may last), `ringback` (an address: what the caller hears),
-`headers` of the INVITE, `single_reject` (who rejects, rejects for all), `redirects` (false: nobody is followed elsewhere), `not_self` (the
-caller's own phones do not ring), `dtmf_answer` (keys for who answers), `on_answer` (the address of a flow that runs on who answers before
-that one is let to the caller), `websocket` (how one is opened), `any_number` (it is from any of the application's numbers), `event_url`,
-`event_method` and `event_asked` (as of a `Wish`).
+the caller talks with already. A conference answers at once, and is then joined by the caller's flow.
+
+Other options: `limit_s` (how long the leg may last), `ringback` (an address: what the caller hears), `headers` of the INVITE,
+`single_reject` (who rejects, rejects for all), `redirects` (false: nobody is followed elsewhere), `not_self` (the caller's own phones do
+not ring), `dtmf_answer` (keys for who answers), `on_answer` (the address of a flow that runs on who answers before that one is let to the
+caller), `websocket` (how one is opened), `any_number` (it is from any of the application's numbers), `event_url`, `event_method` and
+`event_asked` (as of a `Wish`).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -36,14 +39,21 @@ PAUSE_S = 0.5  # what `p` among keys stands for
 Prelude = Callable[[Call, str], Awaitable[None]]  # runs the flow of an address on a call, to its end
 
 
-async def connect(call: Call, command: flow.Dial, kit: Equipment, prelude: Prelude) -> flow.DialEnded:
-    """Carry out `command` for `call`, to the end. Cancelled, it leaves nobody ringing."""
+async def connect(call: Call, command: flow.Dial, kit: Equipment, prelude: Prelude) -> flow.DialEnded | flow.DialRoom:
+    """Carry out `command` for `call`, to the end, or until it turns out that a conference answers. Cancelled, it leaves nobody ringing."""
     options = command.options
+    room, before = _room(call, command, kit)
+    if room:
+        command = replace(command, destinations=before)
+        if not before:
+            return flow.DialRoom(command.token, room)
     waiting = _Waiting(call, command.early_media, kit, options.get("ringback", ""))
     try:
         waiting.ringback()
         result = await _dial(call, command, kit, waiting.progressed)
         other = result.call
+        if other is None and room:
+            return flow.DialRoom(command.token, room)
         if other is None:
             return flow.DialEnded(command.token, False, result.causes, result.reason, result.status)
         if options.get("limit_s"):
@@ -66,6 +76,17 @@ async def connect(call: Call, command: flow.Dial, kit: Equipment, prelude: Prelu
         for each in await until_alone(call):
             each.hang_up("normal")
     return flow.DialEnded(command.token, True, (), "normal")
+
+
+def _room(call: Call, command: flow.Dial, kit: Equipment) -> tuple[str, tuple[flow.Party, ...]]:
+    """The first conference among the destinations that can be joined, "" for none, and who is called before it answers (at once)."""
+    for number, party in enumerate(command.destinations):
+        if party.kind.lower() == "conference":
+            found = kit.conferences.find(call.facts.account, party.target, named=False)
+            if found is not None and not found.full:
+                in_order = command.options.get("strategy", "all") != "all"
+                return found.id, command.destinations[:number] if in_order else ()
+    return "", ()
 
 
 async def _dial(call: Call, command: flow.Dial, kit: Equipment, progressed: Callable[[Call, int], None]) -> DialResult:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tapeline.calls.automatic import Automatic
     from tapeline.calls.conferences import Conferences
     from tapeline.calls.dialer import Dialer
+    from tapeline.calls.loops import Loops
     from tapeline.calls.metaflows import Metaflows
     from tapeline.calls.parking import Parking
     from tapeline.calls.recorder import Recorder
@@ -85,6 +86,7 @@ class Equipment:
     parking: Parking = field(init=False)  # set by the switch, too
     dialer: Dialer = field(init=False)  # set by the switch, which the calls it places are known to
     sockets: Sockets = field(init=False)  # likewise
+    loops: Loops = field(init=False)  # likewise
     program_of: Callable[[str, str], Program | None] = field(default=lambda number, account: None)  # of a number of ours; set by the switch
     reason_of: Callable[[str], str] = field(default=lambda call_id: "")  # how a call ended, "" where that is not known; set by the switch
     runs: Runs = field(init=False)  # of flows

@@ -27,6 +27,9 @@ log = structlog.get_logger(__name__)
 async def place(wish: Wish, kit: Equipment, answered: Callable[[Call], None]) -> tuple[Call, ...]:
     """Call, and hand who answers to `answered`. Returns at once, with the calls that are under way once the first INVITEs have gone;
     none where nobody can be called."""
+    if wish.parties[0].kind.lower() == "conference":
+        call = kit.loops.place(wish, answered)
+        return (call,) if call is not None else ()
     placed: list[Call] = []
     begun = asyncio.Event()
 

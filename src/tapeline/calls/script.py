@@ -407,7 +407,7 @@ class Script:
 
         def left(reason: str) -> None:
             if not self._call.over:
-                self._tell(flow.RoomLeft(command.token, reason))
+                self._tell(flow.RoomLeft(command.token, reason, found.charter.post_flow_id if found is not None else ""))
 
         spec = command.spec
         if spec.record is not None:

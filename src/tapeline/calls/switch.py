@@ -16,6 +16,7 @@ from tapeline import flow, rtp, sip
 from tapeline.calls.answering import answer
 from tapeline.calls.dialer import Dialer
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.loops import Loops
 from tapeline.calls.media import Media, own_media, usable
 from tapeline.calls.metaflows import Actions, Metaflows
 from tapeline.calls.outgoing import Outgoing
@@ -71,6 +72,7 @@ class Switch:
         equipment.program_of = self._program_of
         equipment.dialer = Dialer(equipment, outgoing, self._parties, trunks, advertise, equipment.automatic.answered)
         equipment.sockets = Sockets(equipment, self._add, self._released)
+        equipment.loops = Loops(equipment, self._add, self._released)
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
         self._by_leg: dict[int, Call] = {}

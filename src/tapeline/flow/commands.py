@@ -226,7 +226,7 @@ class LoadFlow:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Call `destinations` and connect the caller with who answers first. Ends with `DialEnded`."""
+    """Call `destinations` and connect the caller with who answers first. Ends with `DialEnded`, or `DialRoom` for a conference."""
 
     token: int
     destinations: tuple[Party, ...]

@@ -15,6 +15,7 @@ __all__ = [
     "Asked",
     "CallStatus",
     "DialEnded",
+    "DialRoom",
     "Digit",
     "DigitsSent",
     "Elapsed",
@@ -135,14 +136,24 @@ class DialEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class DialRoom:
+    """Who answers a `Dial` is the conference of the id `room`: to be joined."""
+
+    token: int
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
 class RoomLeft:
     """The caller left the conference, or it ended, or it could not be joined.
 
-    `reason`: `left`, `kicked`, `ended`, `moderator_left`, `timeout`; `not_found`, `full`, `failed`.
+    `reason`: `left`, `kicked`, `ended`, `moderator_left`, `timeout`; `not_found`, `full`, `failed`. Where it has been in it, and that
+    has a flow that comes afterwards, the stored flow `flow_id` is run next.
     """
 
     token: int
     reason: str = ""
+    flow_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,5 +202,5 @@ class Elapsed:
 
 Event = (
     Answered | Asked | Parted | PlayEnded | Digit | RecordingStarted | RecordingRefused | RecordingEnded | Fetched | FlowLoaded | DigitsSent
-    | DialEnded | RoomLeft | RoomPrelude | Unparked | Unsupported | HungUp | CallStatus | Elapsed
+    | DialEnded | DialRoom | RoomLeft | RoomPrelude | Unparked | Unsupported | HungUp | CallStatus | Elapsed
 )  # fmt: skip

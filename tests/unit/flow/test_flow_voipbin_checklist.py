@@ -104,6 +104,34 @@ def test_34_a_first_flow_that_cannot_be_had_keeps_nobody_out(phone, actions):
     assert not call.last(flow.JoinRoom).prelude
 
 
+def test_34_a_conference_has_a_flow_that_comes_afterwards(phone, actions):
+    call = phone(actions(("conference_join", {"conference_id": "c-1"}), ("talk", {"text": "more"}))).start()
+    call.tell(flow.RoomLeft(call.last(flow.JoinRoom).token, "kicked", "f-2"))
+    load = call.last(flow.LoadFlow)
+    assert load.flow_id == "f-2" and call.said == []
+    call.tell(flow.FlowLoaded(load.token, actions(("talk", {"text": "bye"}))))
+    assert call.said == ["bye", "more"]
+
+
+@pytest.mark.parametrize(("reason", "result"), [("left", "answered"), ("ended", "answered"), ("full", "BUSY"), ("not_found", "NOT_FOUND")])
+def test_34_who_answers_may_be_a_conference(phone, actions, reason, result):
+    option = {"destinations": [{"type": "conference", "target": "c-1"}]}
+    call = phone(actions(("connect", option), ("talk", {"text": "${voipbin.connect.result}"}))).start()
+    call.tell(flow.DialRoom(call.last(flow.Dial).token, "c-1"))
+    command = call.last(flow.JoinRoom)
+    assert (command.room, command.kind, command.prelude) == ("c-1", "conference", True)
+    call.tell(flow.RoomLeft(command.token, reason))
+    assert call.said == [result]
+
+
+def test_34_a_conference_that_was_dialled_passes_its_reason_on(phone, actions):
+    option = {"destinations": [{"type": "conference", "target": "c-1"}], "relay_reason": True}
+    call = phone(actions(("connect", option), ("talk", {"text": "never"}))).start()
+    call.tell(flow.DialRoom(call.last(flow.Dial).token, "c-1"))
+    call.tell(flow.RoomLeft(call.last(flow.JoinRoom).token, "full"))
+    assert (call.last(flow.Hangup).cause, call.said, call.run.finished) == ("busy", [], True)
+
+
 def test_35_stop_sensitive_part_start(phone, actions):
     document = actions(
         "answer", "recording_start", "recording_stop", ("digits_receive", {"length": 4, "duration": 9000}), "recording_start", "stop"

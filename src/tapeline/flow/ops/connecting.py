@@ -13,13 +13,19 @@ from typing import Any, ClassVar, Literal
 from tapeline.core.roomspec import JoinSpec
 from tapeline.flow import commands
 from tapeline.flow.commands import Party
-from tapeline.flow.events import DialEnded, RoomLeft, RoomPrelude, Unparked
+from tapeline.flow.events import DialEnded, DialRoom, RoomLeft, RoomPrelude, Unparked
 from tapeline.flow.ops.answering import be_answered
 from tapeline.flow.ops.fetching import LoadProgram
 from tapeline.flow.ops.waiting import reply
 from tapeline.flow.program import DEFAULT, Context, Enter, Finish, Op, Performance, Program
 
 __all__ = ["Dial", "JoinRoom", "Park", "PassOn", "PlaceCall"]
+
+NOT_JOINED = {  # why a conference did not answer: word, hangup_reason and status, as of a party
+    "not_found": ("NOT_FOUND", "failed", 404),
+    "full": ("BUSY", "busy", 486),
+    "failed": ("FAILED", "failed", 0),
+}
 
 
 def _filled(context: Context, party: Party) -> Party:
@@ -33,7 +39,7 @@ class Dial(Op):
     Options: `strategy` (`all`, `one_by_one`, `by_weight`), `each_s` (how long each may ring then), `relay_reason`: the caller is hung up
     afterwards with the reason of who was dialled, and the run is over; all others are the call's affair (`calls.connecting`). The variables
     `tapeline.connect.result`, `.causes`, `.reason` and `.status` say how it came out. Results: `answered`; else the causes as the call
-    tells them, most telling first (`NO_ANSWER`, `sip:486`), else `failed`.
+    tells them, most telling first (`NO_ANSWER`, `sip:486`), else `failed`. A conference answers by being joined; what follows is `_`.
     """
 
     kind: ClassVar[str] = "dial"
@@ -55,17 +61,23 @@ class Dial(Op):
         source = _filled(context, self.source) if self.source else None
         context.issue(commands.Dial(token, destinations, source, self.timeout_s, self.early_media, self.anonymous, self.options))
         event = yield from reply(token)
+        if isinstance(event, DialRoom):
+            rest = JoinRoom(event.room, dialled=True, relay_reason=bool(self.options.get("relay_reason")))
+            return Enter(Program.chain(rest, substitutes=False))
         if not isinstance(event, DialEnded):
             return DEFAULT
         results = ("answered",) if event.answered else (*event.causes, "failed")
-        context.variables.set("tapeline.connect.result", results[0])
-        context.variables.set("tapeline.connect.causes", ",".join(event.causes))
-        context.variables.set("tapeline.connect.reason", event.reason)
-        context.variables.set("tapeline.connect.status", str(event.status))
+        _tell(context, results[0], event.causes, event.reason, event.status)
         if self.options.get("relay_reason"):
             context.issue(commands.Hangup(event.reason, status=event.status))
             return Finish(hung_up=True)
         return results
+
+
+def _tell(context: Context, result: str, causes: tuple[str, ...], reason: str, status: int) -> None:
+    """How a dialling came out, as variables."""
+    for name, value in (("result", result), ("causes", ",".join(causes)), ("reason", reason), ("status", str(status))):
+        context.variables.set(f"tapeline.connect.{name}", value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +99,9 @@ class JoinRoom(Op):
     """Be in a conference until one leaves it. Answers the call first. Result, and variable `tapeline.conference.result`: why it is over, as
     the call tells it.
 
-    Where the conference has a flow that comes first (`prelude`), that one runs, and then the joining is asked for again.
+    Where the conference has a flow that comes first (`prelude`), that one runs, and then the joining is asked for again; one that comes
+    afterwards runs when it has been left, and what follows then is `_`. With `dialled` the conference is who answered a `Dial`, whose
+    variables tell of it; with `relay_reason` the call is hung up then.
     """
 
     kind: ClassVar[str] = "join_room"
@@ -98,6 +112,8 @@ class JoinRoom(Op):
     prelude: bool = True
     scoped: bool = False
     everyone: bool = False
+    dialled: bool = False
+    relay_reason: bool = False
 
     def perform(self, context: Context) -> Performance:
         room, spec = context.text(self.room), self.spec
@@ -108,12 +124,18 @@ class JoinRoom(Op):
         context.issue(commands.JoinRoom(token, room, self.room_kind, spec, self.prelude, self.scoped, self.everyone))
         event = yield from reply(token)
         if isinstance(event, RoomPrelude):
-            rest = JoinRoom(room, self.room_kind, spec, prelude=False)
+            rest = replace(self, room=room, spec=spec, prelude=False)
             return Enter(Program.chain(LoadProgram(event.flow_id), rest, substitutes=False))
         if not isinstance(event, RoomLeft):
             return DEFAULT
         context.variables.set("tapeline.conference.result", event.reason)
-        return event.reason
+        if self.dialled:
+            result, reason, status = NOT_JOINED.get(event.reason, ("answered", "normal", 0))
+            _tell(context, result, () if result == "answered" else (result,), reason, status)
+            if self.relay_reason:
+                context.issue(commands.Hangup(reason, status=status))
+                return Finish(hung_up=True)
+        return Enter(Program.chain(LoadProgram(event.flow_id), substitutes=False)) if event.flow_id else event.reason
 
 
 @dataclass(frozen=True, slots=True)
