@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ncco_stage import SPOKEN_HZ, TUNE_HZ, Stage, level
 
+from tapeline.calls.dialer import DialResult
+from tapeline.calls.session import Call
 from tapeline.flow import Party
 
 HOOK = "https://example.org"
@@ -70,6 +74,67 @@ async def test_synchronous_fallback(tmp_path: Path) -> None:
     assert {name: event[name] for name in ("status", "to", "from", "direction", "sip_code")} == {
         "status": "busy", "to": "447700900000", "from": "447700900001", "direction": "outbound", "sip_code": 486,
     }  # fmt: skip
+
+
+def socket_to(url: str) -> dict[str, Any]:
+    endpoint = {"type": "websocket", "uri": "wss://example.org/socket"}
+    return {"action": "connect", "endpoint": [endpoint], "eventType": "synchronous", "eventUrl": [url]}
+
+
+async def closes(stage: Stage, call: Call) -> None:
+    """The only websocket of `call` closes; what is told of that goes the way that the connect has given."""
+    other, asks = stage.sockets.pop()
+    asks(other, {"status": "disconnected", "uuid": other.facts.id})
+    stage.bye(other)
+    await stage.settle()
+
+
+class SocketStage(Stage):
+    """Websockets are open at once."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.sockets: list[tuple[Call, Any]] = []
+        self.kit.sockets = SimpleNamespace(dial=self._open)  # type: ignore[assignment]
+
+    async def _open(self, caller: Call, uri: str, options: Any, timeout_s: float, asks: Any) -> DialResult:
+        other = self.callee(caller)
+        other.facts = replace(other.facts, event_url=options["event_url"], event_method=options["event_method"])
+        self.arrive(other)
+        self.sockets.append((other, asks))
+        return DialResult(other)
+
+
+@pytest.mark.parametrize("rest", [[], [{**SAY, "loop": 0}], [{"action": "wait", "timeout": 600}], [{"action": "record", "endOnKey": "#"}]])
+async def test_a_websocket_that_closes_may_be_answered_with_an_ncco(tmp_path: Path, rest: list[dict[str, Any]]) -> None:
+    """With `eventType: synchronous`, whatever the document does meanwhile; its end waits for that."""
+    async with SocketStage(tmp_path) as stage:
+        stage.receiver.answers["/sync"] = [{"action": "stream", "streamUrl": [f"{HOOK}/next.mp3"]}]
+        call = await stage.dial_in([socket_to(f"{HOOK}/sync"), *rest])
+        await stage.wait(2.0)
+        assert call.place is not None
+        await closes(stage, call)
+        began = stage.engine.now()
+        await stage.wait(0.9)
+        sound = stage.heard(call, began + 0.1, began + 0.8)
+        assert level(sound, 8000, TUNE_HZ) > 0.05 and level(sound, 8000, SPOKEN_HZ) < 0.02
+        await stage.wait(2.0)
+        assert call.status == "hangup" and all(not recorder.active for recorder in stage.recordings(call))
+        assert [(path, event["status"]) for _, path, event in stage.receiver.told] == [("/sync", "disconnected")]
+
+
+@pytest.mark.parametrize(("answer", "complaints"), [(b"", 0), (b"[1", 1), ([{"action": "pay"}], 1)])
+async def test_a_websocket_that_closes_and_no_ncco_that_can_run_changes_nothing(tmp_path: Path, answer: Any, complaints: int) -> None:
+    async with SocketStage(tmp_path) as stage:
+        happened: list[str] = []
+        stage.kit.listeners.append(lambda happening: happened.append(happening.kind))
+        stage.receiver.answers["/sync"] = answer
+        call = await stage.dial_in([socket_to(f"{HOOK}/sync"), {"action": "wait", "timeout": 2}])
+        await closes(stage, call)
+        await stage.wait(1.5)
+        assert call.status == "progressing" and happened.count("call_event") == complaints
+        await stage.wait(1.0)
+        assert call.status == "hangup"
 
 
 async def test_an_answer_that_is_no_ncco_continues(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tapeline.testing.receiver import Receiver
 from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, sipp_missing
 
-PORT, CALLED_PORT = free_port(), free_port()
+PORT, CALLED_PORT, ASKED_PORT = free_port(), free_port(), free_port()
 APPLICATION, (PRIVATE, PUBLIC) = new_id(), new_key()
 NCCOS: dict[str, Any] = {
     "voicemail": [
@@ -46,6 +46,14 @@ NCCOS: dict[str, Any] = {
                 }
             ],
         },
+    ],
+    "asking": [
+        {
+            "action": "connect",
+            "endpoint": [{"type": "websocket", "uri": f"ws://127.0.0.1:{PORT}/peer", "headers": {"a": "b"}}],
+            "eventType": "synchronous",
+            "eventUrl": [f"http://127.0.0.1:{ASKED_PORT}/sync"],
+        }
     ],
     "standup": [{"action": "conversation", "name": "standup", "record": "true"}],
     "nobody": [
@@ -158,6 +166,23 @@ async def test_a_websocket_that_is_not_there_lets_the_document_go_on(server: Ser
     await asyncio.wait_for(call.over(), 20)
     heard, rate = wav.read(tmp_path / "heard.wav")
     assert len(heard) > 0.2 * rate
+
+
+async def test_a_websocket_that_closes_is_answered_with_the_next_document(server: Server, phone: Phone, tmp_path: Path) -> None:
+    async def leave(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.recv()
+
+    with Receiver(port=ASKED_PORT) as receiver:
+        receiver.serve("/sync", json.dumps([{"action": "stream", "streamUrl": ["tone:800/1500"]}]).encode())
+        async with serve(leave, "127.0.0.1", PORT):
+            call = await dial(phone, server, "asking")
+            call.save(tmp_path / "heard.wav")
+            await asyncio.wait_for(call.over(), 20)
+        (event,) = [event for each in receiver.received("/sync") if (event := json.loads(each.body))["status"] == "disconnected"]
+    assert event["headers"] == {"a": "b"} and event["direction"] == "outbound" and event["to"].startswith("ws://")
+    heard, rate = wav.read(tmp_path / "heard.wav")
+    assert level(heard[:, 0], rate, 800.0) > 0.05
 
 
 def place(server: Server, receiver: Receiver, port: int, *ncco: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -37,9 +37,12 @@ log = structlog.get_logger(__name__)
 PAUSE_S = 0.5  # what `p` among keys stands for
 
 Prelude = Callable[[Call, str], Awaitable[None]]  # runs the flow of an address on a call, to its end
+Disconnected = Callable[[Call, Mapping[str, Any]], None]  # asks what follows from the event that a call's websocket has closed
 
 
-async def connect(call: Call, command: flow.Dial, kit: Equipment, prelude: Prelude) -> flow.DialEnded | flow.DialRoom:
+async def connect(
+    call: Call, command: flow.Dial, kit: Equipment, prelude: Prelude, disconnected: Disconnected
+) -> flow.DialEnded | flow.DialRoom:
     """Carry out `command` for `call`, to the end, or until it turns out that a conference answers. Cancelled, it leaves nobody ringing."""
     options = command.options
     room, before = _room(call, command, kit)
@@ -50,7 +53,7 @@ async def connect(call: Call, command: flow.Dial, kit: Equipment, prelude: Prelu
     waiting = _Waiting(call, command.early_media, kit, options.get("ringback", ""))
     try:
         waiting.ringback()
-        result = await _dial(call, command, kit, waiting.progressed)
+        result = await _dial(call, command, kit, waiting.progressed, disconnected)
         other = result.call
         if other is None and room:
             return flow.DialRoom(command.token, room)
@@ -89,12 +92,15 @@ def _room(call: Call, command: flow.Dial, kit: Equipment) -> tuple[str, tuple[fl
     return "", ()
 
 
-async def _dial(call: Call, command: flow.Dial, kit: Equipment, progressed: Callable[[Call, int], None]) -> DialResult:
+async def _dial(
+    call: Call, command: flow.Dial, kit: Equipment, progressed: Callable[[Call, int], None], disconnected: Disconnected
+) -> DialResult:
     source, options = command.source, command.options
     if options.get("any_number"):
         source = own_number(call, kit)
     if "websocket" in options:
-        return await kit.sockets.dial(call, command.destinations[0].target, options, command.timeout_s)
+        asked = disconnected if options.get("event_asked") else None
+        return await kit.sockets.dial(call, command.destinations[0].target, options, command.timeout_s, asked)
     wish = Wish(
         parties=command.destinations,
         account=call.facts.account,

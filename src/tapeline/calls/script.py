@@ -63,9 +63,11 @@ class Script:
         self._alarm = Alarm(equipment.clock, self._tick)
         self._players: dict[int, Player] = {}  # by the token of the command that plays
         self._stopped: set[int] = set()  # tokens told to stop before their sound was ready
+        self._making: set[int] = set()  # tokens of what is played, or will be
         self._recordings: dict[int, Recorder] = {}  # by the token of the step that started it
         self._answering: list[int] = []
         self._dialling: asyncio.Task[None] | None = None
+        self._consulting: set[asyncio.Task[None]] = set()  # the application was told of what ended, and may answer with a document
         self.done = asyncio.Event()  # the run is over
         self._kept: tuple[Any, Any] | None = None  # what was played last, and its samples
         self._teller = Teller(call, equipment)
@@ -105,10 +107,9 @@ class Script:
     def hung_up(self, cause: str, by: str) -> None:
         self._tell(flow.HungUp(cause, by))
         self._alarm.set(None)
+        self._let_go()
         for player in list(self._players.values()):
             player.stop()  # the call may be up, with another program
-        if self._dialling is not None:
-            self._dialling.cancel()
 
     def _tick(self) -> None:
         self._perform(self._run.tick(self._kit.clock.now()))
@@ -183,6 +184,7 @@ class Script:
     async def _sound(self, command: flow.Say | flow.Play, makers: list[partial[Any]]) -> None:
         """Play one sound after another. One that cannot be had is reported and skipped: the flow goes on."""
         token, interrupted, failures = command.token, False, []
+        self._making.add(token)
         for make in makers:
             try:
                 samples = await self._made(make, LEVEL_DB * command.level)
@@ -226,6 +228,7 @@ class Script:
     def _played(self, token: int, interrupted: bool, error: str = "") -> None:
         self._players.pop(token, None)
         self._stopped.discard(token)
+        self._making.discard(token)
         self._tell(flow.PlayEnded(token, interrupted, error))
 
     def _stop_play(self, command: flow.StopPlay) -> None:
@@ -293,7 +296,7 @@ class Script:
 
     async def _dialled(self, command: flow.Dial) -> None:
         try:
-            ended = await connect(self._call, command, self._kit, self._first)
+            ended = await connect(self._call, command, self._kit, self._first, self._disconnected)
         except TapelineError as error:
             log.error("a caller could not be connected", call_id=self._call.facts.id, error=str(error))
             ended = flow.DialEnded(command.token, False, ("FAILED",), "failed")
@@ -313,6 +316,34 @@ class Script:
         script.start()
         await script.done.wait()
         call.led = False
+
+    def _disconnected(self, other: Call, event: Mapping[str, Any]) -> None:
+        """A websocket that this flow has called has closed, and the answer to that may be a document."""
+        task = self._kit.spawn(self._told_of_end(other, event))
+        self._consulting.add(task)
+        task.add_done_callback(self._consulting.discard)
+
+    async def _told_of_end(self, other: Call, event: Mapping[str, Any]) -> None:
+        found = await Teller(other, self._kit).consult(event)
+        if found is None or self._call.over or self._run.finished:
+            return
+        if found.program is None:
+            self._teller.complain("the document that came cannot run", tuple(str(problem) for problem in found.errors[:5]))
+            return
+        begun = list(self._players.values())
+        self._let_go()
+        for recorder in self._recordings.values():
+            if recorder.spec.blocking:
+                recorder.stop("transfer")
+        self._tell(flow.Replaced(found.program))
+        for player in begun:
+            player.stop()
+
+    def _let_go(self) -> None:
+        """Nobody is dialled any more, and what is about to be played is not."""
+        self._stopped |= self._making - self._players.keys()
+        if self._dialling is not None:
+            self._dialling.cancel()
 
     def _fetch(self, command: flow.Fetch) -> None:
         self._kit.spawn(self._fetched(command))
@@ -373,6 +404,8 @@ class Script:
         together = self._call.place is not None
         for other in await until_alone(self._call):
             other.hang_up("normal")
+        while self._consulting:  # an answer may tell what comes next
+            await asyncio.wait(self._consulting)
         self._tell(flow.Parted(command.token, together))
 
     def _load_flow(self, command: flow.LoadFlow) -> None:

@@ -50,6 +50,7 @@ class SocketLine:
         self.local_uri = self.remote_uri = self.request_uri = uri
         self.headers: Mapping[str, Any] = options["headers"]
         self.call: Call | None = None
+        self.asks: Callable[[Call, Mapping[str, Any]], None] | None = None  # told, in place of all others, that the peer has gone
         self.port = 0  # of the loop, once that is open
         self.codecs = (f"L16/{loop_rate}",)
         self.loop = SocketLoop(options["rate"], loop_rate, self._frame, self._digit)
@@ -128,9 +129,12 @@ class SocketLine:
     def _closed(self, text: str) -> None:
         """The peer has gone: that is told as an event of its own, with the headers by which it is known."""
         if self.call is not None and self.state == "confirmed":
-            event = event_of(self.call, self._kit.clock.wall())
             told = {"status": "disconnected", "direction": "outbound", "headers": dict(self.headers)}
-            self._kit.webhooks.tell(self.call, event | told)
+            event = event_of(self.call, self._kit.clock.wall()) | told
+            if self.asks is not None:
+                self.asks(self.call, event)
+            else:
+                self._kit.webhooks.tell(self.call, event)
         self._end("remote", 200, "normal", text)
 
 
@@ -142,9 +146,16 @@ class Sockets:
         self._add = add
         self._remove = remove
 
-    async def dial(self, caller: Call, uri: str, options: Mapping[str, Any], timeout_s: float) -> DialResult:
+    async def dial(
+        self,
+        caller: Call,
+        uri: str,
+        options: Mapping[str, Any],
+        timeout_s: float,
+        asks: Callable[[Call, Mapping[str, Any]], None] | None = None,
+    ) -> DialResult:
         """Connect to `uri` for `caller`, with which the call ends. `options["websocket"]` holds rate, content_type, headers (JSON),
-        authorization, and whether the application signs."""
+        authorization, and whether the application signs. That the peer has closed, is told to `asks` where there is one."""
         facts = caller.facts
         made = Facts(
             id=new_id(),
@@ -163,6 +174,7 @@ class Sockets:
             call = await self._begin(made, options["websocket"], caller)
         except (OSError, Exhausted):
             return DialResult(None, ("UNREACHABLE", "sip:503"), "failed")
+        cast(SocketLine, call.session).asks = asks
         return await self._opened(call, options["websocket"], timeout_s)
 
     async def place(self, wish: Wish, options: Mapping[str, Any], answered: Callable[[Call], None]) -> Call:

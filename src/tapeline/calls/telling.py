@@ -36,6 +36,13 @@ class Teller:
         reply = await self._kit.webhooks.ask(self._call, Question("event", url, method, self._event(command.kind, command.fields)))
         return await self._compiled(reply.body)
 
+    async def consult(self, event: Mapping[str, Any]) -> flow.Compilation | None:
+        """Tell `event` where the call's events go; what the document that comes back compiles to, None where there is none."""
+        url, method = self._kit.webhooks.event_address(self._call)
+        if not url:
+            return None
+        return await self._compiled((await self._kit.webhooks.ask(self._call, Question("event", url, method, event))).body)
+
     async def fetch(self, url: str) -> flow.Compilation | None:
         """What the document at `url` compiles to, None where there is none."""
         event = event_of(self._call, self._kit.clock.wall())

@@ -28,6 +28,7 @@ __all__ = [
     "RecordingEnded",
     "RecordingRefused",
     "RecordingStarted",
+    "Replaced",
     "RoomLeft",
     "RoomPrelude",
     "Unparked",
@@ -196,11 +197,18 @@ class CallStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """Another program (`program.Program`) takes the place of all that was still to be done, whatever the flow waits for."""
+
+    program: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Elapsed:
     """The deadline that the operation asked for has passed."""
 
 
 Event = (
     Answered | Asked | Parted | PlayEnded | Digit | RecordingStarted | RecordingRefused | RecordingEnded | Fetched | FlowLoaded | DigitsSent
-    | DialEnded | DialRoom | RoomLeft | RoomPrelude | Unparked | Unsupported | HungUp | CallStatus | Elapsed
+    | DialEnded | DialRoom | RoomLeft | RoomPrelude | Unparked | Unsupported | HungUp | CallStatus | Replaced | Elapsed
 )  # fmt: skip

@@ -138,6 +138,9 @@ class Run:
         if reaction == "finish":
             self.status = "hangup"
             self._finish()
+        elif isinstance(event, events.Replaced):
+            if reaction == "deliver":
+                self._replace(event.program)
         elif self._noted(event) and reaction == "deliver":
             self._resume(event)
         return self._drain()
@@ -275,6 +278,14 @@ class Run:
         else:
             self._stack.append(_Frame(outcome.program, step.edges.get(DEFAULT, END)))
         return self._resolve(outcome.program.entry)
+
+    def _replace(self, program: Program) -> None:
+        """Leave the step that waits where it is, and begin with another program."""
+        if self._performance is not None:
+            self._performance.close()
+        self._deadline = None
+        self._stack = [_Frame(program)]
+        self._go(self._resolve(program.entry))
 
     def _resolve(self, target: str) -> Step | None:
         """The step named `target`, searched outward; END leads to where the calling program goes on."""

@@ -50,6 +50,16 @@ def test_the_table_is_complete():
     assert set(TRANSITIONS) == {(state, kind) for state in ("ready", "waiting", "finished") for kind in ("start", "event", "hungup")}
 
 
+def test_another_program_takes_the_place_of_what_waits(phone):
+    call = phone(flow.Program.chain(Sleep(5.0), Hold()))
+    call.start()
+    waiting = call.run.current
+    call.tell(flow.Replaced(flow.Program.chain(Sleep(1.0))))
+    assert call.run.current is not waiting and call.run.next_deadline() == call.now + 1.0 and not call.run.finished
+    early = phone(flow.Program.chain(Hold()))
+    assert early.run.handle(flow.Replaced(flow.Program.chain(Sleep(1.0))), early.now) == [] and early.run.current is None
+
+
 def test_status_told_before_the_start_counts(phone):
     call = phone(flow.Program.chain(Answer(), Hold()))
     call.tell(flow.CallStatus("progressing"))
