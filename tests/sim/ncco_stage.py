@@ -85,7 +85,13 @@ class Stage(Exchange):
         self.kit.prompts = StagePrompts()  # type: ignore[assignment]
         self.kit.conferences = Conferences(self.kit)
         self.kit.webhooks = Webhooks(self.kit)
+        self.kit.conversation = self._conversation
         self.kit.finished = lambda view: self._recorded(view.id)  # type: ignore[assignment]
+
+    def _conversation(self, activeflow_id: str) -> Call | None:
+        """As the switch finds it."""
+        up = [call for call in self.calls if call.facts.activeflow_id == activeflow_id and call.status == "progressing"]
+        return min(up, key=lambda call: bool(call.facts.master_call_id), default=None)
 
     def _recorded(self, recording_id: str) -> None:
         """The event of a recording is on its way a moment after its end, as a worker sends it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from ncco_stage import TUNE_HZ, Stage, level
 
 from tapeline.calls.recorder import Recorder
@@ -231,6 +232,91 @@ async def test_transfer(tmp_path: Path) -> None:
         stage.bye(caller)
         await stage.wait(1.0)
         assert all(call.status == "hangup" for call in stage.calls)
+
+
+WAIT = {"action": "wait", "timeout": 600}
+
+
+def into(call: Call, **options: Any) -> list[dict[str, Any]]:
+    return [{"action": "transfer", "conversationId": f"CON-{call.facts.activeflow_id}", **options}]
+
+
+async def test_transfer_into_the_conversation_of_another_call(tmp_path: Path) -> None:
+    """All legs of the one join the other, whose NCCO goes on ruling; it may be alone, connected, or in a named conversation."""
+    async with Stage(tmp_path) as stage:
+        events: list[dict[str, Any]] = []
+        stage.kit.listeners.append(lambda told: events.append(told.data["event"]) if told.kind == "call_event" else None)
+        tune = {"action": "stream", "streamUrl": MUSIC}
+        target = await stage.dial_in([tune, {"action": "wait", "timeout": 6}, {**tune, "loop": 0}])
+        await stage.wait(1.5)
+        own = f"CON-{target.facts.activeflow_id}"
+        document = [{"action": "connect", "endpoint": [{"type": "phone", "number": "1"}]}, {"action": "wait", "timeout": 1}, *into(target)]
+        caller = await stage.dial_in(document)
+        await stage.outcome(answered=True)
+        leg = stage.calls[-1]
+        await stage.wait(3.0)
+        assert [hears(stage, call) for call in (target, caller, leg)] == [[False, True, True], [True, False, True], [True, True, False]]
+        assert [(event["uuid"], event["conversation_uuid_to"]) for event in events] == [(call.facts.id, own) for call in (caller, leg)]
+        third = await stage.dial_in(into(target))
+        await stage.wait(1.5)
+        assert hears(stage, third) == [True, True, True, False] and caller.view().activeflow_id == target.facts.activeflow_id
+        await stage.wait(3.0)
+        sound = stage.heard(third, stage.engine.now() - 0.8, stage.engine.now())
+        assert level(sound, 8000, TUNE_HZ) > 0.05, "the target's NCCO speaks to all"
+        stage.bye(target)
+        await stage.wait(1.0)
+        assert hears(stage, third) == [False, True, True, False]
+        stage.bye(caller)
+        await stage.wait(1.0)
+        assert [call.status for call in stage.calls] == ["hangup"] * 4, "its leg ended with it, and the third was alone"
+
+
+async def test_transfer_into_a_call_that_is_in_a_named_conversation(tmp_path: Path) -> None:
+    async with Stage(tmp_path) as stage:
+        target = await stage.dial_in(member())
+        caller = await stage.dial_in(into(target))
+        await stage.wait(1.5)
+        assert caller.place is target.place is not None and hears(stage, target) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "heard"),
+    [
+        ({"mute": True}, [[False, True, False], [True, False, False], [True, True, False]]),
+        ({"canHear": []}, [[False, True, True], [True, False, True], [False] * 3]),
+        ({"canSpeak": ["leg"], "canHear": ["target"]}, [[False, True, False], [True, False, True], [True, False, False]]),
+    ],
+)
+async def test_who_is_transferred_may_choose_whom_it_hears(tmp_path: Path, options: dict[str, Any], heard: list[list[bool]]) -> None:
+    async with Stage(tmp_path) as stage:
+        target = await stage.dial_in([{"action": "connect", "endpoint": [{"type": "phone", "number": "1"}]}, WAIT])
+        await stage.outcome(answered=True)
+        ids = {"target": target.facts.id, "leg": stage.calls[1].facts.id}
+        chosen = {name: [ids[each] for each in value] if isinstance(value, list) else value for name, value in options.items()}
+        await stage.dial_in(into(target, **chosen))
+        await stage.wait(2.0)
+        assert [hears(stage, call) for call in stage.calls] == heard
+
+
+async def test_a_transfer_into_a_conversation_of_others_or_its_own(tmp_path: Path) -> None:
+    """Another application's is not there; its own is where the call is already, and it stays until it is alone."""
+    async with Stage(tmp_path) as stage:
+        stage.application = "one"
+        target = await stage.dial_in([{"action": "stream", "streamUrl": MUSIC, "loop": 0}])
+        stage.application = "two"
+        await stage.wait(0.5)
+        stranger = await stage.dial_in(into(target))
+        await stage.wait(0.5)
+        assert (stranger.status, target.status, target.place) == ("hangup", "progressing", None)
+        ask = {"action": "notify", "payload": {}, "eventUrl": ["https://example.org/n"]}
+        caller = await stage.dial_in([{"action": "connect", "endpoint": [{"type": "phone", "number": "1"}]}, ask])
+        stage.receiver.answers["/n"] = into(caller)
+        await stage.outcome(answered=True)
+        await stage.wait(1.5)
+        assert hears(stage, caller) == [False, False, False, True]
+        stage.bye(stage.calls[-1])
+        await stage.wait(0.5)
+        assert caller.status == "hangup"
 
 
 async def test_a_transfer_to_nowhere_ends_the_call(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from tapeline import rtp
 from tapeline.calls import company
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.session import Call
+from tapeline.core.errors import TapelineError
+from tapeline.core.roomspec import JoinSpec, ignores
 
 __all__ = ["Bridge", "until_alone"]
 
@@ -27,18 +29,19 @@ MOST = 40  # legs in one bridge, those included that are about to be replaced
 
 
 class Bridge:
-    """Made with both calls; they may still be ringing (early media)."""
+    """Made with both calls; they may still be ringing (early media). Without an `other` somebody is about to be added."""
 
-    def __init__(self, one: Call, other: Call, equipment: Equipment) -> None:
+    def __init__(self, one: Call, other: Call | None, equipment: Equipment) -> None:
         self._kit = equipment
         self._calls: list[Call] = []
         self._held: set[str] = set()  # ids of the calls whose party holds
         self._music: dict[str, rtp.Player] = {}  # by the id of the call that hears it
-        rate = 8000 if max(one.leg.rate, other.leg.rate) <= 8000 else 16000
+        rate = 8000 if max(one.leg.rate, other.leg.rate if other is not None else 16000) <= 8000 else 16000
         self._bus = equipment.engine.open_bus(rate, capacity=MOST, beside=one.leg)
         self._left: dict[str, asyncio.Future[tuple[Call, ...]]] = {}  # by the id of the call that is in it
         self.changing: tuple[Call, Callable[[], None]] | None = None  # whose place will be taken; what is to be done if it goes before
-        for call in (one, other):
+        self._parts: dict[str, JoinSpec] = {}  # by the id of the call: whom it hears, and by whom it is heard
+        for call in (one, other) if other is not None else (one,):
             self._join(call)
 
     @property
@@ -63,16 +66,37 @@ class Bridge:
         if call.place is not None:
             call.place.leave(call)
         call.place = self
+        others = self.calls
         self._calls.append(call)
         self._left[call.facts.id] = asyncio.get_running_loop().create_future()
-        self._bus.add(call.leg, hear=float(call.hears), speak=float(call.speaks))
+        for other in others:
+            if self._ignores(other, call):  # to be told before it can be heard
+                self._bus.ignore(other.leg, call.leg)
+        try:
+            self._bus.add(call.leg, hear=float(call.hears), speak=float(call.speaks))
+        except TapelineError:
+            self._calls.remove(call)
+            del self._left[call.facts.id]
+            call.place = None
+            raise
+        for other in others:
+            if self._ignores(call, other):
+                self._bus.ignore(call.leg, other.leg)
         company.came(call)
         if call.media.held:
             self.held(call, True)
         self._tend()
 
-    def add(self, call: Call) -> None:
-        """One more talks with all. Raises BusFull."""
+    def _ignores(self, one: Call, other: Call) -> bool:
+        if not self._parts:
+            return False
+        first, second = (self._parts.get(call.facts.id, JoinSpec()) for call in (one, other))
+        return ignores((one.facts.id, first), (other.facts.id, second))
+
+    def add(self, call: Call, spec: JoinSpec | None = None) -> None:
+        """One more talks with all, or with those whom `spec` names. Raises BusFull."""
+        if spec is not None and (spec.can_hear is not None or spec.can_speak is not None):
+            self._parts[call.facts.id] = spec
         self._join(call)
 
     def swap(self, leaving: Call, coming: Call) -> None:

@@ -30,7 +30,7 @@ from tapeline.calls.views import ConferenceCallView, ConferenceStatus, Conferenc
 from tapeline.core.errors import InvalidState, TapelineError
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
-from tapeline.core.roomspec import JoinSpec, RoomSpec
+from tapeline.core.roomspec import JoinSpec, RoomSpec, ignores
 from tapeline.core.vonage import telling_too
 
 if TYPE_CHECKING:
@@ -90,9 +90,8 @@ class Member:
         return {"hear": float(self.call.hears and hears), "speak": float(self.call.speaks and speaks)}
 
     def ignores(self, other: Member) -> bool:
-        """Whether it is not to hear `other`, whatever is muted: the one may choose by whom it is heard, the other whom it hears."""
-        chosen, choice = self.spec.can_hear, other.spec.can_speak
-        return (chosen is not None and other.call.facts.id not in chosen) or (choice is not None and self.call.facts.id not in choice)
+        """Whether it is not to hear `other`."""
+        return ignores((self.call.facts.id, self.spec), (other.call.facts.id, other.spec))
 
 
 class Conference:

@@ -446,7 +446,7 @@ class Script:
         if spec.record is not None:
             spec = replace(spec, record=self._told_where(spec.record))
         if command.everyone:
-            refused = move_all(self._call, conversation_id(command.room), spec, left, conferences)
+            refused = move_all(self._call, conversation_id(command.room), spec, left, self._kit)
         else:
             application = self._call.facts.application_id if command.scoped else ""
             refused = conferences.join(self._call, command.room, spec, left, named=named, application_id=application)

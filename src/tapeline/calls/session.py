@@ -175,6 +175,11 @@ class Call:
         """What runs on it from now on is another run than before, in a conversation of its own."""
         self.facts = replace(self.facts, activeflow_id=new_id())
 
+    def belong(self, activeflow_id: str) -> None:
+        """It is in the conversation of another call from now on."""
+        self.facts = replace(self.facts, activeflow_id=activeflow_id)
+        self._touch()
+
     def when_over(self, then: Callable[[], None]) -> None:
         """Call `then` once the call has ended."""
         self._when_over.append(then)

@@ -70,6 +70,7 @@ class Switch:
         equipment.reason_of = self._reason_of
         equipment.webhooks = Webhooks(equipment)
         equipment.program_of = self._program_of
+        equipment.conversation = self._conversation
         equipment.dialer = Dialer(equipment, outgoing, self._parties, trunks, advertise, equipment.automatic.answered)
         equipment.sockets = Sockets(equipment, self._add, self._released)
         equipment.loops = Loops(equipment, self._add, self._released)
@@ -232,6 +233,11 @@ class Switch:
             script.start()
 
         return run
+
+    def _conversation(self, activeflow_id: str) -> Call | None:
+        """A call that is up in that conversation, before others who has begun it."""
+        found = [call for call in self._calls.values() if call.facts.activeflow_id == activeflow_id and call.status == "progressing"]
+        return min(found, key=lambda call: (bool(call.facts.master_call_id), call.facts.created), default=None)
 
     def _program_of(self, number: str, account: str) -> flow.Program | None:
         """What a call to a number or user of ours would run."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tapeline.core.recordspec import RecordSpec
 
-__all__ = ["JoinSpec", "RoomSpec"]
+__all__ = ["JoinSpec", "RoomSpec", "ignores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +40,10 @@ class JoinSpec:
     can_speak: tuple[str, ...] | None = None  # ids of the calls by which it is heard; None: by all
     can_hear: tuple[str, ...] | None = None  # ids of the calls that it hears; None: all
     record: RecordSpec | None = None  # record the conference from its start, unless that is being done
+
+
+def ignores(hearer: tuple[str, JoinSpec], speaker: tuple[str, JoinSpec]) -> bool:
+    """Whether the one call (its id and its part) is not to hear the other, whatever is muted: the one may choose whom it hears, the other
+    by whom it is heard."""
+    chosen, choice = hearer[1].can_hear, speaker[1].can_speak
+    return (chosen is not None and speaker[0] not in chosen) or (choice is not None and hearer[0] not in choice)
