@@ -32,6 +32,7 @@ from tapeline.store import (
     Database,
     DatabaseUnavailable,
     Deed,
+    DeliveryRow,
     ExportRow,
     FlowRow,
     RecordingRow,
@@ -242,6 +243,27 @@ class Node:
                 await process.wait()
             assert process.stdin is not None
             process.stdin.close()
+
+
+async def test_what_a_node_without_a_worker_has_left_goes_to_one_of_two(server: Server) -> None:
+    database = Database(server.url)
+    await database.open()
+    try:
+        rows = [DeliveryRow(new_id(), "a", "webhook", "r", "http://x.example/", float(n), 9e9, node="lonely") for n in range(50)]
+        await database.deliveries.add(*rows)
+        for node in ("one", "two"):
+            await database.workers.beat(node)
+            await database.workers.beat(node)
+            assert await database.workers.deserted(node, missed=True) == ["lonely"]
+        page = [place[1] for place, _ in await database.workers.left_behind("lonely", files=False)]
+        one, two = await asyncio.gather(*(database.workers.adopt(page, "lonely", node) for node in ("one", "two")))
+        assert sorted(one + two) == sorted(row.id for row in rows)
+        assert await database.workers.adopt(page, "one", "two") == []  # who is there keeps its own
+        await database.workers.leave("one")
+        assert sorted(await database.workers.adopt(page, "one", "two")) == sorted(one)
+        assert await database.workers.left_behind("lonely", files=True, after=(1.0, "")) == []
+    finally:
+        await database.close()
 
 
 async def test_nodes_that_share_a_database_leave_each_others_jobs_alone(server: Server, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,33 @@ async def test_a_message_outlives_a_kill_and_keeps_its_order(house: Sent, receiv
     bodies = [request.body for request in receiver.received("/hook")]
     assert bodies == [b"0", b"0", b"1", b"2"], "one more try of the first, and none overtaken"
     assert all("x-voipbin-signature" in request.headers for request in receiver.received("/hook"))
+
+
+async def test_two_workers_on_one_database_send_what_a_node_without_one_has_left_once(house: Sent, receiver: Receiver) -> None:
+    other = Sent(house.root)
+    other.config = replace(house.config, node="second", jobs=f"sqlite:///{house.root / 'second.sqlite'}")
+    async with working(house) as first, working(other) as second:
+        for worker in (first, second):
+            await worker.hears(lambda line: bool(line.get("ready")))
+        database = Database(house.config.database)
+        await database.open()
+        now = time.time()
+        rows = [
+            DeliveryRow(
+                new_id(), "a", "webhook", "r", f"{receiver.url}/{number}", now + number / 1000, now + 900, "POST", body=str(number),
+                policy="voipbin", node="api", lane="abc"[number % 3] if number < 30 else "",
+            )
+            for number in range(120)
+        ]  # fmt: skip
+        await database.deliveries.add(*rows)
+        await database.close()
+        await until(lambda: house.query(house.rows, "SELECT count(*) FROM deliveries WHERE state = 'delivered'")[0][0] == len(rows))
+    got = [int(request.body) for request in receiver.requests]
+    assert sorted(got) == list(range(120)), "each once"
+    for lane in range(3):
+        in_lane = [number for number in got if number < 30 and number % 3 == lane]
+        assert in_lane == sorted(in_lane)
+    nodes = house.query(house.rows, "SELECT DISTINCT node FROM deliveries")
+    assert {node for (node,) in nodes} <= {"test", "second"}
+    assert house.query(house.rows, "SELECT count(*) FROM attempts WHERE kind = 'webhook'") == [(120,)]
+    assert house.query(house.rows, "SELECT node FROM workers") == []  # both have said that they end

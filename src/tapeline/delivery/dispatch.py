@@ -27,7 +27,8 @@ ENDING_S = 2.0  # what tries that are under way may take when the worker ends
 
 
 class Dispatcher:
-    """`send` tries one, and says in how many seconds it is due again; None: it is over, or nobody knows."""
+    """`send` tries one, and says in how many seconds it is due again; None: it is over, or nobody knows. Nothing is begun while it is not
+    certain that what is this node's is sent by nobody else (`ours`)."""
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Dispatcher:
         *,
         most: int,
         for_each: int,
+        ours: Callable[[], bool] = lambda: True,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
@@ -44,6 +46,7 @@ class Dispatcher:
         self._send = send
         self._most = most
         self._for_each = for_each
+        self._ours = ours
         self._wall = wall
         self._wake = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -85,6 +88,10 @@ class Dispatcher:
 
     async def look(self) -> None:
         """Begin what may begin now. The table is asked where nothing is at hand, or something may have come."""
+        if not self._ours():
+            self._at_hand.clear()
+            self._look_again = True
+            return
         while len(self._tasks) < self._most:
             if self._begin_at_hand() and not self._look_again:
                 break

@@ -65,7 +65,8 @@ class _Receiver:
 
 
 class Sender:
-    """Over one database. Coroutines of one event loop. `announce` tells the parent process."""
+    """Over one database. Coroutines of one event loop. `announce` tells the parent process. What belongs to another node than `node` is
+    not sent by `attempt`; None: whosever it is."""
 
     def __init__(
         self,
@@ -74,19 +75,24 @@ class Sender:
         announce: Callable[[Mapping[str, Any]], None],
         *,
         signer: Signer | None = None,
+        node: str | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._carrier = carrier
         self._signer = signer or Signer(database)
         self._announce = announce
+        self._node = node
         self._wall = wall
         self._receivers: dict[str, _Receiver] = {}
 
     async def holds(self, delivery_id: str, round: int) -> bool:
         """Whether that round of the delivery is still to be sent."""
         row = await self._database.deliveries.get(delivery_id)
-        return row is not None and (row.state, row.round) == ("waiting", round)
+        return row is not None and self._due_here(row, round)
+
+    def _due_here(self, row: DeliveryRow, round: int) -> bool:
+        return (row.state, row.round) == ("waiting", round) and self._node in (None, row.node)
 
     @asynccontextmanager
     async def turn(self, delivery_id: str) -> AsyncIterator[None]:
@@ -113,7 +119,7 @@ class Sender:
         except DatabaseUnavailable as error:
             log.warning("a delivery waits for the database: %s", error, extra={"delivery": delivery_id})
             return 5.0
-        if row is None or (row.state, row.round) != ("waiting", round):
+        if row is None or not self._due_here(row, round):
             return None
         if row.due is not None and (early := row.due - self._wall()) > 1.0:
             return early  # begun anew from the row in the middle of a pause

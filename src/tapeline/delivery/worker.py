@@ -37,6 +37,7 @@ from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.jobs import Exporting, Finishing, Sending, sending_key
 from tapeline.delivery.retain import Sweeper
 from tapeline.delivery.send import Sender
+from tapeline.delivery.share import Share
 from tapeline.delivery.signing import SCHEMES, Signer, vonage
 from tapeline.delivery.uploads import storage_of
 from tapeline.recording.spool import Spool
@@ -77,9 +78,12 @@ class Worker:
         self._trusted = GuardedClient(allow_private_addresses=True)  # for what the settings name, and nobody else
         carrier = Carrier(objects, self._client, config.couch, self._trusted, partial(storage_of, self._database))
         signer = Signer(self._database, {**SCHEMES, "vonage": vonage(self._config.signers)})
-        sender = Sender(self._database, carrier, self._say, signer=signer)
+        sender = Sender(self._database, carrier, self._say, signer=signer, node=config.node)
+        self._share = Share(self._database, config.node, objects, self._hurry)
         self._sending.does(Sending(sender))
-        self._messages = Dispatcher(self._database, config.node, sender.send, most=MESSAGES, for_each=MESSAGES_FOR_EACH)
+        self._messages = Dispatcher(
+            self._database, config.node, sender.send, most=MESSAGES, for_each=MESSAGES_FOR_EACH, ours=self._share.ours
+        )
         self._sweeper = Sweeper(
             self._database,
             objects,
@@ -125,6 +129,7 @@ class Worker:
             for task in (listening, working, stopping):
                 task.cancel()
             await self._jobs.close(10.0)
+            await self._share.leave()
             await self._client.close()
             await self._trusted.close()
             await self._database.close()
@@ -136,7 +141,8 @@ class Worker:
         await self._jobs.open()
         self._say({"ready": True})
         messages = self._messages.run(self._stop)
-        await asyncio.gather(self._look(), self._start(), self._deliver(), messages, self._tidy(), self._retain(), self._export())
+        share = self._share.run(self._stop)
+        await asyncio.gather(self._look(), self._start(), self._deliver(), messages, share, self._tidy(), self._retain(), self._export())
 
     async def _open_database(self) -> None:
         pause = 0.5
@@ -163,9 +169,13 @@ class Worker:
             if word == "finish" and is_id(recording_id):
                 self._add(recording_id)
             elif word == "deliver":
-                self._to_send.set()
-                self._messages.wake()
+                self._hurry()
         self._stop.set()  # nobody is left who could tell us anything: the parent is gone
+
+    def _hurry(self) -> None:
+        """There may be something to send."""
+        self._to_send.set()
+        self._messages.wake()
 
     def _add(self, recording_id: str) -> None:
         if recording_id not in self._begun and recording_id not in self._waiting and recording_id not in self._finishing.working:

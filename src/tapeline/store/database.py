@@ -38,6 +38,7 @@ from tapeline.store.migrate import migrate
 from tapeline.store.outbox import Outbox
 from tapeline.store.recordings import Recordings
 from tapeline.store.removals import Removals
+from tapeline.store.workers import Workers
 
 __all__ = ["Database", "normal_url"]
 
@@ -102,6 +103,7 @@ class Database:
         self.flows = Flows(self)
         self.documents = Documents(self)
         self.deliveries = Deliveries(self)
+        self.workers = Workers(self)
         self.outbox = Outbox(self)
         self.activeflows = Activeflows(self)
 

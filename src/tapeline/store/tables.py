@@ -31,6 +31,7 @@ __all__ = [
     "recordings",
     "removals",
     "tokens",
+    "workers",
 ]
 
 metadata = MetaData()
@@ -410,6 +411,13 @@ deliveries = Table(
     Index("deliveries_ref", "ref"),
     Index("deliveries_node_state", "node", "state", "created", "id"),
     Index("deliveries_lane", "lane", "state", "created", "id"),
+)
+
+workers = Table(  # which nodes' workers are at work
+    "workers",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("seen", Double, nullable=False),  # by the database's clock
 )
 
 outbox = Table(
