@@ -294,8 +294,8 @@ class Exchange:
     async def outcome(self, answered: bool) -> None:
         """Whom the oldest transfer dials answers, or is busy."""
         wish, waiting = self.dialled.pop(0)
-        gone = wish.caller is None or wish.caller.over
-        found = None if gone or not answered else self.callee(wish.caller)
+        gone = wish.chained and (wish.caller is None or wish.caller.over)
+        found = None if gone or not answered else self.callee(wish.caller if wish.chained else None)
         waiting.set_result(DialResult(found) if found is not None else DialResult(None, ("BUSY", "sip:486"), "busy"))
         await self.settle()
 

@@ -219,8 +219,8 @@ class Bridge:
 
 
 async def until_alone(call: Call) -> tuple[Call, ...]:
-    """Wait until `call` is in no bridge any more, whatever transfers come between. With whom it was last."""
+    """Wait until `call` is with nobody any more, whatever transfers come between, to a conference too. With whom its bridge ended."""
     others: tuple[Call, ...] = ()
-    while isinstance(call.place, Bridge):
+    while call.place is not None:
         others = await call.place.until_left(call)
     return others

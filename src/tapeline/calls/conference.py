@@ -81,6 +81,8 @@ class Member:
     ended: float | None = None
     updated: float | None = None
     reason: str = ""
+    replaced: bool = False  # somebody is on the way who takes its place: until then its leaving ends nothing
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
     music: rtp.Player | None = None
     fetching: bool = False  # its music is being fetched, or cannot be had
 
@@ -232,18 +234,61 @@ class Conference:
         """One leaves; what follows from that for the others."""
         talked = member.status == "joined"
         self._part(member, reason)
+        if not member.replaced:
+            self._end_without(member)
+        if self.status == "progressing":
+            if not self._members:
+                self._empty()
+            if talked:
+                self._sound(member.spec.leave_tone if member.spec.leave_tone is not None else self.charter.spec.leave_tone)
+            self._tend()
+
+    def _end_without(self, member: Member) -> None:
+        """End where it cannot go on without a member that has left."""
         if member.spec.end_on_exit:
             self.end("moderator_left")
         elif self.charter.room and not self._members:
             self.end("empty")
         elif self.charter.kind == "connect" and self._crowded and len(self._members) == 1:
             self.end("party_left")
-        elif self.status == "progressing":
-            if not self._members:
+
+    # -- whose place another takes -------------------------------------------------------------------------------------
+
+    def talks(self, call: Call) -> bool:
+        """Whether `call` is on the bus."""
+        member = self._of(call)
+        return member is not None and member.status == "joined"
+
+    def seat_of(self, call: Call) -> Member | None:
+        """The member on the bus that `call` is, where nobody is about to take its place."""
+        member = self._of(call)
+        return member if member is not None and member.status == "joined" and not member.replaced else None
+
+    def succeed(self, member: Member, call: Call, left: Callable[[str], None]) -> None:
+        """`call` takes the place of `member`, which may have left already. Raises as `join` does; then it is as if that one had left."""
+        member.replaced = True
+        self._part(member, "transferred")
+        try:
+            self.join(call, member.spec, left)
+        except TapelineError:
+            self.forsake(member)
+            raise
+
+    def forsake(self, member: Member) -> None:
+        """Nobody takes the place of `member`. Where it has left, that counts now."""
+        member.replaced = False
+        if member.status == "leaved" and self.status == "progressing":
+            self._end_without(member)
+            if not self._members and self.status == "progressing":
                 self._empty()
-            if talked:
-                self._sound(member.spec.leave_tone if member.spec.leave_tone is not None else self.charter.spec.leave_tone)
             self._tend()
+
+    async def until_left(self, call: Call) -> tuple[Call, ...]:
+        """Wait until `call` is no longer in it. The others stay: nobody is left with it."""
+        member = self._of(call)
+        if member is not None:
+            await member.gone.wait()
+        return ()
 
     def _empty(self) -> None:
         """Nobody is left: the next to come finds it as the first did."""
@@ -271,6 +316,7 @@ class Conference:
             self.bus.remove(member.call.leg)
             self._recordings.left(member.call, self.bus, self._legs)
             member.call.recordings.note("conference_left", conference_id=self.id)
+        member.gone.set()
         member.reason = reason
         member.ended = self._kit.clock.wall()
         log.info("left a conference", conference_id=self.id, call_id=member.call.facts.id, reason=reason, members=len(self._members))
@@ -427,6 +473,12 @@ class Conference:
     def bus(self) -> rtp.Bus:
         assert self._bus is not None
         return self._bus
+
+    def note(self, event: str, **facts: Any) -> None:
+        """Keep an event on the timeline of each recording of it, and of its members."""
+        self._recordings.note(event, **facts)
+        for member in self.talking:
+            member.call.recordings.note(event, **facts)
 
     def others(self, call: Call) -> tuple[Call, ...]:
         return tuple(member.call for member in self.talking if member.call is not call)

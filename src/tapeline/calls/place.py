@@ -26,6 +26,9 @@ class Place(Protocol):
     def leave(self, call: Call) -> None:
         """`call` is no longer part of it; it may have ended. Nothing happens where it was not."""
 
+    async def until_left(self, call: Call) -> tuple[Call, ...]:
+        """Wait until `call` is no longer in it. Whom that leaves without anybody: with whom it was when all was over."""
+
     def on_digit(self, call: Call, digit: str, *, event: bool) -> None:
         """`call` pressed a key; `event`: as a telephone event in its media, else by SIP INFO."""
 

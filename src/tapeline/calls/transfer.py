@@ -8,6 +8,9 @@
     replaced    somebody calls us in place of a party that is connected (RFC 3891), and takes that place with its answer; or in place of
                 one that still rings, and answers for it (pickup).
 
+A member of a conference may do the same: its place there is what the other takes, by whichever of these ways. Where the member hangs up
+at once, the conference does not end by that; where nobody comes in its place, it counts then.
+
 What recorded the party that leaves follows to who takes its place, or ends, as its specification says; the recordings of those who stay
 go on as they are. A transfer is one party's at a time and bounded in number, so that REFERs cannot make calls without end.
 """
@@ -15,20 +18,33 @@ go on as they are. A transfer is one party's at a time and bounded in number, so
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
 from tapeline import rtp, sip
 from tapeline.calls import company
 from tapeline.calls.bridge import Bridge
+from tapeline.calls.conference import Conference, Member
 from tapeline.calls.dialer import DialResult, Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import already_transferring, not_bridged
-from tapeline.calls.layout import OfAbsent, OfCall, OfFlow
+from tapeline.calls.layout import OfAbsent
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
-from tapeline.core.errors import ProtocolError
+from tapeline.calls.succession import (
+    Kind,
+    ears_of,
+    enter,
+    followers,
+    give_to_flow,
+    hand_on,
+    is_caller,
+    leave_to_room,
+    release,
+    take_place,
+)
+from tapeline.core.errors import ProtocolError, TapelineError
 from tapeline.flow import Party
 
 __all__ = ["Transfers", "party_of"]
@@ -37,7 +53,6 @@ log = structlog.get_logger(__name__)
 
 RING_S = 60.0  # how long the target of a blind transfer may ring
 MOST = 32  # transfers that one call may ask for
-Kind = Literal["blind", "attended", "replaced"]
 
 
 class Transfers:
@@ -89,13 +104,14 @@ class Transfers:
 
     def _refusal(self, call: Call) -> int:
         """The status that refuses a transfer by `call`; 0 where it may ask for one."""
-        bridge = call.place
-        other = bridge.other(call) if isinstance(bridge, Bridge) else None
-        if not isinstance(bridge, Bridge) or other is None or call.status != "progressing" or other.status != "progressing":
+        place = call.place
+        other = place.other(call) if isinstance(place, Bridge) else None
+        together = (other is not None and other.status == "progressing") or (isinstance(place, Conference) and place.talks(call))
+        if not together or call.status != "progressing":
             return 603
         if not self._allowed(call.facts.user):
             return 403
-        if bridge.changing is not None:
+        if not _settled(call):
             return 491
         return 603 if call.transfers >= MOST else 0
 
@@ -138,6 +154,8 @@ class Transfers:
     ) -> int:
         """Dial `target` and let it take the place of `leaving`. The SIP status of how that came out."""
         bridge = leaving.place
+        if isinstance(bridge, Conference):
+            return await self._bring(bridge, leaving, target, headers, refer)
         staying = bridge.other(leaving) if isinstance(bridge, Bridge) else None
         if not isinstance(bridge, Bridge) or staying is None:
             return 481
@@ -159,12 +177,40 @@ class Transfers:
             activeflow_id=leaving.facts.activeflow_id,
         )
         log.info("transfer", call_id=leaving.facts.id, kind="blind", staying=staying.facts.id)
+        return await self._dial(leaving, wish, attempt, refer)
+
+    async def _bring(
+        self, room: Conference, leaving: Call, target: Party, headers: tuple[tuple[str, str], ...], refer: sip.Refer | None
+    ) -> int:
+        """Dial `target` and let it take the place of `leaving` in the conference. A number of ours that a flow answers cannot take it."""
+        member = room.seat_of(leaving)
+        if member is None:
+            return 481
+        if target.kind == "" and not headers and self._flow_of(target.target, leaving.facts.account) is not None:
+            self.totals["transfers_failed_total"] += 1
+            log.info("transfer failed: a flow takes no place in a conference", call_id=leaving.facts.id)
+            return 603
+        attempt = _Seat(room, member)
+        wish = Wish(
+            parties=(target,),
+            account=leaving.facts.account,
+            caller=leaving,
+            chained=False,
+            timeout_s=RING_S,
+            headers=headers,
+            activeflow_id=leaving.facts.activeflow_id,
+        )
+        log.info("transfer", call_id=leaving.facts.id, kind="blind", conference_id=room.id)
+        return await self._dial(leaving, wish, attempt, refer)
+
+    async def _dial(self, leaving: Call, wish: Wish, attempt: _Blind | _Seat, refer: sip.Refer | None) -> int:
+        """Dial who shall take the place, and settle what comes of it. The SIP status of how that came out."""
         status = 500
         causes: tuple[str, ...] = ("FAILED",)
         try:
             result = await self._kit.dialer.dial(wish, lambda call, status: self._tell(refer, status))
             causes = result.causes
-            status = attempt.settle(result.call, "attended" if headers else "blind") if result.call is not None else _status(result)
+            status = attempt.settle(result.call, "attended" if wish.headers else "blind") if result.call is not None else _status(result)
         except Exception as error:
             log.exception("a transfer failed", call_id=leaving.facts.id, error=repr(error))
         if status >= 300:
@@ -178,6 +224,10 @@ class Transfers:
     def _attended(self, leaving: Call, consulted: Call | None, refer: sip.Refer) -> None:
         """Join the two parties that `leaving` and `consulted`, both the transferor's, talk with."""
         bridge, other = leaving.place, consulted.place if consulted is not None else None
+        if consulted is not None and isinstance(bridge, Conference) != isinstance(other, Conference):
+            member, talking = (leaving, consulted) if isinstance(bridge, Conference) else (consulted, leaving)
+            self._tell(refer, self._into_room(member, talking))
+            return
         if (
             not isinstance(bridge, Bridge)
             or not isinstance(other, Bridge)
@@ -197,17 +247,47 @@ class Transfers:
         other.note("transfer", kind="attended", **company.who(consulted))
         other.dissolve(consulted)
         take_place(bridge, leaving, coming, "attended")
-        hand_on(consulted, staying, bridge)
+        hand_on(consulted, staying)
         self._tell(refer, 200)
         for each in (leaving, consulted):
             each.hang_up("normal", "transferred")
+
+    def _into_room(self, member: Call, talking: Call) -> int:
+        """Bring whom `talking` talks with into the conference that `member` is in, both the transferor's. The SIP status of it."""
+        room, bridge = member.place, talking.place
+        seat = room.seat_of(member) if isinstance(room, Conference) else None
+        moving = bridge.other(talking) if isinstance(bridge, Bridge) and bridge.changing is None else None
+        if (
+            not isinstance(room, Conference)
+            or not isinstance(bridge, Bridge)
+            or seat is None
+            or moving is None
+            or moving.status != "progressing"
+            or moving.facts.account != room.charter.account
+        ):
+            self.totals["transfers_failed_total"] += 1
+            log.info("transfer failed", call_id=talking.facts.id, status=481, kind="attended")
+            return 481
+        log.info("transfer", call_id=talking.facts.id, kind="attended", conference_id=room.id, coming=moving.facts.id)
+        status = 200
+        leave_to_room(bridge, talking, moving)
+        try:
+            enter(room, seat, moving, "attended")
+        except TapelineError as error:
+            log.error("a transfer failed", call_id=talking.facts.id, error=str(error))
+            self.totals["transfers_failed_total"] += 1
+            moving.hang_up("failed", "the conference could not be joined")
+            status = 500
+        for each in (member, talking):
+            each.hang_up("normal", "transferred")
+        return status
 
     # -- an INVITE with Replaces ---------------------------------------------------------------------------------------
 
     def may_replace(self, call: Call, user: str) -> bool:
         """Whether `user` may take the place of `call` now: it is connected and nobody else is about to, or we dial it and it rings."""
-        bridge = call.place
-        connected = isinstance(bridge, Bridge) and bridge.changing is None and call.status == "progressing"
+        together = isinstance(call.place, Bridge) or (isinstance(call.place, Conference) and call.place.talks(call))
+        connected = together and _settled(call) and call.status == "progressing"
         return self._allowed(user) and (connected or rings(call))
 
     def replace(self, leaving: Call, coming: Call) -> None:
@@ -216,18 +296,22 @@ class Transfers:
         coming.follow(_Successor(lambda: self._replaced(leaving, coming)))
 
     def _replaced(self, leaving: Call, coming: Call) -> None:
-        bridge = leaving.place
+        place = leaving.place
         if rings(leaving) and leaving.instead is not None:
             log.info("picked up", call_id=leaving.facts.id, coming=coming.facts.id)
             leaving.instead(coming)
             return
-        if not self.may_replace(leaving, coming.facts.user) or not isinstance(bridge, Bridge):
+        if not self.may_replace(leaving, coming.facts.user):
             self.totals["transfers_failed_total"] += 1
             log.info("nobody is there to be replaced any more", call_id=coming.facts.id)
             coming.hang_up("failed", "the call to be replaced has ended")
             return
         log.info("transfer", call_id=leaving.facts.id, kind="replaced", coming=coming.facts.id)
-        take_place(bridge, leaving, coming, "replaced")
+        if isinstance(place, Bridge):
+            take_place(place, leaving, coming, "replaced")
+        elif isinstance(place, Conference) and (member := place.seat_of(leaving)) is not None:
+            failed = _Seat(place, member).settle(coming, "replaced") >= 300
+            self.totals["transfers_failed_total"] += failed
         leaving.hang_up("normal", "replaced")
 
 
@@ -246,7 +330,7 @@ class _Blind:
         """The transferor did not wait: the other hears it ring, and recordings that follow go on with what there is."""
         release(self._leaving, self._staying)
         for recorder in followers(self._leaving):
-            ears = OfAbsent(self._staying.leg, _is_caller(recorder, self._leaving))
+            ears = OfAbsent(self._staying.leg, is_caller(recorder, self._leaving))
             self._leaving.recordings.hand_on(recorder, self._staying.recordings, ears, heard=self._staying.heard)
             company.departed(recorder, self._leaving)
             self._orphans.append(recorder)
@@ -263,7 +347,7 @@ class _Blind:
         take_place(bridge, self._leaving, coming, kind)
         for recorder in self._orphans:
             if recorder.active:
-                ears = _ears(coming, recorder, self._leaving)
+                ears = ears_of(coming, recorder, self._leaving)
                 staying.recordings.hand_on(recorder, coming.recordings, ears, heard=coming.heard)
         return 200
 
@@ -284,6 +368,32 @@ class _Blind:
         tone, self._tone = self._tone, None
         if tone is not None:
             tone.stop()
+
+
+class _Seat:
+    """One transfer of a member of a conference, while its target rings. A member that does not wait leaves; its place is kept."""
+
+    def __init__(self, room: Conference, member: Member) -> None:
+        self._room = room
+        self._member = member
+        member.replaced = True
+
+    def settle(self, coming: Call, kind: Kind) -> int:
+        """The target is up. 200 where it has taken the place, 487 where there is no such conference any more, 480 where it cannot."""
+        if self._room.status != "progressing" or coming.over:
+            coming.hang_up("cancel", "nobody waits any more")
+            return 487
+        try:
+            enter(self._room, self._member, coming, kind)
+        except TapelineError as error:
+            log.error("a transfer failed", call_id=self._member.call.facts.id, error=str(error))
+            coming.hang_up("failed", "the conference could not be joined")
+            return 480
+        return 200
+
+    def give_up(self) -> None:
+        """Nobody comes."""
+        self._room.forsake(self._member)
 
 
 class _Successor:
@@ -309,68 +419,15 @@ class _Successor:
         return {}
 
 
+def _settled(call: Call) -> bool:
+    """Whether nobody is about to take a place where `call` is."""
+    place = call.place
+    return place.changing is None if isinstance(place, Bridge) else isinstance(place, Conference) and place.seat_of(call) is not None
+
+
 def rings(call: Call) -> bool:
     """Whether it is dialled, and neither answered nor given up."""
     return call.instead is not None and call.progressing is None and not call.over
-
-
-def take_place(bridge: Bridge, leaving: Call, coming: Call, kind: Kind) -> None:
-    """`coming` stands where `leaving` stood: in the bridge, and in what recorded it. The transferor is hung up by who asks for this."""
-    bridge.note("transfer", kind=kind, **company.who(leaving))
-    if leaving not in bridge.calls:
-        coming.recordings.note("transfer", kind=kind, **company.who(leaving))
-    for staying in bridge.others(leaving):
-        release(leaving, staying)
-    bridge.swap(leaving, coming)
-    hand_on(leaving, coming, bridge)
-
-
-def give_to_flow(bridge: Bridge, leaving: Call, staying: Call, run: Callable[[Call], None]) -> None:
-    """A flow stands where `leaving` stood. What recorded that party hears what the flow says in its place."""
-    bridge.note("transfer", kind="blind", **company.who(leaving))
-    release(leaving, staying)
-    bridge.dissolve(leaving)
-    for recorder in followers(leaving):
-        ears = OfFlow(staying.leg, _is_caller(recorder, leaving))
-        leaving.recordings.hand_on(recorder, staying.recordings, ears, heard=True)
-        company.departed(recorder, leaving)
-    run(staying)
-
-
-def hand_on(leaving: Call, coming: Call, bridge: Bridge) -> None:
-    """What recorded `leaving` records `coming` from now on, or ends. Both legs are on the bridge's engine thread then."""
-    for recorder in followers(leaving):
-        ears = _ears(coming, recorder, leaving)
-        heard = any(each.heard for each in bridge.calls)
-        leaving.recordings.hand_on(recorder, coming.recordings, ears, heard=heard)
-        company.departed(recorder, leaving)
-        company.arrived(recorder, coming)
-
-
-def followers(leaving: Call) -> list[Recorder]:
-    """The recordings of `leaving` that follow a transfer; those that do not are stopped."""
-    active = [recorder for recorder in leaving.recordings if recorder.active]
-    for recorder in active:
-        if not recorder.spec.follow_transfer:
-            recorder.stop("transfer")
-    return [recorder for recorder in active if recorder.active]
-
-
-def release(leaving: Call, staying: Call) -> None:
-    """`staying` no longer ends with `leaving`."""
-    if staying in leaving.chained:
-        leaving.unchain(staying)
-
-
-def _ears(coming: Call, recorder: Recorder, leaving: Call) -> OfCall:
-    """What a recording hears that follows to who comes."""
-    seats = tuple((other.leg, other.speaks) for other in company.others(coming))
-    return OfCall(coming.leg, _is_caller(recorder, leaving), muted=coming.controls.muted in ("in", "both"), seats=seats)
-
-
-def _is_caller(recorder: Recorder, leaving: Call) -> bool:
-    ears = recorder.ears
-    return ears.caller if isinstance(ears, OfCall | OfAbsent | OfFlow) else leaving.incoming
 
 
 def party_of(target: str, call: Call) -> Party:
