@@ -16,7 +16,7 @@ import shutil
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ from tapeline.audio.speech import Speech
 from tapeline.calls.activeflow_service import ActiveflowService
 from tapeline.calls.applications import Applications, declared
 from tapeline.calls.automatic import Automatic
-from tapeline.calls.changes import tell
 from tapeline.calls.conferences import Conferences
 from tapeline.calls.drain import Drain
 from tapeline.calls.equipment import Equipment
@@ -43,9 +42,9 @@ from tapeline.calls.errands import Errands
 from tapeline.calls.profiles import Profiles
 from tapeline.calls.prompts import MAX_PROMPT_BYTES, Prompts
 from tapeline.calls.pulse import Pulse
+from tapeline.calls.recovery import recover
 from tapeline.calls.registration import make_registrar
 from tapeline.calls.routing import Routes
-from tapeline.calls.rows import call_view, recovered_row
 from tapeline.calls.service import Service
 from tapeline.calls.stored import Refresher, Stored
 from tapeline.calls.switch import Switch
@@ -172,7 +171,7 @@ class Server:
         self._service = Service(self._switch, database, objects, self._equipment, refresher.refresh)
 
         await self._listen_for_events(database)
-        recovered = await self._recover(database, spool)
+        recovered = await self._recover(database)
         self._start_drain(database)
         self._start_worker()
         self._watch_disk()
@@ -267,23 +266,13 @@ class Server:
         value = self._settings.server.advertise
         return "" if value == "auto" else value
 
-    async def _recover(self, database: Database, spool: Spool) -> int:
-        """Take up what a crash left: recordings are completed, calls that were up are marked ended."""
-        loop = asyncio.get_running_loop()
-        manifests = await loop.run_in_executor(self._pool, spool.recover, self._clock.wall())
-        for manifest in manifests:
-            log.warning("recording recovered", recording_id=manifest.id, seconds=round(manifest.frames / manifest.rate, 2))
-            self._equipment.writer.put(recovered_row(manifest))
-        now = self._clock.wall()
-        for call in await database.calls.unfinished(self._equipment.node):
-            ended = replace(call, status="hangup", hungup=now, updated=now, recording_id="", hangup_by="local", hangup_reason="failed")
-            ended = replace(ended, hangup_cause="the server stopped while the call was up")
-            self._equipment.writer.put(ended)
-            tell(self._equipment, "call", call_view(ended), call_view(call))
+    async def _recover(self, database: Database) -> int:
+        """Take up what a crash left. How many recordings were completed."""
+        recovered = await recover(database, self._equipment)
         node = self._equipment.node
         self._equipment.conferences.restore(await database.conferences.unfinished(node), await database.conferencecalls.unfinished(node))
         await self._errands.restore()
-        return len(manifests)
+        return recovered
 
     async def _listen_for_events(self, database: Database) -> None:
         """Who sends events to those that want them, and what runs after a recording."""
