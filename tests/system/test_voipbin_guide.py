@@ -4,6 +4,7 @@ symptom of its troubleshooting tables, brought about and cured as the table says
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import shlex
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 
 from tapeline.core.ids import ZERO_ID, new_id
+from tapeline.store import Database
 from tapeline.testing.api import Api
 from tapeline.testing.process import Child, until
 from tapeline.testing.server import Server
@@ -256,6 +258,32 @@ def test_timeout_on_large_files(server: Server, call: str) -> None:
         pieces += answer.body
     assert pieces == whole
     assert server.api.request("GET", path, headers={"Range": f"bytes={len(whole)}-"}).status == 416
+
+
+def test_recording_expired(server: Server, call: str) -> None:
+    """Recording exceeded retention period. Check your retention settings."""
+    expired, kept = record(server, call, 0.3), record(server, call, 0.3)
+    assert server.api.get("/v1.0/retention").ok().json() == {"retention_days": None, "default_days": 30.0}
+    second = 1 / 86400
+    for recording_id, days in ((expired, second / 10), (kept, 60)):
+        shown = server.api.request("PUT", f"/v1.0/recordings/{recording_id}", {"retention_days": days}).ok().json()
+        assert shown["tapeline"]["retention_days"] == days
+    time.sleep(0.2)
+    asyncio.run(sweep(server))
+    gone = server.api.get(f"/v1.0/recordings/{expired}/file")
+    assert refusal(gone) == (404, "RESOURCE_NOT_FOUND") and server.api.get(f"/v1.0/recordings/{expired}").status == 404
+    assert len(samples(server.api.file(kept))) > 1000
+    assert kept in (listed := [found["id"] for found in server.api.recordings()]) and expired not in listed
+
+
+async def sweep(server: Server) -> None:
+    """What the worker does once a minute; the audio of what it makes a tombstone is the worker's to remove."""
+    database = Database(f"sqlite:///{server.data / 'tapeline.sqlite'}")
+    await database.open()
+    try:
+        await database.removals.sweep(time.time(), 30.0, 100)
+    finally:
+        await database.close()
 
 
 def test_a_run_over_rest_and_the_flow_that_follows_it(server: Server) -> None:
