@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import numpy as np
@@ -185,13 +186,17 @@ async def test_a_websocket_that_closes_is_answered_with_the_next_document(server
     assert level(heard[:, 0], rate, 800.0) > 0.05
 
 
+def bearer() -> dict[str, str]:
+    token = jwt.encode({"application_id": APPLICATION, "iat": int(time.time()), "jti": new_id()}, PRIVATE, "RS256")
+    return {"Authorization": f"Bearer {token}"}
+
+
 def place(server: Server, receiver: Receiver, port: int, *ncco: dict[str, Any]) -> str:
     """Call a websocket at `port` as the application would; the call's id."""
-    token = jwt.encode({"application_id": APPLICATION, "iat": int(time.time()), "jti": new_id()}, PRIVATE, "RS256")
     endpoint = {"type": "websocket", "uri": f"ws://127.0.0.1:{port}/called", "content-type": "audio/l16;rate=16000", "headers": {"a": "b"}}
     number = {"type": "phone", "number": "447700900001"}
     wanted = {"to": [endpoint], "from": number, "ncco": list(ncco), "event_url": [receiver.url + "/event"]}
-    answer = server.api.request("POST", "/v1/calls", wanted, {"Authorization": f"Bearer {token}"})
+    answer = server.api.request("POST", "/v1/calls", wanted, bearer())
     assert answer.status == 201, answer.body
     assert answer.json()["status"] == "started" and answer.json()["direction"] == "outbound"
     return str(answer.json()["uuid"])
@@ -203,10 +208,62 @@ def told(receiver: Receiver, uuid: str) -> list[dict[str, Any]]:
 
     def over() -> bool:
         found[:] = [event for each in receiver.received("/event") if (event := json.loads(each.body)).get("uuid") == uuid]
-        return any(event["status"] == "completed" for event in found)
+        return any(event.get("status") == "completed" for event in found)
 
     until(over, "the call's end to be told", 30)
     return found
+
+
+async def leave_soon(socket: ServerConnection) -> None:
+    """Speaks, and closes after a little more than a second."""
+    await socket.send(sine(900.0, 3.0, 16000).astype("<i2").tobytes())
+    for _ in range(60):
+        await socket.recv()
+
+
+def recordings_of(server: Server, reference: str) -> list[dict[str, Any]]:
+    """What is listed under a leg or a conversation, once each is available."""
+
+    def found() -> list[dict[str, Any]]:
+        result: list[dict[str, Any]] = server.api.get(f"/v1.0/recordings?call_id={reference}").ok().json()["result"]
+        return result if result and all(each["status"] == "available" for each in result) else []
+
+    return until(found, "the recordings", 30)
+
+
+async def test_recordings_are_listed_by_leg_and_by_conversation(server: Server) -> None:
+    """One of the leg and one of its conversation, each under its own; each file has its content type."""
+    with Receiver() as receiver:
+        record = {"action": "record", "format": "ogg", "eventUrl": [receiver.url + "/leg"]}
+        room = {"action": "conversation", "name": "listed", "record": True, "eventUrl": [receiver.url + "/room"]}
+        async with serve(leave_soon, "127.0.0.1", CALLED_PORT):
+            uuid = await asyncio.to_thread(place, server, receiver, CALLED_PORT, record, room)
+            await asyncio.to_thread(told, receiver, uuid)
+        events = {path: json.loads((await asyncio.to_thread(receiver.wait_for, path, 1, 30))[0].body) for path in ("/leg", "/room")}
+    for path, kind in (("/leg", "audio/ogg"), ("/room", "audio/mpeg")):
+        file = await asyncio.to_thread(server.api.request, "GET", urlsplit(events[path]["recording_url"]).path, None, bearer())
+        assert (file.status, file.headers["content-type"], len(file.body)) == (200, kind, events[path]["size"])
+    conversation = events["/room"]["conversation_uuid"].removeprefix("CON-")
+    listed = [await asyncio.to_thread(recordings_of, server, reference) for reference in (uuid, conversation)]
+    assert [[each["id"] for each in found] for found in listed] == [[events[path]["recording_uuid"]] for path in ("/leg", "/room")]
+    assert [found[0]["reference_type"] for found in listed] == ["call", "confbridge"]
+
+
+async def test_hang_up_during_record(server: Server) -> None:
+    """A record that waits for a key: who is recorded leaves. The file is closed, the event sent, its address leads to the file; the rest
+    of the document is not run."""
+    with Receiver() as receiver:
+        record = {"action": "record", "endOnKey": "#", "eventUrl": [receiver.url + "/record"]}
+        notify = {"action": "notify", "payload": {}, "eventUrl": [receiver.url + "/never"]}
+        async with serve(leave_soon, "127.0.0.1", CALLED_PORT):
+            uuid = await asyncio.to_thread(place, server, receiver, CALLED_PORT, record, notify)
+            events = await asyncio.to_thread(told, receiver, uuid)
+        (request,) = await asyncio.to_thread(receiver.wait_for, "/record", 1, 30)
+        assert not receiver.received("/never")
+    event = json.loads(request.body)
+    file = await asyncio.to_thread(server.api.request, "GET", urlsplit(event["recording_url"]).path, None, bearer())
+    assert (file.status, file.headers["content-type"], str(len(file.body))) == (200, "audio/mpeg", str(event["size"]))
+    assert decode(file.body).seconds > 0.8 and event["conversation_uuid"] == events[0]["conversation_uuid"]
 
 
 async def test_a_websocket_that_is_called_is_the_call(server: Server) -> None:

@@ -29,7 +29,7 @@ __all__ = ["Asking", "VonageAuth", "allowed", "asking"]
 
 SKEW_S = 60.0  # how far clocks may differ
 DEFAULT_S = 900.0  # how long a token without `exp` is valid
-LONGEST_S = 24 * 3600.0
+SHORTEST_S, LONGEST_S = 30.0, 24 * 3600.0  # how long one with `exp` may be
 MAX_TOKEN = 8192
 MOST_PATHS = 100
 LONGEST_PATTERN = 256
@@ -97,7 +97,7 @@ class VonageAuth:
         expires = issued + DEFAULT_S
         if claims.get("exp") is not None:
             given = _seconds(claims["exp"])
-            if given is None or given - issued > LONGEST_S:
+            if given is None or not SHORTEST_S <= given - issued <= LONGEST_S:
                 raise _refused()
             expires = given
         begins = issued if claims.get("nbf") is None else _seconds(claims["nbf"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,12 @@ async def test_length_timer_and_ringing_timer(world: World, api: httpx2.AsyncCli
     assert answer.status_code == 201
     (order,) = world.service.voice.orders
     assert (order.length_s, order.ring_s) == (5.0, 7.0)
+
+
+async def test_rate_limits_are_none_and_every_request_has_its_answer(world: World, api: httpx2.AsyncClient) -> None:
+    """Three calls a second are the platform's limit; here as many as are asked for, and no connection is dropped."""
+    answers = await asyncio.gather(*(api.post("/v1/calls", json=CREATE) for _ in range(30)), *(api.get("/v1/calls") for _ in range(30)))
+    assert {answer.status_code for answer in answers} == {200, 201} and len(world.service.voice.orders) == 30
 
 
 async def test_machine_detection_is_accepted(world: World, api: httpx2.AsyncClient) -> None:

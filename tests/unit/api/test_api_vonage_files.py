@@ -81,13 +81,17 @@ async def test_jwt_without_exp_iat_as_string(world: World, application: Applicat
 
 
 async def test_jwt_limits(world: World, application: Application, url: str) -> None:
-    """Expired, or valid for more than a day: 401. So is each wrong algorithm."""
+    """Expired, or valid for less than half a minute, or for more than a day: 401. So is each wrong algorithm."""
     now = world.clock.wall()
     private, public = key_pair()
     good = {"application_id": application.id, "iat": int(now), "jti": new_id()}
     assert await status(world, url, token(application, now=now, exp=int(now) + 86400)) == 200
     assert await status(world, url, token(application, now=now, exp=str(int(now) + 60))) == 200
     assert await status(world, url, token(application, now=now, exp=int(now) + 86401)) == 401
+    lengths = {30: 200, 29: 401, 5: 401, 0: 401, -10: 401, "29": 401}
+    for seconds, expected in lengths.items():
+        exp = str(int(now) + 29) if isinstance(seconds, str) else int(now) + seconds
+        assert await status(world, url, token(application, now=now, exp=exp)) == expected, seconds
     assert await status(world, url, token(application, now=now - 7200, exp=int(now) - 3600)) == 401
     assert await status(world, url, _sign(good, {"alg": "none"}, b"")) == 401
     digest = hmac.digest(public.encode(), _signed_part(good, {"alg": "HS256", "typ": "JWT"}), hashlib.sha256)
