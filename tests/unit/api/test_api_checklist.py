@@ -1,11 +1,9 @@
-"""VoIPBIN's acceptance checklist (8.1), the lines that concern calls and recordings: one test for each, named after it.
-
-Conferences (4, 5) and export (16) come with those features.
-"""
+"""VoIPBIN's acceptance checklist for REST (8.1): one test or more for each line, named after it."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -64,6 +62,31 @@ async def test_03_stop_on_call_without_body_or_content_type(world: World, client
     assert answer.status_code == 200
     assert answer.json()["recording_id"] == ZERO_ID
     assert answer.json()["recording_ids"] == [started]
+
+
+async def test_04_start_on_conference(world: World) -> None:
+    conference_id = world.service.conferences.conference(world.account)
+    async with world.client("") as anonymous:
+        path = f"/v1.0/conferences/{conference_id}/recording_start?token={world.secret}"
+        answer = await anonymous.post(path, content=b'{ "format": "wav" }')
+    body = answer.json()
+    assert answer.status_code == 200
+    assert (body["id"], body["type"], body["status"]) == (conference_id, "conference", "progressing")
+    assert is_id(body["recording_id"]) and body["recording_id"] != ZERO_ID
+    assert body["recording_ids"][-1] == body["recording_id"]
+    (spec,) = world.service.conferences.specs
+    assert (spec.format, spec.rate, spec.channels, spec.heard, spec.max_s) == ("wav", 8000, 1, "mix", 86400)
+
+
+async def test_05_stop_on_conference_without_body_or_content_type(world: World, client: httpx2.AsyncClient) -> None:
+    path = f"/v1.0/conferences/{world.service.conferences.conference(world.account)}"
+    started = (await client.post(f"{path}/recording_start", json={"format": "wav"})).json()["recording_id"]
+    answer = await client.post(f"{path}/recording_stop")
+    assert answer.status_code == 200
+    assert answer.json()["recording_id"] == ZERO_ID
+    assert answer.json()["recording_ids"] == [started]
+    shown = (await client.get(path)).json()
+    assert (shown["recording_id"], shown["recording_ids"]) == (ZERO_ID, [started])
 
 
 @pytest.mark.parametrize("status", ["dialing", "ringing", "terminating", "canceling", "hangup"])
@@ -191,6 +214,20 @@ async def test_15_delete(world: World, client: httpx2.AsyncClient) -> None:
     assert (await client.get("/v1.0/recordings")).json()["result"] == []
 
 
+async def test_16_export_is_accepted_at_once_and_done_in_the_background(world: World, client: httpx2.AsyncClient) -> None:
+    ids = [world.service.recording(world.account) for _ in range(3)]
+    async with world.client("") as anonymous:
+        path = f"/v1.0/recordings/export?token={world.secret}"
+        answer = await anonymous.post(path, json={"recording_ids": ids})
+    body = answer.json()
+    assert answer.status_code == 200
+    assert is_id(body["id"]) and (body["customer_id"], body["status"]) == (world.account, "progressing")
+    assert TIME.fullmatch(body["tm_create"]) and not body.get("download_uri")
+    done = replace(world.service.exports.views[body["id"]], status="finished")
+    world.service.exports.views[body["id"]] = done
+    assert (await client.get(f"/v1.0/recordings/exports/{body['id']}")).json()["status"] == "finished"
+
+
 @pytest.mark.parametrize("verb", ["pause", "resume", "mask", "unmask"])
 async def test_17_an_available_recording_is_not_editable(world: World, client: httpx2.AsyncClient, verb: str) -> None:
     recording_id = world.service.recording(world.account)
@@ -253,6 +290,26 @@ async def test_20_repeat_gives_a_new_id_each_time(world: World, client: httpx2.A
 async def test_21_lifecycle_names(world: World, client: httpx2.AsyncClient, state: str) -> None:
     recording_id = world.service.recording(world.account, state)
     assert (await client.get(f"/v1.0/recordings/{recording_id}")).json()["status"] == state
+
+
+async def test_22_forward_only(world: World, client: httpx2.AsyncClient) -> None:
+    call_id = world.service.call(world.account)
+    recording_id = (await start(client, call_id)).json()["recording_id"]
+    call, recording = f"/v1.0/calls/{call_id}", f"/v1.0/recordings/{recording_id}"
+    seen = [(await client.get(recording)).json()["status"]]
+
+    async def ask(*paths: str) -> None:
+        for path in paths:
+            await client.post(path, json={"format": "wav"})
+            seen.append((await client.get(recording)).json()["status"])
+
+    await ask(f"{call}/recording_start", f"{recording}/mask", f"{call}/recording_stop", f"{call}/recording_stop", f"{recording}/unmask")
+    world.service.finish(recording_id)
+    await ask(f"{call}/recording_stop", f"{recording}/pause", f"{call}/recording_start", f"{call}/recording_stop", f"{call}/hangup")
+    world.service.remote_hangup(call_id)  # late: it was hung up before
+    await ask(f"{call}/recording_start", f"{call}/recording_stop")
+    assert list(dict.fromkeys(seen)) == ["starting", "stopping", "available"]
+    assert [state for number, state in enumerate(seen) if state != seen[number - 1]][1:] == ["stopping", "available"]
 
 
 async def test_23_hangup_stops_through_stopping_to_available(world: World, client: httpx2.AsyncClient) -> None:
