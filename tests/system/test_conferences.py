@@ -30,6 +30,7 @@ TONES = (417.0, 617.0, 917.0)
 AFTERWARDS_HZ = 2117.0  # what a flow plays when its caller has left the conference
 MUSIC_HZ = 2517.0
 LEVEL_DB = -18.0
+LISTEN_S = 1.1  # how long is listened to what is to be heard; what a busy machine makes late or early of it is cut off
 
 
 def joining(conference_id: str, **option: Any) -> dict[str, Any]:
@@ -88,7 +89,7 @@ class Speaker:
     def heard(self, begin: float, end: float) -> tuple[NDArray[np.float64], int]:
         """What it heard between two moments of the loop, clear of what changed at both; and the rate."""
         file = decode(self.saved)
-        first, last = begin - self.begun + 0.35, min(end - self.begun, file.seconds) - 0.1
+        first, last = begin - self.begun + 0.55, min(end - self.begun, file.seconds) - 0.15
         stretch = file.samples[round(first * file.rate) : round(last * file.rate), 0]
         assert len(stretch) >= 0.1 * file.rate, (first, last, file.seconds)
         return stretch, file.rate
@@ -109,34 +110,12 @@ def members(server: Server, conference_id: str) -> list[str]:
 
 
 def curl(server: Server, path: str, *more: str) -> None:
-    subprocess.run(["curl", "-sf", "-X", "POST", f"{server.base_url}/v1.0/{path}?token={server.token}", *more], check=True, timeout=10)
-
-
-def test_calls_to_a_conference_hear_each_other(server: Server) -> None:
-    """Two calls that nobody makes by telephone: one plays a tone in the conference, one records what is heard there."""
-
-    def call(*actions: tuple[str, dict[str, Any]]) -> Any:
-        flow = [{"type": name, "option": option} for name, option in actions]
-        body = {"destinations": [{"type": "conference", "target": CALLED}], "source": {"type": "tel", "target": "+4930"}, "actions": flow}
-        (made,) = server.api.post("/v1.0/calls", body).ok().json()["calls"]
-        return made
-
-    call(("play", {"stream_urls": [f"tone:{TONES[0]:.0f}/60000"]}))
-    listening = call(("recording_start", {"format": "wav", "duration": 2}), ("sleep", {"duration": 60000}))
-    (recording,) = until(lambda: server.api.get(f"/v1.0/calls/{listening['id']}").ok().json()["recording_ids"], "its recording")
-    until(lambda: server.api.recording(recording)["status"] == "available", "its file", timeout_s=20)
-    assert len(members(server, CALLED)) == 2
-    refused = server.api.post("/v1.0/calls", {"destinations": [{"type": "conference", "target": NOWHERE}], "actions": []})
-    assert (refused.status, refused.json()["error"]["reason"]) == (409, "DESTINATION_UNREACHABLE")
-    server.api.request("DELETE", f"/v1.0/conferences/{CALLED}").ok()
-    until(lambda: server.api.get(f"/v1.0/calls/{listening['id']}").ok().json()["status"] == "hangup", "its end")
-    file = decode(server.api.file(recording))
-    assert usual_level(file.samples[:, 0], file.rate, TONES[0]) > -24
+    subprocess.run(["curl", "-sf", "-X", "POST", f"{server.base_url}/v1.0/{path}?token={server.token}", *more], check=True, timeout=30)
 
 
 def test_three_callers_are_recorded_into_one_file(server: Server, tmp_path: Path) -> None:
-    plans = [Plan.of([tone(hertz, 6, level_db=LEVEL_DB)]) for hertz in TONES]
-    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="room", seconds=4, ends="caller")
+    plans = [Plan.of([tone(hertz, 9, level_db=LEVEL_DB)]) for hertz in TONES]
+    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="room", seconds=6, ends="caller")
     with callers.child:
         until(lambda: len(members(server, ROOM)) == 3, "three members")
         time.sleep(0.5)
@@ -150,7 +129,7 @@ def test_three_callers_are_recorded_into_one_file(server: Server, tmp_path: Path
     assert conference["recording_id"] == recording["id"] != ZERO_ID
     assert (recording["reference_type"], recording["reference_id"]) == ("confbridge", ROOM)
     file = decode(server.api.file(recording["id"]))
-    assert (file.rate, file.channels) == (8000, 1) and 1.8 < file.seconds < 2.6
+    assert (file.rate, file.channels) == (8000, 1) and 1.8 < file.seconds < 4.0
     assert [level(file.samples[:, 0], file.rate, hertz) for hertz in TONES] == pytest.approx([LEVEL_DB] * 3, abs=0.5)
     assert level(file.samples[:, 0], file.rate, 1117.0) < -55
     timeline = server.api.get(f"/v1.0/recordings/{recording['id']}/timeline").ok().json()["result"]
@@ -159,8 +138,8 @@ def test_three_callers_are_recorded_into_one_file(server: Server, tmp_path: Path
 
 def test_a_channel_for_each_member_by_order_of_joining(server: Server, tmp_path: Path) -> None:
     tones = (*TONES, 1217.0)
-    plans = [Plan.of([tone(hertz, 7, level_db=LEVEL_DB)]) for hertz in tones]
-    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="room", rate=2.5, seconds=4, ends="caller")
+    plans = [Plan.of([tone(hertz, 10, level_db=LEVEL_DB)]) for hertz in tones]
+    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="room", rate=1.5, seconds=6, ends="caller")
     with callers.child:
         until(lambda: members(server, ROOM), "the first member")
         body = {"format": "wav", "split": True, "channels": 3}
@@ -169,7 +148,7 @@ def test_a_channel_for_each_member_by_order_of_joining(server: Server, tmp_path:
         time.sleep(1.5)
         server.api.post(f"/v1.0/conferences/{ROOM}/recording_stop").ok()
         callers.finish()
-    until(lambda: server.api.recording(recording_id)["status"] == "available", "the recording", 30)
+    until(lambda: server.api.recording(recording_id)["status"] == "available", "the recording", 60)
     file = decode(server.api.file(recording_id))
     assert file.channels == 3
     end = file.samples[-file.rate :]
@@ -216,24 +195,24 @@ async def test_each_hears_the_others_and_rest_moderates(server: Server, tmp_path
             speakers.append(await speak(server, phone, "talk", hertz, tmp_path / f"{hertz:.0f}.wav"))
             stays = await in_it(server, TALK, number)
         together = now()
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(LISTEN_S)
         stay = server.api.get(f"/v1.0/conferencecalls/{stays[0]}").ok().json()
         assert (stay["status"], stay["conference_id"]) == ("joined", TALK)
         moderated = now()
         for change in ("mute", "deaf"):
             assert server.api.post(f"/v1.0/conferencecalls/{stays[0]}/{change}").ok().json()["tapeline"][change] is True
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(LISTEN_S)
         kicked = now()
         gone = server.api.request("DELETE", f"/v1.0/conferencecalls/{stays[1]}").ok().json()
         assert (gone["status"], gone["tapeline"]["reason"]) == ("leaved", "kicked")
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(LISTEN_S)
         left = now()
         speakers[2].call.hang_up()
         await in_it(server, TALK, 1)
         over = now()
         deleted = server.api.request("DELETE", f"/v1.0/conferences/{TALK}").ok().json()
         assert deleted["status"] == "terminated" and deleted["tm_delete"]
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(LISTEN_S)
         end = now()
     first, second, third = speakers
     tones = (*TONES, AFTERWARDS_HZ)
@@ -273,7 +252,7 @@ async def test_eight_of_four_codecs_hear_the_seven_others_and_are_recorded_at_on
             # Opus codes a chord of seven steady tones less exactly than a voice.
             tolerance_db = 6.0 if rate == 48000 else 2.0
             assert (found < -45) if hertz == own else (found == pytest.approx(quiet_db, abs=tolerance_db)), (number, hertz)
-    await asyncio.to_thread(until, lambda: server.api.recording(recording_id)["status"] == "available", "the recording", 30)
+    await asyncio.to_thread(until, lambda: server.api.recording(recording_id)["status"] == "available", "the recording", 60)
     file = decode(server.api.file(recording_id))
     assert file.rate == 16000
     assert [usual_level(file.samples[:, 0], file.rate, hertz) for hertz in tones] == pytest.approx([quiet_db] * 8, abs=2.0)
@@ -287,17 +266,17 @@ async def test_music_until_the_moderator_comes_and_the_end_with_it(server: Serve
         assert server.api.get(f"/v1.0/conferencecalls/{stay}").ok().json()["status"] == "joining"
         refused = server.api.post(f"/v1.0/conferences/{MODERATED}/recording_start", {"format": "wav"})
         assert (refused.status, refused.json()["error"]["reason"]) == (409, "STATE_INVALID")
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(LISTEN_S)
         come = now()
         moderator = await speak(server, other, "moderator", TONES[1], tmp_path / "moderator.wav")
         await in_it(server, MODERATED, 2)
         talking = now()
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(LISTEN_S)
         left = now()
         moderator.call.hang_up()
         await asyncio.to_thread(until, lambda: server.api.get(f"/v1.0/conferences/{MODERATED}").status == 404, "the end")
         over = now()
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(LISTEN_S)
         end = now()
     tones = (TONES[1], MUSIC_HZ, AFTERWARDS_HZ)
     assert attendee.hears(tones, waiting, come) == [False, True, False]
@@ -319,24 +298,24 @@ async def test_who_holds_is_not_heard_whatever_it_plays(server: Server, tmp_path
             await in_it(server, HELD, 2)
             begin = now()
             recording_id = server.api.post(f"/v1.0/conferences/{HELD}/recording_start", {"format": "wav"}).ok().json()["recording_id"]
-            await asyncio.sleep(0.8)
+            await asyncio.sleep(LISTEN_S)
             holding = now()
             holder.hold()
             await asyncio.to_thread(until, lambda: len(holds(server, recording_id)) == 1, "the hold")
             held = now()
-            await asyncio.sleep(0.8)
+            await asyncio.sleep(LISTEN_S)
             resuming = now()
             holder.resume()
             await asyncio.to_thread(until, lambda: len(holds(server, recording_id)) == 2, "its end")
             resumed = now()
-            await asyncio.sleep(0.8)
+            await asyncio.sleep(LISTEN_S)
             end = now()
     moments = ((begin, holding), (held, resuming), (resumed, end))
     assert [listener.hears(TONES[:1], *when) for when in moments] == [[True], [False], [True]]
     first, second = holds(server, recording_id)
     assert (first["event"], second["event"]) == ("held", "unheld")
     server.api.post(f"/v1.0/conferences/{HELD}/recording_stop").ok()
-    await asyncio.to_thread(until, lambda: server.api.recording(recording_id)["status"] == "available", "the recording", 30)
+    await asyncio.to_thread(until, lambda: server.api.recording(recording_id)["status"] == "available", "the recording", 60)
     file = decode(server.api.file(recording_id))
     stretch = file.samples[round((first["at"] + 0.15) * 8000) : round((second["at"] - 0.15) * 8000), 0]
     assert level(stretch, 8000, TONES[0]) < -45 < LEVEL_DB - 2 < level(stretch, 8000, TONES[1])
@@ -346,9 +325,31 @@ async def test_a_conference_that_is_not_there_keeps_no_flow(server: Server, tmp_
     async with phones("PCMU") as (phone,):
         speaker = await speak(server, phone, "nowhere", TONES[0], tmp_path / "heard.wav")
         begin = now()
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(LISTEN_S)
         end = now()
     assert speaker.hears((AFTERWARDS_HZ,), begin, end) == [True]
+
+
+def test_calls_to_a_conference_hear_each_other(server: Server) -> None:
+    """Two calls that nobody makes by telephone: one plays a tone in the conference, one records what is heard there."""
+
+    def call(*actions: tuple[str, dict[str, Any]]) -> Any:
+        flow = [{"type": name, "option": option} for name, option in actions]
+        body = {"destinations": [{"type": "conference", "target": CALLED}], "source": {"type": "tel", "target": "+4930"}, "actions": flow}
+        (made,) = server.api.post("/v1.0/calls", body).ok().json()["calls"]
+        return made
+
+    call(("play", {"stream_urls": [f"tone:{TONES[0]:.0f}/60000"]}))
+    listening = call(("recording_start", {"format": "wav", "duration": 2}), ("sleep", {"duration": 60000}))
+    (recording,) = until(lambda: server.api.get(f"/v1.0/calls/{listening['id']}").ok().json()["recording_ids"], "its recording")
+    until(lambda: server.api.recording(recording)["status"] == "available", "its file", timeout_s=20)
+    assert len(members(server, CALLED)) == 2
+    refused = server.api.post("/v1.0/calls", {"destinations": [{"type": "conference", "target": NOWHERE}], "actions": []})
+    assert (refused.status, refused.json()["error"]["reason"]) == (409, "DESTINATION_UNREACHABLE")
+    server.api.request("DELETE", f"/v1.0/conferences/{CALLED}").ok()
+    until(lambda: server.api.get(f"/v1.0/calls/{listening['id']}").ok().json()["status"] == "hangup", "its end")
+    file = decode(server.api.file(recording))
+    assert usual_level(file.samples[:, 0], file.rate, TONES[0]) > -24
 
 
 def test_a_crash_ends_no_conference_and_loses_no_recording(server: Server, tmp_path: Path) -> None:
@@ -367,6 +368,6 @@ def test_a_crash_ends_no_conference_and_loses_no_recording(server: Server, tmp_p
     assert (after["recording_id"], after["recording_ids"]) == (ZERO_ID, [*before, recording_id])
     gone = until(lambda: (found := server.api.get(f"/v1.0/conferencecalls/{stay}").json())["status"] == "leaved" and found, "the stay")
     assert gone["tapeline"]["reason"] == "restart"
-    recording = until(lambda: (found := server.api.recording(recording_id))["status"] == "available" and found, "the recording", 30)
+    recording = until(lambda: (found := server.api.recording(recording_id))["status"] == "available" and found, "the recording", 60)
     assert recording["tapeline"]["recovered"] and (recording["reference_type"], recording["reference_id"]) == ("confbridge", ROOM)
     assert level(decode(server.api.file(recording_id)).samples[:4000, 0], 8000, TONES[0]) > -13

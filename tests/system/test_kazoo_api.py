@@ -63,7 +63,7 @@ def test_a_posted_callflow_answers_its_number_also_after_a_kill_until_it_is_dele
         crossbar = Crossbar(server)
         assert call(tmp_path / "second", server, "3299").run().successful == 1
         server.api.wait_for_recordings(2)
-        until(lambda: len(receiver.requests) >= 2, "two files", 20.0)
+        until(lambda: len(receiver.requests) >= 2, "two files", 40.0)
         told = crossbar.ask("GET", "/recordings")
         assert [one["origin"] for one in told] == ["callflow : sales"] * 2
         names = {f"call_recording_{quote(one['call_id'])}.mp3" for one in told}
@@ -78,11 +78,11 @@ def test_metaflows_sent_to_a_channel_start_mask_unmask_and_stop(tmp_path: Path) 
         crossbar = Crossbar(server)
         callers = call(tmp_path / "caller", server, "3001")
         callers.start()
-        until(lambda: bool(crossbar.channels()) and crossbar.channels()[0]["answered"], "a channel", 15.0)
+        until(lambda: bool(crossbar.channels()) and crossbar.channels()[0]["answered"], "a channel", 40.0)
         (channel,) = crossbar.channels()
         for wanted, status in (("start", "recording"), ("mask", ""), ("unmask", ""), ("toggle", "available")):
             crossbar.tell(channel["uuid"], "record_call", action=wanted, format="wav")
-            until(lambda wanted=wanted, status=status: happened(server, wanted, status), wanted, 15.0)
+            until(lambda wanted=wanted, status=status: happened(server, wanted, status), wanted, 40.0)
         crossbar.tell(channel["uuid"], "hangup")
         assert callers.finish().successful == 1
         assert crossbar.channels() == []

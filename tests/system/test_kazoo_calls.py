@@ -57,5 +57,5 @@ def wait_for(receiver: Receiver, prefix: str) -> list[Any]:
     def found() -> list[Any]:
         return [request for request in receiver.requests if request.path.startswith(prefix)]
 
-    until(lambda: bool(found()), f"a recording at {prefix}", 20.0)
+    until(lambda: bool(found()), f"a recording at {prefix}", 40.0)
     return found()

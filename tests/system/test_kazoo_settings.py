@@ -33,7 +33,7 @@ password = "wonderland"
 enabled = true
 format = "mp3"
 [users.metaflows]
-digit_timeout = 400
+digit_timeout = 1200
 [users.metaflows.numbers]
 4 = { module = "record_call", data = { action = "mask" } }
 5 = { module = "record_call", data = { action = "unmask" } }
@@ -63,15 +63,15 @@ def test_calls_are_recorded_by_themselves_and_masked_and_more_is_recorded_by_key
     plan = Plan.of([tone(ALICE_HZ, 60.0)])
     with Baresip(tmp_path / "alice", plan, account=Account(server.sip, "alice", "wonderland")) as alice:
         alice.dial("2000")
-        until(lambda: len(server.api.recordings()) == 2, "both recordings to run", 20.0)
+        until(lambda: len(server.api.recordings()) == 2, "both recordings to run", 40.0)
         alice.listen_for(1.5)
         alice.press("*4")
-        until(lambda: noted("masked", 2), "both to be masked", 20.0)
+        until(lambda: noted("masked", 2), "both to be masked", 40.0)
         alice.listen_for(1.5)
         alice.press("*5")
-        until(lambda: noted("unmasked", 2), "both to go on", 20.0)
+        until(lambda: noted("unmasked", 2), "both to go on", 40.0)
         alice.press("*6")
-        until(lambda: len(server.api.recordings()) == 3, "one more recording", 20.0)
+        until(lambda: len(server.api.recordings()) == 3, "one more recording", 40.0)
         alice.listen_for(1.0)
         alice.hang_up()
     recordings = server.api.wait_for_recordings(3)

@@ -95,7 +95,7 @@ class Talk:
 
     def over(self) -> None:
         """Wait until every call is over and every recording is made."""
-        until(lambda: all(call["status"] == "hangup" for call in self._own(self.server.api.calls())), "every call to be over", timeout_s=20)
+        until(lambda: all(call["status"] == "hangup" for call in self._own(self.server.api.calls())), "every call to be over", timeout_s=40)
 
     def calls(self) -> dict[str, Json]:
         """The calls by whose telephone is at their end."""
@@ -189,7 +189,7 @@ def test_the_recorded_party_transfers_itself_away(table: Table) -> None:
 def test_a_failed_transfer_changes_nothing(table: Table, tmp_path: Path) -> None:
     busy = SippCarrier(tmp_path / "busy", behaviour=Behaviour("refuse", status=486))
     said = Plan.of([tone(VOICES["C"], 9.0)])
-    carrier = SippCarrier(tmp_path / "refers", [said], Behaviour(refer_s=(1.0, busy.uri()), hang_up_s=4.0))
+    carrier = SippCarrier(tmp_path / "refers", [said], Behaviour(refer_s=(1.0, busy.uri()), hang_up_s=5.0))
     with busy, Talk(table) as talk:
         talk.phones["A"].hang_up()
         talk.over()
@@ -242,7 +242,7 @@ def test_an_attended_transfer_joins_the_two_that_are_left(table: Table) -> None:
 
 @pytest.mark.skipif(bool(carrier_missing()), reason=carrier_missing())
 def test_a_transferor_that_does_not_wait_leaves_the_other_ringing(table: Table, tmp_path: Path) -> None:
-    slow = SippCarrier(tmp_path / "slow", [Plan.of([tone(VOICES["C"], 9.0)])], Behaviour(ring_s=1.5))
+    slow = SippCarrier(tmp_path / "slow", [Plan.of([tone(VOICES["C"], 9.0)])], Behaviour(ring_s=3.0))
     with slow, Talk(table) as talk:
         talk.phones["A"].transfer(slow.uri())
         until(lambda: slow.received("INVITE"), "the target to ring")

@@ -66,7 +66,7 @@ FLOWS = {"example": EXAMPLE, "entire": ENTIRE_CALL, "consent": CONSENT, "card": 
 # What each says all the time, and the card's digits.
 CALLER_HZ, CARRIER_HZ = 517.0, 917.0
 CARD_HZ = (2017.0, 2217.0, 2417.0, 2617.0)
-TALK_S = 2.0
+TALK_S = 3.0  # long enough for what the caller says meanwhile, however late that begins
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ async def recordings(server: Server, placed: PhoneCall) -> list[Any]:
     def finished() -> bool:
         return all(server.api.recording(each)["status"] == "available" for each in kept)
 
-    await asyncio.to_thread(until, finished, "the recordings", 20)
+    await asyncio.to_thread(until, finished, "the recordings", 40)
     return [server.api.recording(each) for each in kept]
 
 
@@ -131,7 +131,7 @@ def loudest(heard: Heard, begin: float, end: float) -> float:
 
 async def test_the_example_holds_the_greeting_and_both_parties(server: Server, carrier: SippCarrier, phone: Phone) -> None:
     placed = await call(phone, server, "example")
-    await asyncio.to_thread(until, lambda: carrier.received("ACK"), "the carrier to be connected", 20)
+    await asyncio.to_thread(until, lambda: carrier.received("ACK"), "the carrier to be connected", 40)
     speaking = asyncio.create_task(placed.play(Plan.of([tone(CALLER_HZ, 1.5)]).voice()))
     await placed.over()
     await speaking
@@ -139,7 +139,7 @@ async def test_the_example_holds_the_greeting_and_both_parties(server: Server, c
     (recording,) = await recordings(server, placed)
     heard = file_of(server, recording)
     ((answered, parted),) = stretches(heard, CARRIER_HZ)
-    assert parted - answered == pytest.approx(TALK_S, abs=0.15)
+    assert parted - answered == pytest.approx(TALK_S, abs=0.3)
     assert parted == pytest.approx(heard.seconds, abs=0.15), "it ends with the bridge"
     assert answered > 2.0, "the greeting takes its time"
     assert loudest(heard, 0.0, 2.0) > 0.05, "the greeting is heard"
@@ -153,7 +153,7 @@ async def test_the_entire_call_is_recorded(server: Server, carrier: SippCarrier,
     await speaking
     (recording,) = await recordings(server, placed)
     heard = file_of(server, recording)
-    assert sounding(heard, CARRIER_HZ) == pytest.approx(TALK_S, abs=0.15)
+    assert sounding(heard, CARRIER_HZ) == pytest.approx(TALK_S, abs=0.3)
     assert sounding(heard, CALLER_HZ) == pytest.approx(1.5, abs=0.1)
 
 
@@ -168,7 +168,7 @@ async def test_recorded_only_after_consent(server: Server, carrier: SippCarrier,
     assert len(kept) == int(recorded)
     if recorded:
         heard = file_of(server, kept[0])
-        assert sounding(heard, CARRIER_HZ) == pytest.approx(TALK_S, abs=0.15)
+        assert sounding(heard, CARRIER_HZ) == pytest.approx(TALK_S, abs=0.3)
         assert heard.seconds < TALK_S + 1.5, "nothing of what was before"
 
 
@@ -176,12 +176,12 @@ async def test_card_digits_are_in_neither_file(server: Server, carrier: SippCarr
     placed = await call(phone, server, "card")
     first = (await row_of(server, placed, "progressing"))["recording_id"]
     talking = asyncio.create_task(placed.play(Plan.of([tone(CALLER_HZ, 0.6)]).voice()))
-    await asyncio.to_thread(until, lambda: server.api.recording(first)["status"] != "recording", "the recording to stop", 20)
+    await asyncio.to_thread(until, lambda: server.api.recording(first)["status"] != "recording", "the recording to stop", 40)
     await talking
     placed.save(tmp_path / "both.wav", both=True)
     card = Plan.of([tone(hertz, 0.5) for hertz in CARD_HZ])
     await placed.play(card.voice())
-    await asyncio.to_thread(until, lambda: carrier.received("ACK"), "the carrier to be connected", 20)
+    await asyncio.to_thread(until, lambda: carrier.received("ACK"), "the carrier to be connected", 40)
     await placed.play(Plan.of([tone(CALLER_HZ, 0.6)]).voice())
     await placed.over()
     before, after = await recordings(server, placed)
@@ -193,4 +193,4 @@ async def test_card_digits_are_in_neither_file(server: Server, carrier: SippCarr
             assert sounding(file_of(server, recording), hertz) == 0, f"{hertz} Hz of the card is in a recording"
     assert sounding(file_of(server, before), CALLER_HZ) == pytest.approx(0.6, abs=0.1)
     assert sounding(file_of(server, after), CALLER_HZ) == pytest.approx(0.6, abs=0.1)
-    assert sounding(file_of(server, after), CARRIER_HZ) == pytest.approx(TALK_S, abs=0.15)
+    assert sounding(file_of(server, after), CARRIER_HZ) == pytest.approx(TALK_S, abs=0.3)

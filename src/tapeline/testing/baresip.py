@@ -190,7 +190,7 @@ class Baresip:
             target = self.account.address(target)
         self.command("dial", target)
 
-    def answer(self, timeout_s: float = 10.0) -> None:
+    def answer(self, timeout_s: float = 30.0) -> None:
         """Wait for a call and take it."""
         self.wait_for("CALL_INCOMING", timeout_s=timeout_s)
         self.command("accept")
@@ -239,7 +239,7 @@ class Baresip:
         body = json.dumps({"command": name, "params": parameters}).encode()
         self._socket.sendall(b"%d:%s," % (len(body), body))
 
-    def wait_for(self, *types: str, timeout_s: float = 10.0) -> Mapping[str, Any]:
+    def wait_for(self, *types: str, timeout_s: float = 30.0) -> Mapping[str, Any]:
         """The next event, not yet taken, of one of these types; the events before it are gone. Raises ChildFailed after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while True:

@@ -35,7 +35,7 @@ class ChildFailed(AssertionError):
     """A process ended when it should not have, or did not do in time what it should; the message ends with its last output."""
 
 
-def until(found: Callable[[], Found | None], what: str, timeout_s: float = 10.0, every_s: float = 0.05) -> Found:
+def until(found: Callable[[], Found | None], what: str, timeout_s: float = 30.0, every_s: float = 0.05) -> Found:
     """Ask `found` again and again until it gives something true; that is returned. Raises ChildFailed after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -98,7 +98,7 @@ class Receiver:
         with self._lock:
             return [request for request in self.requests if request.path == path]
 
-    def wait_for(self, path: str, count: int = 1, timeout_s: float = 10.0) -> list[Received]:
+    def wait_for(self, path: str, count: int = 1, timeout_s: float = 30.0) -> list[Received]:
         """The requests for `path` once there are `count`. Raises ChildFailed after `timeout_s`."""
         until(lambda: len(self.received(path)) >= count, f"{count} requests for {path}", timeout_s)
         return self.received(path)
