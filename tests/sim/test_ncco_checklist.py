@@ -102,8 +102,13 @@ LINES: dict[str, tuple[str, ...]] = {
         ROOMS + "test_transfer_into_the_conversation_of_another_call",
     ),
     "Answer webhook": (ASKING + "test_answer_webhook", ASKING + "test_exactly_the_four_keys_where_there_is_no_more_to_say"),
-    "Fallback URL": (ASKING + "test_fallback_url", SDK + "test_a_caller_is_answered_by_the_fallback"),
-    "Error event": (ASKING + "test_error_event",),
+    "Fallback URL": (
+        ASKING + "test_fallback_url",
+        ASKING + "test_a_redirect_to_a_private_address_is_not_followed",
+        ASKING + "test_a_slow_answer_is_asked_for_twice_and_then_the_fallback",
+        SDK + "test_a_caller_is_answered_by_the_fallback",
+    ),
+    "Error event": (ASKING + "test_error_event", ASKING + "test_an_answer_of_no_use_leads_to_the_fallback"),
     "Call events": (EVENTS + "test_call_events", SDK + "test_a_recorded_call_from_its_creation_to_its_file"),
     "POST /v1/calls": (CALLS + "test_post_v1_calls", SERVER + "test_a_websocket_that_is_called_is_the_call"),
     "GET call(s), PUT actions, stream/talk/dtmf": (

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -166,7 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(page[: len(page) // 2] if half else page)
+            with suppress(ConnectionError):  # who asked has had enough
+                self.wfile.write(page[: len(page) // 2] if half else page)
 
     def _trickle(self, size: int) -> bytes:
         body = b""

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import json
 import time
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -23,9 +24,13 @@ from tapeline.calls.webhooks import Question, Webhooks
 from tapeline.core.errors import InvalidInput, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.vonage import number_of, signature, signed_part, with_query, without_query
+from tapeline.delivery import http as guarded
 from tapeline.delivery.http import GuardedClient
 from tapeline.store import Application, AttemptRow, DeliveryRow
+from tapeline.testing.process import free_port
+from tapeline.testing.receiver import Receiver
 
+SHORT_S = 0.5  # in place of the six seconds that one try may take
 ID = new_id()
 NCCO = b'[{"action": "talk", "text": "hello"}]'
 ANSWER = "https://app.test/answer"
@@ -245,6 +250,111 @@ async def test_an_address_that_leads_to_a_private_one_is_not_followed() -> None:
         kit, call = Kit(client, fallback_url=""), Caller()
         reply = await kit.webhooks.ask(call, Question("answer", ANSWER, "GET", {}))  # type: ignore[arg-type]
     assert reply.body is None and "not a public address" in reply.failure and len(kit.tries) == 1
+
+
+# --- over the client that a server has, to a receiver that misbehaves
+
+
+@dataclass
+class Town:
+    """A receiver that is called app.test, and taken for public; the call; who asks."""
+
+    receiver: Receiver
+    kit: Kit
+    call: Caller
+
+    def url(self, path: str) -> str:
+        return self.receiver.url.replace("127.0.0.1", "app.test") + path
+
+    async def asked(self) -> None:
+        question = answering.question_of(self.call, self.url("/answer"), "GET", self.kit)  # type: ignore[arg-type]
+        await answering._answered(self.call, question, self.kit)  # type: ignore[arg-type]
+
+    def tried(self) -> list[int]:
+        return [len(self.receiver.received(path)) for path in ("/answer", "/fallback")]
+
+
+@pytest.fixture
+async def town(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"] if host == "app.test" else ["10.0.0.7"] if host == "inside.test" else [host]
+
+    guard = guarded.public_address
+    monkeypatch.setattr(guarded, "public_address", lambda text: text == "127.0.0.1" or guard(text))
+    async with GuardedClient(resolve=resolve) as client:
+        with Receiver() as receiver:
+            made = Town(receiver, Kit(client), Caller())
+            known = replace(made.kit.applications.get(ID), fallback_url=made.url("/fallback"))  # type: ignore[type-var]
+            made.kit.applications = Applications([known])  # type: ignore[list-item]
+            receiver.serve("/fallback", NCCO)
+            yield made
+
+
+PRIVATE = ["http://inside.test/", "http://10.0.0.7/", "http://[::1]/", "http://169.254.169.254/latest/meta-data/", "http://192.168.1.1:8080/"]
+
+
+@pytest.mark.parametrize("target", PRIVATE)
+async def test_a_redirect_to_a_private_address_is_not_followed(town: Town, ran: list[Any], target: str) -> None:
+    """One try, an error, the fallback; without one the call ends."""
+    town.receiver.redirect("/answer", target)
+    await town.asked()
+    assert town.tried() == [1, 1] and len(ran) == 1 and not town.call.ended
+    (told,) = town.kit.errors
+    assert "not a public address" in told and told.startswith("answer_url http://app.test")
+    town.receiver.redirect("/fallback", target)
+    await town.asked()
+    assert town.tried() == [2, 2] and len(ran) == 1 and [reason for reason, _ in town.call.ended] == ["failed"]
+
+
+async def test_a_redirect_within_the_internet_is_followed(town: Town, ran: list[Any]) -> None:
+    town.receiver.redirect("/answer", town.url("/moved"))
+    town.receiver.serve("/moved", NCCO)
+    await town.asked()
+    assert len(ran) == 1 and not town.kit.events and town.tried() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("body", "wrong"),
+    [
+        (b'[{"action": "talk", "text": "' + b"x" * 10_000_000 + b'"}]', "longer than"),
+        (b"[{", "no NCCO that can run"),
+        (b"<html>", "no NCCO that can run"),
+    ],
+    ids=["10 MB", "invalid JSON", "HTML"],
+)
+async def test_an_answer_of_no_use_leads_to_the_fallback(town: Town, ran: list[Any], body: bytes, wrong: str) -> None:
+    town.receiver.serve("/answer", body)
+    await town.asked()
+    assert town.tried() == [1, 1] and len(ran) == 1 and not town.call.ended
+    assert [wrong in told for told in town.kit.errors] == [True]
+    town.receiver.serve("/fallback", body)
+    await town.asked()
+    assert len(ran) == 1 and town.call.ended and len(town.kit.errors) == 3
+
+
+@pytest.mark.parametrize("fault", ["hang", "close"])
+async def test_a_slow_answer_is_asked_for_twice_and_then_the_fallback(
+    town: Town, ran: list[Any], fault: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "ANSWER_S", SHORT_S)
+    town.receiver.fail("/answer", fault, fault)
+    await town.asked()
+    assert [(row.state, row.tries) for row in town.kit.asked] == [("failed", 2), ("delivered", 1)]
+    assert len(ran) == 1 and not town.call.ended and len(town.kit.errors) == 1
+
+
+async def test_where_the_fallback_does_not_answer_either_the_call_ends(town: Town, ran: list[Any]) -> None:
+    for path in ("/answer", "/fallback"):
+        town.receiver.fail(path, "close", "half")
+    await town.asked()
+    assert town.tried() == [2, 2] and not ran and [reason for reason, _ in town.call.ended] == ["failed"]
+    assert [told.partition(" ")[0] for told in town.kit.errors] == ["answer_url", "fallback_url"]
+
+
+async def test_an_answer_url_that_is_down_is_asked_twice(town: Town, ran: list[Any]) -> None:
+    question = answering.question_of(town.call, f"http://app.test:{free_port()}/answer", "GET", town.kit)  # type: ignore[arg-type]
+    await answering._answered(town.call, question, town.kit)  # type: ignore[arg-type]
+    assert [(row.state, row.tries) for row in town.kit.asked] == [("failed", 2), ("delivered", 1)] and len(ran) == 1
 
 
 async def test_an_event_whose_answer_is_wanted_falls_back_too() -> None:
