@@ -15,7 +15,7 @@ from tapeline.store import tables
 from tapeline.store.outbox import entry
 from tapeline.store.paging import Ledger
 from tapeline.store.rows import DeliveryRow, RecordingRow
-from tapeline.store.search import Found, Search, conditions, find
+from tapeline.store.search import LOOK_UP, Found, Search, conditions, find, pointed, pointer
 from tapeline.store.statements import build, forward, values
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ class Recordings(Ledger[RecordingRow]):
     async def search(self, wanted: Search) -> builtins.list[RecordingRow]:
         """A page of what `wanted` asks for, in its order, without peaks."""
         table = tables.recordings
+        if name := pointer(wanted):
+            near = pointed(wanted, name).limit(LOOK_UP).subquery()
+            order = (near.c.created, near.c.id) if wanted.ascending else (near.c.created.desc(), near.c.id.desc())
+            return await self._all(select(near).where(*conditions(wanted, near.c)).order_by(*order).limit(wanted.limit))
         query = select(*(column for column in table.c if column.name != "peaks")).where(table.c.deleted.is_(None), *conditions(wanted))
         place = tuple_(table.c.created, table.c.id)
         if wanted.after is not None:
@@ -92,7 +96,7 @@ class Recordings(Ledger[RecordingRow]):
     async def named_before(self, row: RecordingRow, media_id: str) -> bool:
         """Whether an older recording of the same account, not deleted and not failed, has the id that `row`'s flow gave it."""
         column = tables.recordings.c
-        older = tuple_(column.created, column.id) < (row.created, row.id)
+        older = tuple_(column.created + 0.0, column.id) < (row.created, row.id)  # a sum: SQLite shall not walk along the account
         there = exists().where(
             column.account == row.account, column.media_id == media_id, column.deleted.is_(None), column.state != "failed", older
         )

@@ -4,8 +4,11 @@ A page is looked for in two steps. The first runs along one index, newest first,
 a bounded number of rows; the second reads whole the hundred that fit. Which index depends on what narrows most:
 
     a tag            `recording_tags`                              numbers, notes    the trigram index, of SQLite
-    a rare state     (account, state, created)                     a flow            (account, flow_id, created)
-    a call, a run    their own indexes                             anything else     (account, created, ...), in the index alone
+    a rare state     (account, state, created, ...)                a flow            (account, flow_id, created, ...)
+    a call, a run,   their own indexes                             anything else     (account, created, ...), in the index alone
+    a flow's own id
+
+Tags and texts lead to rows that must be fetched, newest first: a few at first, since those may be enough, then more at a time.
 
 Where the bound is reached before the page is full, the page is short and says where to go on: so a filter that fits three rows of a
 million costs several pages, each as quick as any other. Knows nothing of HTTP.
@@ -14,8 +17,8 @@ million costs several pages, each as quick as any other. Knows nothing of HTTP.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, and_, column, exists, func, literal_column, or_, select, table, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,14 +27,16 @@ from tapeline.store import tables
 from tapeline.store.rows import RecordingRow
 from tapeline.store.statements import build
 
-__all__ = ["Found", "Search", "conditions", "find"]
+__all__ = ["LOOK_UP", "Found", "Search", "conditions", "find", "pointed", "pointer"]
 
 _TABLE = tables.recordings
 _TAGS = tables.recording_tags
 TRIGRAM = 3  # characters that the index of texts needs at least
-RARE = frozenset({"starting", "recording", "stopping", "failed"})  # states that few rows are in
+LIVE = frozenset({"starting", "recording", "stopping"})  # states that very few rows are in
+POINTERS = ("id", "call_id", "activeflow_id", "sip_call_id", "media_id")  # each of their values stands in a few rows
 LOOK_ALONG = 40_000  # rows looked at in the index alone
 LOOK_UP = 2_000  # rows that must be fetched to be looked at
+LOOK_FIRST = 250  # of them, before the rest
 _COMPARED = ("state", "direction", "duration", "flow_id", "source", "destination", "account", "created", "id")
 
 
@@ -94,47 +99,103 @@ def conditions(wanted: Search, columns: Any = None) -> list[ColumnElement[bool]]
 
 async def find(connection: AsyncConnection, wanted: Search, dialect: str) -> Found:
     """One page, newest first. `ascending` is not looked at."""
-    way = _way(wanted, dialect)
-    near = way.rows.limit(way.look).subquery()
-    fits = select(near.c.created, near.c.id).where(*conditions(wanted, near.c)).limit(wanted.limit)
-    hits = [(float(row[0]), str(row[1])) for row in (await connection.execute(fits)).all()]
-    if len(hits) == wanted.limit:
-        after: tuple[float, str] | None = hits[-1]
-    else:
-        last = (await connection.execute(way.last)).mappings().first()
-        after = (float(last["created"]), str(last["id"])) if last is not None else None
+    hits: list[tuple[float, str]] = []
+    after = wanted.after
+    for look in _looks(wanted, dialect):
+        asked = replace(wanted, after=after, limit=wanted.limit - len(hits))
+        found, after = await _hits(connection, asked, _way(asked, dialect, look))
+        hits += found
+        if len(hits) == wanted.limit or after is None:
+            break
     whole = select(*(found for found in _TABLE.c if found.name != "peaks")).where(_TABLE.c.id.in_([id for _, id in hits]))
     rows = {row["id"]: build(RecordingRow, row) for row in (await connection.execute(whole)).mappings()} if hits else {}
     return Found([rows[id] for _, id in hits if id in rows], after)
 
 
+async def _hits(connection: AsyncConnection, wanted: Search, way: _Way) -> tuple[list[tuple[float, str]], tuple[float, str] | None]:
+    """(created, id) of those that fit, as many as are wanted, and where to go on; None where nothing is left."""
+    near = way.rows.subquery()
+    fits = select(near.c.created, near.c.id).where(*conditions(wanted, near.c)).limit(wanted.limit)
+    hits = [(float(row[0]), str(row[1])) for row in (await connection.execute(fits)).all()]
+    if len(hits) == wanted.limit:
+        return hits, hits[-1]
+    last = (await connection.execute(way.last)).mappings().first()
+    return hits, (float(last["created"]), str(last["id"])) if last is not None else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """`rows` in order, from the place on, of which not all need fit; how many of them may be looked at; and what gives (created, id) of
-    the last of those, nothing where there are fewer."""
+    """`rows` in order, from the place on, of which not all need fit, and what gives (created, id) of the last of those, nothing where
+    there are fewer than may be looked at."""
 
     rows: Select[Any]
-    look: int
     last: Select[Any]
 
 
-def _way(wanted: Search, dialect: str) -> _Way:
+def _led(wanted: Search, dialect: str) -> Literal["tag", "text", "time"]:
+    """What leads to the rows. The first two give ids alone, whose rows are then fetched, all of them before the first is compared."""
     if wanted.tag and wanted.account is not None:
-        return _tagged(wanted)
-    if dialect == "sqlite" and max(len(wanted.note), len(wanted.number)) >= TRIGRAM:
-        return _worded(wanted)
-    names = set(wanted.equal)
+        return "tag"
+    return "text" if dialect == "sqlite" and max(len(wanted.note), len(wanted.number)) >= TRIGRAM else "time"
+
+
+def pointer(wanted: Search) -> str:
+    """The column that leads to a few rows at once, "" where none does."""
+    return next((name for name in POINTERS if name in wanted.equal and (name != "media_id" or wanted.account is not None)), "")
+
+
+def pointed(wanted: Search, name: str) -> Select[Any]:
+    """The rows, whole but for peaks, that the column `name` leads to, newest first, of which not all need fit.
+
+    SQLite would rather walk along a whole account in the order that is asked for. So what tempts it is not told: the order is of a sum,
+    and the account is compared later, but where the index begins with it.
+    """
+    created = _TABLE.c.created + 0.0
+    query = select(*(found for found in _TABLE.c if found.name != "peaks"))
+    query = query.where(_TABLE.c.deleted.is_(None), _TABLE.c[name].in_(list(wanted.equal[name])))
+    if name == "media_id":
+        query = query.where(_TABLE.c.account == wanted.account)
+    if wanted.after is not None:
+        place = tuple_(created, _TABLE.c.id)
+        query = query.where(place > wanted.after if wanted.ascending else place < wanted.after)
+    return query.order_by(*((created, _TABLE.c.id) if wanted.ascending else (created.desc(), _TABLE.c.id.desc())))
+
+
+def _narrow(wanted: Search) -> tuple[str, bool]:
+    """The column whose index narrows most, "": that of time does; and whether its rows come in the order of time. One column only: what
+    else must fit is compared in the rows that it leads to, whose number is bounded."""
     states = set(wanted.equal.get("state", ()))
-    narrow: list[str] = [name for name in ("call_id", "activeflow_id", "flow_id") if name in names]
-    if states and states <= RARE:
-        narrow.append("state")
-    fetched = wanted.note or wanted.tag or names - {"state", "direction", "flow_id"} or narrow
+    if wanted.account is None:
+        return "", True
+    if states and (states <= LIVE or states == {"failed"}):
+        return "state", len(states) == 1
+    return ("flow_id", True) if len(wanted.equal.get("flow_id", ())) == 1 else ("", True)
+
+
+def _looks(wanted: Search, dialect: str) -> tuple[int, ...]:
+    """How many rows may be looked at, one time after the other."""
+    if not pointer(wanted) and _led(wanted, dialect) != "time":
+        return (LOOK_FIRST, LOOK_UP - LOOK_FIRST)
+    fetched = wanted.note or wanted.tag or set(wanted.equal) - {"state", "direction", "flow_id"}
+    return (LOOK_UP if fetched else LOOK_ALONG,)
+
+
+def _way(wanted: Search, dialect: str, look: int) -> _Way:
+    if name := pointer(wanted):
+        query = pointed(wanted, name)
+        return _Way(query.limit(look), query.limit(1).offset(look - 1))
+    led = _led(wanted, dialect)
+    if led != "time":
+        return _tagged(wanted, look) if led == "tag" else _worded(wanted, look)
     query = select(*_columns(wanted)).where(_TABLE.c.deleted.is_(None), *_window(wanted))
-    query = query.where(*(_TABLE.c[name].in_(list(wanted.equal[name])) for name in narrow))
+    narrow, ordered = _narrow(wanted)
+    if narrow:
+        query = query.where(_TABLE.c[narrow].in_(list(wanted.equal[narrow])))
     if wanted.after is not None:
         query = query.where(tuple_(_TABLE.c.created, _TABLE.c.id) < wanted.after)
-    query, look = query.order_by(_TABLE.c.created.desc(), _TABLE.c.id.desc()), LOOK_UP if fetched else LOOK_ALONG
-    return _Way(query, look, query.limit(1).offset(look - 1))
+    created = _TABLE.c.created if ordered else _TABLE.c.created + 0.0  # else SQLite would walk along the account for the order's sake
+    query = query.order_by(created.desc(), _TABLE.c.id.desc())
+    return _Way(query.limit(look), query.limit(1).offset(look - 1))
 
 
 def _columns(wanted: Search) -> list[ColumnElement[Any]]:
@@ -155,7 +216,7 @@ def _window(wanted: Search) -> list[ColumnElement[bool]]:
     return found
 
 
-def _tagged(wanted: Search) -> _Way:
+def _tagged(wanted: Search, look: int) -> _Way:
     place = tuple_(_TAGS.c.created, _TAGS.c.recording)
     near = select(_TAGS.c.recording, _TAGS.c.created).where(_TAGS.c.account == wanted.account, _TAGS.c.tag == wanted.tag)
     if wanted.since is not None:
@@ -165,15 +226,14 @@ def _tagged(wanted: Search) -> _Way:
     if wanted.after is not None:
         near = near.where(place < wanted.after)
     near = near.order_by(_TAGS.c.created.desc(), _TAGS.c.recording.desc())
-    bounded = near.limit(LOOK_UP).subquery()
+    bounded = near.limit(look).subquery()
     query = select(*_columns(wanted)).join_from(bounded, _TABLE, _TABLE.c.id == bounded.c.recording)
-    last = near.limit(1).offset(LOOK_UP - 1).subquery()
-    return _Way(
-        query.order_by(bounded.c.created.desc(), bounded.c.recording.desc()), LOOK_UP, select(last.c.created, last.c.recording.label("id"))
-    )
+    last = near.limit(1).offset(look - 1).subquery()
+    ordered = query.order_by(bounded.c.created.desc(), bounded.c.recording.desc())
+    return _Way(ordered, select(last.c.created, last.c.recording.label("id")))
 
 
-def _worded(wanted: Search) -> _Way:
+def _worded(wanted: Search, look: int) -> _Way:
     """Along the trigram index, whose rows are numbered in the order of time (see the migration that makes it)."""
     texts = table("recording_text", column("rowid"), column("id"), column("account"))
     places = table("recording_places", column("place"), column("id"))
@@ -192,12 +252,12 @@ def _worded(wanted: Search) -> _Way:
         known = select(places.c.place).where(places.c.id == wanted.after[1]).scalar_subquery()
         near = near.where(texts.c.rowid < func.coalesce(known, _place(wanted.after[0])))
     near = near.order_by(texts.c.rowid.desc())
-    bounded = near.limit(LOOK_UP).subquery()
+    bounded = near.limit(look).subquery()
     own = [bounded.c.account == wanted.account] if wanted.account is not None else []
     query = select(*_columns(wanted)).join_from(bounded, _TABLE, and_(_TABLE.c.id == bounded.c.id, *own))
-    end = near.limit(1).offset(LOOK_UP - 1).subquery()
+    end = near.limit(1).offset(look - 1).subquery()
     last = select(_TABLE.c.created, _TABLE.c.id).join_from(end, _TABLE, _TABLE.c.id == end.c.id)
-    return _Way(query.order_by(bounded.c.place.desc()), LOOK_UP, last)
+    return _Way(query.order_by(bounded.c.place.desc()), last)
 
 
 def _quoted(text: str) -> str:

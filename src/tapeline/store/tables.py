@@ -58,6 +58,7 @@ def _where(condition: str) -> dict[str, Any]:
 
 
 _COMPARED = ("state", "direction", "duration", "flow_id", "source", "destination", "deleted")
+_REST = tuple(name for name in _COMPARED if name not in ("state", "flow_id"))
 
 accounts = Table(
     "accounts",
@@ -190,11 +191,11 @@ recordings = Table(
     _later("flow_id"),
     Column("tags", JSON, nullable=False, server_default="[]"),
     _later("media_id"),
-    # The two that lists and searches run along hold what a filter compares: a row that does not fit is passed over in the index alone.
+    # Those that lists and searches run along hold what a filter compares: a row that does not fit is passed over in the index alone.
     Index("recordings_created", "created", "id", "account", *_COMPARED, **_where("deleted IS NULL")),
     Index("recordings_account_created", "account", "created", "id", *_COMPARED, **_where("deleted IS NULL")),
-    Index("recordings_account_state", "account", "state", "created", "id", **_where("deleted IS NULL")),
-    Index("recordings_account_flow", "account", "flow_id", "created", "id", **_where("deleted IS NULL")),
+    Index("recordings_account_state", "account", "state", "created", "id", "flow_id", *_REST, **_where("deleted IS NULL")),
+    Index("recordings_account_flow", "account", "flow_id", "created", "id", "state", *_REST, **_where("deleted IS NULL")),
     Index("recordings_account_size", "account", "size", "deleted", **_where("deleted IS NULL AND size IS NOT NULL")),
     Index("recordings_swept", "account", "created", "id", **_where("deleted IS NULL AND held IS NULL AND retention_days IS NULL")),
     Index("recordings_own_retention", "retention_days", **_where("deleted IS NULL AND held IS NULL AND retention_days > 0")),
