@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tapeline import sip
@@ -107,6 +110,18 @@ async def serving(chosen: Settings, folder: Path, *parties: Party) -> AsyncItera
             if not party.shell.listeners:
                 await party.shell.listen("udp:127.0.0.1:0")
         yield server, (host, int(port))
+
+
+def apart(file: str, folder: Path, timeout_s: float = 200.0) -> tuple[Left, Left]:
+    """Run a test's own file as a program, in whose memory no other test has been: what it held before and after, which it `tells`."""
+    done = subprocess.run([sys.executable, file, str(folder)], capture_output=True, text=True, timeout=timeout_s, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    before, after = (Left(**each) for each in json.loads(done.stdout.splitlines()[-1]))
+    return before, after
+
+
+def tell(before: Left, after: Left) -> None:
+    print(json.dumps([asdict(before), asdict(after)]))
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from house_inside import Caller, Party, Target, serving, settings, settled
+from house_inside import Caller, Party, Target, apart, serving, settings, settled, tell
 
 from tapeline import sip
 from tapeline.app import Server
@@ -126,9 +127,14 @@ async def crowd(caller: Caller, target: Target) -> Counter[str]:
 
 
 @pytest.mark.timeout(120)
-async def test_calls_that_end_in_every_way_leave_nothing_behind(tmp_path: Path) -> None:
+def test_calls_that_end_in_every_way_leave_nothing_behind(tmp_path: Path) -> None:
+    before, after = apart(__file__, tmp_path)
+    after.no_more_than(before, MOST_KB)
+
+
+async def every_way(folder: Path) -> None:
     callee, caller = Callee(), Caller()
-    async with house(tmp_path, callee, caller) as (server, target):
+    async with house(folder, callee, caller) as (server, target):
         await crowd(caller, target)
         before = await settled(server, caller)
         causes = await crowd(caller, target)
@@ -136,7 +142,7 @@ async def test_calls_that_end_in_every_way_leave_nothing_behind(tmp_path: Path) 
         await callee.idle()
     assert sum(causes.values()) == ROUNDS * len(KINDS)
     assert causes["normal"] and causes["cancel"]
-    after.no_more_than(before, MOST_KB)
+    tell(before, after)
 
 
 @pytest.mark.peer
@@ -187,3 +193,7 @@ async def test_keys_that_come_by_info_are_passed_on(tmp_path: Path) -> None:
         session.hangup(caller.clock.now())
         caller.shell.pump()
         assert await asyncio.wait_for(ended, 20) == "normal"
+
+
+if __name__ == "__main__":
+    asyncio.run(every_way(Path(sys.argv[1])))

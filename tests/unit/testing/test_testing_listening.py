@@ -227,7 +227,7 @@ def test_whatever_is_planned_is_heard_when_rendered(seed: int, rate: int, each: 
     assert report.ok, report
 
 
-@given(seed=st.integers(0, 10_000), at=st.integers(800, 20_000), length=st.integers(200, 4000), repeat=st.booleans())
+@given(seed=st.integers(0, 10_000), at=st.integers(800, 20_000), length=st.integers(280, 4000), repeat=st.booleans())
 def test_whatever_is_cut_out_or_said_twice_is_found(seed: int, at: int, length: int, repeat: bool) -> None:
     plan = Plan.of(spoken(seed, 3))
     samples = sound(plan)
