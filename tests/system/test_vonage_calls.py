@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socketserver
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -191,11 +192,11 @@ def bearer() -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def place(server: Server, receiver: Receiver, port: int, *ncco: dict[str, Any]) -> str:
+def place(server: Server, receiver: Receiver, port: int, *ncco: dict[str, Any], **more: Any) -> str:
     """Call a websocket at `port` as the application would; the call's id."""
     endpoint = {"type": "websocket", "uri": f"ws://127.0.0.1:{port}/called", "content-type": "audio/l16;rate=16000", "headers": {"a": "b"}}
     number = {"type": "phone", "number": "447700900001"}
-    wanted = {"to": [endpoint], "from": number, "ncco": list(ncco), "event_url": [receiver.url + "/event"]}
+    wanted = {"to": [endpoint], "from": number, "ncco": list(ncco), "event_url": [receiver.url + "/event"], **more}
     answer = server.api.request("POST", "/v1/calls", wanted, bearer())
     assert answer.status == 201, answer.body
     assert answer.json()["status"] == "started" and answer.json()["direction"] == "outbound"
@@ -279,11 +280,15 @@ async def test_a_websocket_that_is_called_is_the_call(server: Server) -> None:
             closing = await asyncio.to_thread(place, server, receiver, CALLED_PORT, {**say, "loop": 0})
             closed = await asyncio.to_thread(told, receiver, closing)
         nobody = await asyncio.to_thread(told, receiver, await asyncio.to_thread(place, server, receiver, free_port(), say))
+        with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as silent:  # takes connections, and says nothing
+            port = int(silent.server_address[1])
+            late = await asyncio.to_thread(told, receiver, await asyncio.to_thread(place, server, receiver, port, say, ringing_timer=1))
         (recorded,) = [json.loads(each.body) for each in await asyncio.to_thread(receiver.wait_for, "/record", 1, 30)]
-    assert [event["status"] for event in events] == ["started", "answered", "completed"]
+    assert [event["status"] for event in events] == ["started", "ringing", "answered", "completed"]
     assert events[-1]["disconnected_by"] == "platform" and events[0]["from"] == "447700900001" and events[0]["to"].startswith("ws://")
-    assert [event["status"] for event in closed] == ["started", "answered", "disconnected", "completed"]
-    assert closed[2]["headers"] == {"a": "b"} and closed[3]["disconnected_by"] == "user"
+    assert [event["status"] for event in closed] == ["started", "ringing", "answered", "disconnected", "completed"]
+    assert closed[3]["headers"] == {"a": "b"} and closed[4]["disconnected_by"] == "user"
+    assert [event["status"] for event in late] == ["started", "timeout", "completed"]
     assert [event["status"] for event in nobody] == ["started", "failed", "completed"]
     assert peer.texts[0] == {"event": "websocket:connected", "content-type": "audio/l16;rate=16000", "a": "b"}
     assert level(np.frombuffer(b"".join(peer.frames), "<i2"), 16000, 600.0) > 0.05

@@ -230,6 +230,10 @@ class Sockets:
             headers = self._authorization(call, options)
             socket = await self._kit.open_socket(line.request_uri, headers, min(timeout_s, LONGEST_OPEN_S))
         except BaseException as error:
+            if isinstance(error, TapelineError) and error.reason == "NO_ANSWER":
+                log.info("a websocket was not open in time", call_id=call.facts.id)
+                call.hang_up("dialout", "no answer in time")
+                return DialResult(None, ("NO_ANSWER",), "noanswer")
             line.failed(503, str(error))
             if not isinstance(error, TapelineError):
                 raise
@@ -254,6 +258,7 @@ class Sockets:
         agreed = offer_answer.answer_offer(call.media.offer(), far)
         line.opened(socket)
         line.loop.start(call.leg.port, agreed.payload_type, agreed.dtmf_payload_type, agreed.dtmf_rate)
+        call.on_signal(sip.Progress(cast(sip.Session, line), 180, "Ringing", None))  # events of every call that is answered have it
         call.on_signal(sip.Accepted(cast(sip.Session, line), agreed.sdp, cast(sip.Response, None)))
 
 

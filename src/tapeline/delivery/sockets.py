@@ -63,7 +63,7 @@ class GuardedSockets:
         self._client = client
 
     async def open(self, uri: str, headers: Sequence[tuple[str, str]], timeout_s: float) -> OpenSocket:
-        """Connect within `timeout_s`. Raises Refused or DeliveryFailed."""
+        """Connect within `timeout_s`. Raises Refused or DeliveryFailed, of the reason NO_ANSWER where that time was too short."""
         try:
             parts = urlsplit(uri)
             host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
@@ -73,13 +73,11 @@ class GuardedSockets:
             raise Refused("this is no address of a websocket")
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._first(uri, await self._client.addresses(host, port), port, headers, timeout_s)
+                return await self._first(uri, await self._client.addresses(host, port), port, headers)
         except TimeoutError as error:
-            raise DeliveryFailed(f"the websocket was not open after {timeout_s:g} s", fault="destination") from error
+            raise DeliveryFailed(f"the websocket was not open after {timeout_s:g} s", fault="destination", reason="NO_ANSWER") from error
 
-    async def _first(
-        self, uri: str, addresses: Sequence[str], port: int, headers: Sequence[tuple[str, str]], timeout_s: float
-    ) -> OpenSocket:
+    async def _first(self, uri: str, addresses: Sequence[str], port: int, headers: Sequence[tuple[str, str]]) -> OpenSocket:
         failure: Exception | None = None
         for address in addresses:
             try:
@@ -93,7 +91,7 @@ class GuardedSockets:
                     proxy=None,
                     max_size=MAX_MESSAGE,
                     max_queue=MAX_WAITING,
-                    open_timeout=timeout_s,
+                    open_timeout=None,  # that of all addresses together counts
                     close_timeout=2.0,
                 )
             except OSError as error:
