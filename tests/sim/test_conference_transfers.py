@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ncco_stage import Stage, StagePrompts, level
 from talking_calls import ACCOUNT, Refer, sdp
 
@@ -224,3 +227,82 @@ async def test_who_calls_in_place_of_a_member_takes_its_place(tmp_path: Path) ->
         await house.wait(1.0)
         assert one.status == "hangup" and [member.call for member in room.members] == [other, new]
         assert house.hears(other, new, one) == [True, False] and new.recordings.active is recorder
+
+
+# -- any sequence ------------------------------------------------------------------------------------------------------
+
+DEEDS = st.sampled_from(["join", "connect", "record", "refer", "attended", "answer", "busy", "bye", "hold", "kick", "replace"])
+STEPS = st.tuples(DEEDS, st.integers(0, 7), st.integers(0, 7), st.booleans())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(STEPS, min_size=2, max_size=14))
+def test_any_sequence_leaves_nobody_behind(tmp_path_factory: pytest.TempPathFactory, script: list[tuple[str, int, int, bool]]) -> None:
+    asyncio.run(play(tmp_path_factory.mktemp("any"), script))
+
+
+async def play(folder: Path, script: list[tuple[str, int, int, bool]]) -> None:
+    made: list[Recorder] = []
+    async with House(folder) as house:
+        room = house.conference()
+        await house.member(room)
+        await house.connected()
+        for deed, which, other, flag in script:
+            up = [call for call in house.calls if call.status == "progressing"]
+            if up:
+                await do(house, room, deed, up[which % len(up)], up[other % len(up)], flag, made)
+            await house.wait(0.1)
+            assert len({member.call for member in room.members}) == len(room.members)
+            assert all(member.call.place is room and not member.call.over for member in room.members)
+        while house.dialled:
+            await house.outcome(True)
+        room.end("deleted")
+        await house.wait(0.2)
+        assert room.status != "progressing" and not room.members
+    for recorder in made:
+        judge(recorder)
+    assert all(call.status == "hangup" and call.place is None and call.leg.closed for call in house.calls)
+    assert not house.kit.recorders and not house.kit.taps
+
+
+async def do(house: House, room: Conference, deed: str, call: Call, other: Call, flag: bool, made: list[Recorder]) -> None:
+    match deed:
+        case "join":
+            await house.member(room, end_on_exit=False, mute=flag)
+        case "connect" if not house.dialled:
+            await house.connected()
+        case "record":
+            made.append(await house.record(call, RecordSpec(channels=2, exclusive=False, follow_transfer=flag)))
+        case "refer":
+            await house.refer(call)
+        case "attended":
+            await house.refer(call, replaces=other)
+        case "answer" | "busy" if house.dialled:
+            await house.outcome(deed == "answer")
+        case "bye":
+            house.bye(call)
+        case "hold":
+            await house.hold(call, flag)
+        case "kick":
+            for member in [each for each in room.members if each.call is call]:
+                room.kick(member)
+        case "replace" if house.transfers.may_replace(call, ""):
+            new = house.ringing()
+            house.transfers.replace(call, new)
+            assert new.offered(sdp())
+            new.answer()
+            house._pump()
+
+
+def judge(recorder: Recorder) -> None:
+    """Who is there comes once before it leaves; who holds, likewise."""
+    assert recorder.done.is_set()
+    view = recorder.view()
+    present, holding = {view.call_id: True}, dict[str, bool]()
+    for item in view.timeline:
+        if item["event"] in ("joined", "left"):
+            assert present.get(item["call_id"], False) != (item["event"] == "joined"), view.timeline
+            present[item["call_id"]] = item["event"] == "joined"
+        elif item["event"] in ("held", "unheld"):
+            assert holding.get(item["call_id"], False) != (item["event"] == "held"), view.timeline
+            holding[item["call_id"]] = item["event"] == "held"
