@@ -13,7 +13,6 @@ import asyncio
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -23,9 +22,10 @@ from tapeline.calls.activeflows import Activeflow, bounded
 from tapeline.calls.alarm import Alarm
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.placing import compiled, place
+from tapeline.calls.placing import Lead, compiled, place
 from tapeline.calls.recorder import recording_name
-from tapeline.calls.script import MAX_DOCUMENT_BYTES, begin
+from tapeline.calls.script import MAX_DOCUMENT_BYTES, Script
+from tapeline.calls.variables import variables_of
 from tapeline.calls.views import Address, RecordingView
 from tapeline.core.errors import TapelineError, Unavailable
 from tapeline.core.happening import Happening
@@ -274,7 +274,8 @@ class Errand:
                 anonymous=command.anonymous,
                 flow_id=command.flow_id,
             )
-            await place(wish, self._kit, partial(_lead, program, self._kit))
+            lead = Lead(lambda call: Script(program, variables_of(call, self._kit.settings), call, self._kit), early=command.early)
+            await place(wish, self._kit, lead.answered, lead.rang)
 
     def _log(self, command: flow.Log) -> None:
         getattr(log, command.level)(command.message, activeflow_id=self._activeflow.row.id, **command.fields)
@@ -292,7 +293,3 @@ class Errand:
         flow.PlaceCall: _place,
         flow.Log: _log,
     }
-
-
-def _lead(program: flow.Program, kit: Equipment, call: Any) -> None:
-    begin(program, call, kit)

@@ -8,25 +8,91 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from tapeline import flow
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.session import Call
+from tapeline.calls.session import Call, Listener
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import new_id
 
-__all__ = ["compiled", "place"]
+__all__ = ["Lead", "Leader", "compiled", "place"]
 
 log = structlog.get_logger(__name__)
 
 
-async def place(wish: Wish, kit: Equipment, answered: Callable[[Call], None]) -> tuple[Call, ...]:
-    """Call, and hand who answers to `answered`. Returns at once, with the calls that are under way once the first INVITEs have gone;
-    none where nobody can be called."""
+class Leader(Listener, Protocol):
+    """What leads a call, a flow's program: it follows the call from `start` on."""
+
+    def start(self) -> None: ...
+
+
+class Lead:
+    """What runs on a call that is placed: from its answer on, or, where it is to begin `early`, from its first ringing on.
+
+    Where several ring for one party, it begins on the first of them, and ends with that one; it begins anew on another that answers.
+    """
+
+    def __init__(self, make: Callable[[Call], Leader], *, early: bool = False) -> None:
+        self._make = make
+        self._early = early
+        self._begun: tuple[Call, Leader] | None = None
+
+    def rang(self, call: Call, status: int) -> None:
+        """A provisional answer came."""
+        if self._early and self._begun is None and status >= 180 and call.listener is not None:
+            leader = self._make(call)
+            self._begun = call, leader
+            call.follow(_Both(call.listener, leader))
+            leader.start()
+
+    def answered(self, call: Call) -> None:
+        if self._begun is not None and self._begun[0] is call:
+            leader = self._begun[1]
+            call.follow(leader)
+            leader.established()
+        else:
+            leader = self._make(call)
+            call.follow(leader)
+            leader.start()
+
+
+class _Both:
+    """Follows a call that rings: whoever dialled it waits for the answer, and what leads it has begun. Its keys and its end are both's."""
+
+    def __init__(self, dialling: Listener, leader: Leader) -> None:
+        self._dialling = dialling
+        self._leader = leader
+
+    def progressed(self, status: int) -> None:
+        self._dialling.progressed(status)
+
+    def established(self) -> None:
+        """The leader is told as soon as the call is its own."""
+        self._dialling.established()
+
+    def digit(self, digit: str) -> None:
+        self._leader.digit(digit)
+
+    def hung_up(self, cause: str, by: str) -> None:
+        self._dialling.hung_up(cause, by)
+        self._leader.hung_up(cause, by)
+
+    @property
+    def action(self) -> dict[str, Any]:
+        return self._leader.action
+
+
+async def place(
+    wish: Wish, kit: Equipment, answered: Callable[[Call], None], rang: Callable[[Call, int], None] = lambda call, status: None
+) -> tuple[Call, ...]:
+    """Call, and hand who answers to `answered`; `rang` is told of each provisional answer, with its status.
+
+    Returns at once, with the calls that are under way once the first INVITEs have gone; none where nobody can be called.
+    """
     if wish.parties[0].kind.lower() == "conference":
         call = kit.loops.place(wish, answered)
         return (call,) if call is not None else ()
@@ -38,7 +104,7 @@ async def place(wish: Wish, kit: Equipment, answered: Callable[[Call], None]) ->
         begun.set()
 
     async def run() -> None:
-        result = await kit.dialer.dial(replace(wish, activeflow_id=new_id()), on_call=begins)
+        result = await kit.dialer.dial(replace(wish, activeflow_id=new_id()), rang, begins)
         if result.call is not None and not result.call.over:
             answered(result.call)
         elif result.call is None:

@@ -23,7 +23,7 @@ from tapeline.calls.connecting import connect
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.joining import move_all
-from tapeline.calls.placing import compiled, place
+from tapeline.calls.placing import Lead, compiled, place
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
 from tapeline.calls.telling import Teller
@@ -481,7 +481,8 @@ class Script:
                 anonymous=command.anonymous,
                 flow_id=command.flow_id,
             )
-            await place(wish, self._kit, lambda call: begin(program, call, self._kit))
+            lead = Lead(lambda call: Script(program, variables_of(call, self._kit.settings), call, self._kit), early=command.early)
+            await place(wish, self._kit, lead.answered, lead.rang)
 
     def _log(self, command: flow.Log) -> None:
         getattr(log, command.level)(command.message, call_id=self._call.facts.id, **command.fields)

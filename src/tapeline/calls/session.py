@@ -140,6 +140,11 @@ class Call:
         """Whether it has ended, or is about to."""
         return self.status in ("terminating", "canceling", "hangup")
 
+    @property
+    def listener(self) -> Listener | None:
+        """Who follows the call."""
+        return self._listener
+
     def follow(self, listener: Listener) -> None:
         """From now on `listener` is told, in place of whoever was before."""
         self._listener = listener

@@ -265,6 +265,7 @@ class PlaceCall:
     flow: str = ""  # JSON
     chained: bool = False  # it ends with this call
     anonymous: Literal["yes", "no", "auto"] = "auto"
+    early: bool = False  # its flow begins when it rings, not when it is answered
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,6 +292,42 @@ def test_44_known_but_unsupported_types_are_skipped(phone, actions, kind):
     assert call.logs[0].message == "action skipped" and call.logs[0].fields["what"] == kind
 
 
+@pytest.mark.parametrize("handle", ["", "hangup", "continue"])
+def test_44_amd_recognises_no_machine_says_so_and_goes_on(phone, actions, handle):
+    branch = {"variable": "voipbin.amd.result", "target_ids": {"machine": "gone", "unsupported": "on"}, "default_target_id": "gone"}
+    document = actions(
+        "answer", ("amd", {"machine_handle": handle, "async": False}), ("branch", branch),
+        {"id": "gone", "type": "hangup"}, {"id": "on", "type": "talk", "option": {"text": "hello"}},
+    )  # fmt: skip
+    problems = flow.compile(document).problems
+    assert [problem.path for problem in problems] == (["actions[1].option.machine_handle"] if handle == "hangup" else [])
+    assert phone(document).start().said == ["hello"]
+
+
+def test_44_mute_does_nothing_as_on_the_platform(phone, actions):
+    call = phone(actions("answer", ("mute", {"direction": "both"}), ("talk", {"text": "heard"}))).start()
+    assert call.names[:2] == ["Answer", "Say"] and call.said == ["heard"]
+
+
+def test_44_block_waits_in_a_run_without_a_call_only(phone, actions):
+    document = actions("block", ("talk", {"text": "on"}))
+    assert phone(document, variables={"voipbin.activeflow.reference_type": "call"}).start().said == ["on"]
+    for kind in ("api", ""):
+        run = phone(document, variables={"voipbin.activeflow.reference_type": kind}).start()
+        run.wait(80_000)
+        assert run.said == [] and not run.run.finished
+        run.wait(10_000)
+        assert run.said == ["on"], "a day is the longest"
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_44_a_call_of_its_own_may_begin_its_flow_while_it_rings(phone, actions, early):
+    option = {"destinations": [{"type": "tel", "target": "+1555"}], "flow_id": "f-1", "early_execution": early}
+    call = phone(actions(("call", option), ("talk", {"text": "on"}))).start()
+    command = call.last(flow.PlaceCall)
+    assert (command.early, command.flow_id, call.said) == (early, "f-1", ["on"])
+
+
 @pytest.mark.parametrize("format", ["mp3", "ogg", "WAV"])
 def test_45_other_formats_are_honoured(phone, actions, format):
     assert phone(actions(("recording_start", {"format": format}))).start().last(flow.StartRecording).spec.format == format.lower()

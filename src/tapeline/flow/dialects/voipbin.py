@@ -30,7 +30,7 @@ from tapeline.flow.ops.fetching import FetchProgram, LoadProgram, Notify
 from tapeline.flow.ops.keys import Gather, SendDigits
 from tapeline.flow.ops.recording import Record, StopRecording
 from tapeline.flow.ops.sounding import ALL_KEYS, Echo, Play, Say, Tone
-from tapeline.flow.ops.waiting import Sleep
+from tapeline.flow.ops.waiting import Block, Sleep
 from tapeline.flow.program import DEFAULT, END, Op, Program, Step
 
 __all__ = ["DIALECT", "TYPES"]
@@ -325,13 +325,13 @@ def _connect(action: _Action) -> Op:
 
 def _call(action: _Action) -> Op:
     option = action.option
-    option.ignore("early_execution")
     destinations, source = _parties(action)
+    early = option.boolean("early_execution")
     flow_id, actions = option.text("flow_id").strip(), _json(option.node("actions"))
     flow_id = "" if flow_id == ZERO_ID else flow_id
     if not flow_id and not actions:
         action.warn("neither flow_id nor actions: who answers is hung up at once")
-    return PlaceCall(destinations, source, flow_id, actions, option.boolean("chained"), _anonymous(option))
+    return PlaceCall(destinations, source, flow_id, actions, option.boolean("chained"), _anonymous(option), early)
 
 
 def _conference_join(action: _Action) -> Op:
@@ -405,11 +405,21 @@ def _mute(action: _Action) -> Op:
     return Skip("mute", "the platform knows it and does nothing")
 
 
+def _amd(action: _Action) -> Op:
+    """Nobody listens for an answering machine here, and none is ever found: the flow goes on, whatever is to be done with one."""
+    handle = action.option.text("machine_handle", choices=("", "hangup", "continue"), lower=True)
+    action.option.boolean("async")
+    if handle == "hangup":
+        action.warn("answering machines are not recognised: the flow goes on with them as with people", "machine_handle")
+    return Skip("amd", "answering machines are not recognised", ("tapeline.amd.result", "unsupported"))
+
+
 def _block(action: _Action) -> Op:
-    return Skip("block", "it is for runs without a call")
+    return Block()
 
 
 TYPES: Final[dict[str, Callable[[_Action], Op]]] = {
+    "amd": _amd,
     "answer": _answer,
     "beep": _beep,
     "block": _block,
@@ -441,7 +451,7 @@ TYPES: Final[dict[str, Callable[[_Action], Op]]] = {
     "webhook_send": _webhook_send,
 }
 for _type in (
-    "ai_summary", "ai_talk", "ai_task", "amd", "case_create", "conversation_send", "email_send", "external_media_start",
+    "ai_summary", "ai_talk", "ai_task", "case_create", "conversation_send", "email_send", "external_media_start",
     "external_media_stop", "message_send", "queue_join", "transcribe_recording", "transcribe_start", "transcribe_stop",
 ):  # fmt: skip
     TYPES[_type] = _other  # the platform's other products; their options are not looked at

@@ -167,11 +167,14 @@ class PlaceCall(Op):
     flow: str = ""
     chained: bool = False
     anonymous: Literal["yes", "no", "auto"] = "auto"
+    early: bool = False
 
     def perform(self, context: Context) -> Performance:
         destinations = tuple(_filled(context, party) for party in self.destinations)
         source = _filled(context, self.source) if self.source else None
         flow_id = context.text(self.flow_id)
-        context.issue(commands.PlaceCall(context.token(), destinations, source, flow_id, self.flow, self.chained, self.anonymous))
+        context.issue(
+            commands.PlaceCall(context.token(), destinations, source, flow_id, self.flow, self.chained, self.anonymous, self.early)
+        )
         yield from ()
         return DEFAULT

@@ -59,14 +59,17 @@ class OnlyWith(Op):
 
 @dataclass(frozen=True, slots=True)
 class Skip(Op):
-    """Do nothing but say so. `why` is for people."""
+    """Do nothing but say so. `why` is for people; `told`, a variable and its value, for the flow."""
 
     kind: ClassVar[str] = "skip"
 
     what: str
     why: str = "it is not part of this system"
+    told: tuple[str, str] | None = None
 
     def perform(self, context: Context) -> Performance:
         context.log("info", "action skipped", what=self.what, why=self.why)
+        if self.told is not None:
+            context.variables.set(*self.told)
         yield from ()
         return DEFAULT

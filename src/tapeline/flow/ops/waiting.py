@@ -14,7 +14,7 @@ from tapeline.flow import commands
 from tapeline.flow.events import Elapsed, Event, Parted
 from tapeline.flow.program import DEFAULT, Context, Op, Performance
 
-__all__ = ["Hold", "Remain", "Sleep", "pause", "reply"]
+__all__ = ["Block", "Hold", "Remain", "Sleep", "pause", "reply"]
 
 MAX_SLEEP_S = 86_400.0
 
@@ -48,6 +48,21 @@ class Sleep(Op):
 
     def perform(self, context: Context) -> Performance:
         yield from pause(context, self.seconds)
+        return DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Block(Op):
+    """In a run without a call: stand still until the run is stopped, a day at most. On a call: nothing."""
+
+    kind: ClassVar[str] = "block"
+
+    def perform(self, context: Context) -> Performance:
+        of = "tapeline.activeflow.reference_type"
+        if of not in context.variables or context.variables.get(of) == "call":
+            context.log("info", "action skipped", what="block", why="it is for runs without a call")
+        else:
+            yield from pause(context, MAX_SLEEP_S)
         return DEFAULT
 
 
