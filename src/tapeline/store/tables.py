@@ -196,6 +196,7 @@ recordings = Table(
     Index("recordings_account_created", "account", "created", "id", *_COMPARED, **_where("deleted IS NULL")),
     Index("recordings_account_state", "account", "state", "created", "id", "flow_id", *_REST, **_where("deleted IS NULL")),
     Index("recordings_account_flow", "account", "flow_id", "created", "id", "state", *_REST, **_where("deleted IS NULL")),
+    Index("recordings_voicemail", "account", "created", "id", **_where("deleted IS NULL AND origin = 'voicemail'")),
     Index("recordings_account_size", "account", "size", "deleted", **_where("deleted IS NULL AND size IS NOT NULL")),
     Index("recordings_swept", "account", "created", "id", **_where("deleted IS NULL AND held IS NULL AND retention_days IS NULL")),
     Index("recordings_own_retention", "retention_days", **_where("deleted IS NULL AND held IS NULL AND retention_days > 0")),

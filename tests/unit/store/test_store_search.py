@@ -27,7 +27,7 @@ async def fill(database: Database, count: int = 150) -> list[RecordingRow]:
             new_id(), chance.choice([MINE] * 3 + [THEIRS]), state, 1000.0 + n // 3,  # three at a time share their moment
             source=f"+4930{chance.randrange(1000):04d}", destination=chance.choice(["1000", "sip:Ann@example.org", "100%_\"x"]),
             direction=chance.choice(["incoming", "outgoing"]), duration=float(chance.randrange(100)), flow_id=chance.choice(FLOWS),
-            call_id=f"call{n % 40}", updated=1.0,
+            call_id=f"call{n % 40}", updated=1.0, origin="voicemail" if n % 9 == 0 else "flow",
         )  # fmt: skip
         rows.append(row)
     chance.shuffle(rows)  # they do not come in order
@@ -66,6 +66,7 @@ SEARCHES: list[dict[str, Any]] = [
     {"equal": {"flow_id": (FLOWS[1],)}, "shortest": 90.0}, {"equal": {"call_id": ("call7",)}}, {"shortest": 95.0}, {"longest": 2.0},
     {"equal": {"state": ("recording", "starting")}}, {"equal": {"flow_id": FLOWS[:2], "state": ("failed",)}},
     {"equal": {"call_id": ("call7", "call8"), "state": ("available",)}, "number": "4930", "since": 1003.0},
+    {"equal": {"origin": ("voicemail",), "state": ("available",)}}, {"equal": {"origin": ("flow", "voicemail")}},
     {"since": 1020.0, "until": 1060.0}, {"since": 1020.0, "until": 1060.0, "number": "4930"}, {"since": 1050.0, "tag": "vip"},
     {"number": "4930", "note": "yes", "tag": "vip", "equal": {"direction": ("incoming",)}},
 ]  # fmt: skip
@@ -147,6 +148,7 @@ async def test_lists_run_along_their_index_and_read_nothing_else(
         ({"activeflow_id": ("x", "y")}, "recordings_activeflow (activeflow_id=?)"),
         ({"sip_call_id": ("x",), "direction": ("incoming",)}, "recordings_sip_call (sip_call_id=?)"),
         ({"media_id": ("x",), "state": ("available",)}, "recordings_account_media (account=? AND media_id=?)"),
+        ({"origin": ("voicemail",), "state": ("available",)}, "recordings_voicemail (account=?"),
         ({"id": ("x", "y"), "call_id": ("z",)}, "sqlite_autoindex_recordings_1 (id=?)"),
         ({"state": ("starting", "recording")}, "recordings_account_state (account=? AND state=?"),
     ],
