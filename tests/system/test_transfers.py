@@ -14,6 +14,7 @@ import pytest
 
 from tapeline.calls.phone import Phone, PhoneConfig, resolve
 from tapeline.core.errors import Unavailable
+from tapeline.core.ids import new_id
 from tapeline.testing import Heard, Plan, decode, tone
 from tapeline.testing.api import Json
 from tapeline.testing.baresip import Baresip, baresip_missing
@@ -26,10 +27,11 @@ pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(baresip_missing()), reas
 
 VOICES = {"A": 617.0, "B": 917.0, "C": 1317.0}  # what each telephone says, all the time
 STEP_S = 0.1
+ROOM = new_id()
 
 
 class Table:
-    """Telephones A, B and C around a server, whose number 1000 connects with B and 2000 with C, both recorded; 3000 is a sound."""
+    """Telephones A, B and C around a server, where 1000 connects with B and 2000 with C, both recorded; 3000 is a sound, 4000 a room."""
 
     def __init__(self, folder: Path) -> None:
         self.phones: dict[str, Baresip] = {}
@@ -38,7 +40,8 @@ class Table:
             self.phones[name] = Baresip(folder / name, Plan.of([tone(frequency, 60.0)]), name=name, answer=answer)
         sounds = {"type": "play", "option": {"stream_urls": ["tone:2000/1500"]}}
         asks = self._flow("C", begin="bridge", should_follow_transfer=False)
-        self.server = Server(folder / "server", {"1000": self._flow("B"), "2000": asks, "3000": {"actions": [sounds]}})
+        room = {"actions": [{"type": "answer"}, {"type": "conference_join", "option": {"conference_id": ROOM}}]}
+        self.server = Server(folder / "server", {"1000": self._flow("B"), "2000": asks, "3000": {"actions": [sounds]}, "4000": room})
 
     def _flow(self, callee: str, **options: Any) -> dict[str, Any]:
         actions = [
@@ -282,6 +285,43 @@ def test_over_the_api(table: Table) -> None:
         sound = talk.heard(recording)
         assert voices(sound, 0) == "A" and re.fullmatch("-?B-?C", voices(sound, 1))
         assert talk.server.api.post(path, {"destination": "1001"}).status == 409
+
+
+def test_into_a_conference_and_in_the_place_of_a_member(table: Table) -> None:
+    """B asks for A to be where its other line is; there A lets C take its place."""
+    api = table.server.api
+    api.post("/v1.0/conferences", {"id": ROOM, "type": "conference"}).ok()
+
+    def inside() -> list[str]:
+        """Ids of the calls that are in it."""
+        stays = api.get("/v1.0/conferencecalls").ok().json()["result"]
+        return [stay["reference_id"] for stay in stays if stay["conference_id"] == ROOM and stay["status"] == "joined"]
+
+    def alone(name: str) -> bool:
+        call = talk.calls().get(name)
+        return call is not None and inside() == [call["id"]]
+
+    with Talk(table) as talk:
+        transferor = talk.phones["B"]
+        transferor.hold()
+        transferor.dial(talk.server.uri("4000"))
+        until(inside, "B to be in the conference")
+        transferor.transfer_to_call(1)
+        transferor.wait_for("CALL_CLOSED")
+        until(lambda: alone("A"), "A to be in its place")
+        talk.listen(1.0)
+        talk.phones["A"].transfer(talk.phones["C"].uri)
+        talk.phones["C"].wait_for("CALL_ESTABLISHED")
+        talk.phones["A"].wait_for("CALL_CLOSED")
+        until(lambda: alone("C"), "C to be in its place")
+        talk.listen(1.0)
+        api.request("DELETE", f"/v1.0/conferences/{ROOM}").ok()
+        talk.phones["C"].wait_for("CALL_CLOSED")
+        talk.over()
+        recording = next(row for row in talk.recordings() if row["id"] == talk.calls()["A"]["recording_ids"][0])
+        sound = talk.heard(recording)
+        assert re.fullmatch("A-?C", voices(sound, 0)), "what recorded A followed to C"
+        assert [event for event, _ in talk.events(recording)].count("transfer") == 2
 
 
 async def test_an_invite_with_replaces_takes_the_place(tmp_path: Path) -> None:

@@ -303,8 +303,8 @@ async def test_a_websocket_that_is_called_is_the_call(server: Server) -> None:
 def test_four_sipp_telephones_in_a_conversation_are_on_one_recording(server: Server, tmp_path: Path) -> None:
     """One MP3 of 16 kHz and 32 kbit/s with all of them, from the first to the last."""
     tones = (417.0, 617.0, 917.0, 1217.0)
-    plans = [Plan.of([tone(hertz, 8, level_db=-18.0)]) for hertz in tones]
-    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="standup", rate=4.0, seconds=4, ends="caller")
+    plans = [Plan.of([tone(hertz, 10, level_db=-18.0)]) for hertz in tones]
+    callers = SippCallers(tmp_path / "sipp", server.sip, plans, number="standup", rate=4.0, seconds=6, ends="caller")
     with callers.child:
         assert callers.finish().failed == 0
     recordings = until(lambda: [each for each in server.api.recordings() if each["reference_type"] == "confbridge"], "the recording", 30)
@@ -312,7 +312,7 @@ def test_four_sipp_telephones_in_a_conversation_are_on_one_recording(server: Ser
     found = until(lambda: (each := server.api.recording(recordings[0]["id"]))["status"] == "available" and each, "the file", 30)
     octets = server.api.file(found["id"])
     file = decode(octets)
-    assert (found["format"], file.rate, file.channels) == ("mp3", 16000, 1) and 4.0 < file.seconds < 11.0
+    assert (found["format"], file.rate, file.channels) == ("mp3", 16000, 1) and 6.0 < file.seconds < 11.0
     assert len(octets) == pytest.approx(file.seconds * 4000, rel=0.05)
     middle = file.samples[2 * file.rate : round(3.5 * file.rate), 0] * 32768
     assert all(level(middle, file.rate, hertz) > 0.05 for hertz in tones)

@@ -36,7 +36,6 @@ def enter(room: Conference, member: Member, coming: Call, kind: Kind) -> None:
     hung up. The transferor is hung up by who asks for this. Raises as `Conference.join` does."""
     leaving = member.call
     room.note("transfer", kind=kind, **company.who(leaving))
-    coming.recordings.note("transfer", kind=kind, **company.who(leaving))
     for staying in room.others(leaving):
         release(leaving, staying)
     room.succeed(member, coming, lambda reason: None if coming.led else coming.hang_up("normal"))
