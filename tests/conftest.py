@@ -27,6 +27,7 @@ from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
 from sqlalchemy import URL
 
+from tapeline.core.ids import is_id
 from tapeline.store import database
 from tapeline.store.database import normal_url
 from tapeline.store.migrate import migrate
@@ -76,6 +77,13 @@ async def no_task_left_behind() -> AsyncIterator[None]:
     yield
     left = [what for what in before.left_behind(grace_s=0.0) if what.startswith("task ")]
     assert not left, "the test left behind: " + "; ".join(left)
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Every process that runs a part of the tests must name them alike: no id that was made up, no set in its chance order."""
+    if isinstance(val, set | frozenset):
+        return "-".join(sorted(map(str, val)))
+    return argname if isinstance(val, str) and is_id(val) else None
 
 
 @pytest.fixture(scope="session", autouse=True)
