@@ -44,6 +44,8 @@ BESIDES = {
     34: ("system/test_conferences.py::test_three_callers_are_recorded_into_one_file",),
     35: (SCENARIOS + "test_card_digits_are_in_neither_file",),
     36: ("system/test_recorded_calls.py::test_a_telephone_hears_speech",),
+    38: ("sim/test_voipbin_recordings.py::test_38_a_second_recording_is_refused_and_the_flow_goes_on",),
+    39: ("sim/test_voipbin_recordings.py::test_39_beep_start_is_heard_by_the_caller",),
     41: ("system/test_recorded_calls.py::test_a_telephone_hears_the_prompt_presses_digits_and_is_recorded",),
     45: ("system/test_live_control.py::test_each_format_holds_what_was_said",),
     50: ("system/test_export.py",),
