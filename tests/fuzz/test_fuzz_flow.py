@@ -28,7 +28,7 @@ from tapeline.flow.ops.keys import Gather, SendDigits
 from tapeline.flow.ops.menu import Menu
 from tapeline.flow.ops.recording import Record, StopRecording
 from tapeline.flow.ops.sounding import Echo, Play, Say, Tone
-from tapeline.flow.ops.waiting import Hold, Remain, Sleep
+from tapeline.flow.ops.waiting import Block, Hold, Remain, Sleep
 from tapeline.flow.program import Op
 
 SECONDS = float(os.environ.get("TAPELINE_FUZZ_SECONDS", "1"))
@@ -56,6 +56,7 @@ def operations() -> list[st.SearchStrategy[Op]]:
         st.builds(Tone),
         st.builds(Echo, st.sampled_from([0.02, 5.0])),
         st.builds(Sleep, seconds),
+        st.just(Block()),
         st.builds(Hold, st.sampled_from(["hangup", "recordings"])),
         st.builds(Gather, st.integers(0, 3), keys, limit, limit, limit, st.booleans(), st.booleans(), st.sampled_from(["", "x"])),
         st.builds(Menu, texts, texts, keys, invalid=texts, exit=texts, hunts=st.booleans(), retries=st.integers(1, 3), between_s=seconds),
@@ -81,7 +82,7 @@ def operations() -> list[st.SearchStrategy[Op]]:
         st.builds(LoadProgram, texts, mode, st.booleans()),
         st.builds(Notify, texts, wait=st.booleans()),
         st.builds(Dial, st.lists(party, min_size=1, max_size=2).map(tuple)),
-        st.builds(JoinRoom, texts),
+        st.builds(JoinRoom, texts, dialled=st.booleans(), relay_reason=st.booleans()),
         st.builds(PassOn),
         st.builds(Park, texts, st.sampled_from(["park", "retrieve", "auto"])),
         st.builds(PlaceCall, st.just(())),
@@ -139,7 +140,8 @@ def happening(token: int, choice: random.Random, program: flow.Program) -> flow.
         flow.DialEnded(token, choice.random() < 0.5, ("BUSY", "sip:486")),
         flow.Asked(token, choice.choice(ANSWERS)),
         flow.Parted(token, choice.random() < 0.5),
-        flow.RoomLeft(token, "left"),
+        flow.DialRoom(token, "room"),
+        flow.RoomLeft(token, choice.choice(["left", "full"]), choice.choice(["", "", "after"])),
         flow.Unsupported(token),
         flow.CallStatus(choice.choice(["ringing", "progressing"])),
     ]
