@@ -139,6 +139,8 @@ class Worker:
         if self._stop.is_set():
             return
         await self._jobs.open()
+        with suppress(TapelineError):
+            await self._share.look()  # others see that we are here before we say that we are ready
         self._say({"ready": True})
         messages = self._messages.run(self._stop)
         share = self._share.run(self._stop)
