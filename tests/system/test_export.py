@@ -52,10 +52,17 @@ async def killed(house: House, fault: str) -> None:
             assert await worker.process.wait() == -9
 
 
-async def test_ten_thousand_recordings_killed_twice(tmp_path: Path) -> None:
+async def test_ten_thousand_recordings_killed_twice(nursery: None, tmp_path: Path) -> None:
     house = House(tmp_path)
     database = Database(house.config.database)
     await database.open()
+    try:
+        await exported(house, database)
+    finally:
+        await database.close()
+
+
+async def exported(house: House, database: Database) -> None:
     expected = await stored(database, house)
     export_id, now = new_id(), time.time()
     row = ExportRow(export_id, ACCOUNT, "progressing", now, updated=now, wanted={"account": ACCOUNT, "until": now}, secret="s" * 32)
@@ -78,7 +85,6 @@ async def test_ten_thousand_recordings_killed_twice(tmp_path: Path) -> None:
     path = house.objects / export_key(ACCOUNT, export_id)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     await asyncio.to_thread(check, path, expected)
-    await database.close()
 
 
 def check(path: Path, expected: dict[str, str]) -> None:
