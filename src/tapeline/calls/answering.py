@@ -15,9 +15,8 @@ import structlog
 
 from tapeline import flow
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.script import Script
+from tapeline.calls.script import scripted
 from tapeline.calls.session import Call
-from tapeline.calls.variables import variables_of
 from tapeline.calls.webhooks import ANSWER_S, Question, Reply, conversation_of, event_of
 from tapeline.core.vonage import without_query
 from tapeline.flow.program import Program
@@ -124,7 +123,7 @@ def compiled_ncco(document: Any) -> tuple[Program | None, str]:
 
 def run(program: Program, call: Call, kit: Equipment, variables: Mapping[str, str] | None = None) -> None:
     """Let a program run on a call that has none yet."""
-    script = Script(program, variables_of(call, kit.settings, variables), call, kit)
+    script = scripted(program, call, kit, variables)
     call.follow(script)
     script.start()
 
@@ -136,7 +135,7 @@ def lead_on(program: Program, call: Call, kit: Equipment) -> None:
         if recorder.spec.blocking:
             recorder.stop("transfer")
     call.begin_anew()
-    script = Script(program, variables_of(call, kit.settings), call, kit)
+    script = scripted(program, call, kit)
     call.lead(script)
     if call.place is not None:
         call.place.leave(call)

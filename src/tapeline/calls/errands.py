@@ -20,13 +20,11 @@ import structlog
 from tapeline import flow
 from tapeline.calls.activeflows import Activeflow, bounded
 from tapeline.calls.alarm import Alarm
-from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.placing import Lead, compiled, place
+from tapeline.calls.placing import compiled, place_each
 from tapeline.calls.recorder import recording_name
-from tapeline.calls.script import MAX_DOCUMENT_BYTES, Script
-from tapeline.calls.variables import variables_of
-from tapeline.calls.views import Address, RecordingView
+from tapeline.calls.script import MAX_DOCUMENT_BYTES, scripted
+from tapeline.calls.views import RecordingView
 from tapeline.core.errors import TapelineError, Unavailable
 from tapeline.core.happening import Happening
 from tapeline.core.ids import ZERO_ID
@@ -259,23 +257,7 @@ class Errand:
         self._do(self._placed(command))
 
     async def _placed(self, command: flow.PlaceCall) -> None:
-        try:
-            document = await self._kit.load_flow(command.flow_id, self._account) if command.flow_id else command.flow or "[]"
-            program = await self._kit.thread(compiled, document)
-        except TapelineError as error:
-            log.warning("no call is placed: its flow cannot run", activeflow_id=self._activeflow.row.id, error=str(error))
-            return
-        source = command.source
-        for party in command.destinations:
-            wish = Wish(
-                parties=(party,),
-                account=self._account,
-                source=Address(source.kind, source.target, source.name) if source is not None and source.target else None,
-                anonymous=command.anonymous,
-                flow_id=command.flow_id,
-            )
-            lead = Lead(lambda call: Script(program, variables_of(call, self._kit.settings), call, self._kit), early=command.early)
-            await place(wish, self._kit, lead.answered, lead.rang)
+        await place_each(command, self._kit, self._account, scripted, activeflow_id=self._activeflow.row.id)
 
     def _log(self, command: flow.Log) -> None:
         getattr(log, command.level)(command.message, activeflow_id=self._activeflow.row.id, **command.fields)

@@ -22,7 +22,7 @@ from tapeline.calls import company
 from tapeline.calls.alarm import Alarm
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.recorder import Recorder
-from tapeline.calls.script import Script
+from tapeline.calls.script import scripted
 from tapeline.calls.session import Call
 from tapeline.calls.transfer import Transfers
 from tapeline.calls.variables import variables_of
@@ -212,7 +212,7 @@ class Actions:
         compiled = flow.compile(document or {"module": action.module, "data": data}, dialect="kazoo")
         if compiled.program is None:
             raise InvalidInput("the flow cannot run", problems=[str(problem) for problem in compiled.errors])
-        script = Script(compiled.program, variables_of(call, self._kit.settings), call, self._kit)
+        script = scripted(compiled.program, call, self._kit)
         call.lead(script)
         if call.place is not None:
             call.place.leave(call)

@@ -16,10 +16,11 @@ from tapeline import flow
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.session import Call, Listener
-from tapeline.core.errors import InvalidInput
+from tapeline.calls.views import Address
+from tapeline.core.errors import InvalidInput, TapelineError
 from tapeline.core.ids import new_id
 
-__all__ = ["Lead", "Leader", "compiled", "place"]
+__all__ = ["Lead", "Leader", "compiled", "place", "place_each"]
 
 log = structlog.get_logger(__name__)
 
@@ -115,6 +116,38 @@ async def place(
     await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     return tuple(placed)  # all that ring at once have begun by now
+
+
+async def place_each(
+    command: flow.PlaceCall,
+    kit: Equipment,
+    account: str,
+    make: Callable[[flow.Program, Call, Equipment], Leader],
+    *,
+    caller: Call | None = None,
+    **whose: str,
+) -> None:
+    """What a flow commands: calls of their own, one to each destination, each led by what `make` gives for its program. Nobody waits for
+    them; with `chained` they end with `caller`. `whose` names in the log whose flow it is."""
+    try:
+        document = await kit.load_flow(command.flow_id, account) if command.flow_id else command.flow or "[]"
+        program = await kit.thread(compiled, document)
+    except TapelineError as error:
+        log.warning("no call is placed: its flow cannot run", error=str(error), **whose)
+        return
+    source = command.source
+    for party in command.destinations:
+        wish = Wish(
+            parties=(party,),
+            account=account,
+            caller=caller,
+            chained=command.chained,
+            source=Address(source.kind, source.target, source.name) if source is not None and source.target else None,
+            anonymous=command.anonymous,
+            flow_id=command.flow_id,
+        )
+        lead = Lead(lambda call: make(program, call, kit), early=command.early)
+        await place(wish, kit, lead.answered, lead.rang)
 
 
 def compiled(document: str | Sequence[Any] | Mapping[str, Any], *, dialect: str | None = None) -> flow.Program:

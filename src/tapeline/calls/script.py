@@ -20,15 +20,13 @@ from tapeline.calls.activeflows import Activeflow
 from tapeline.calls.alarm import Alarm
 from tapeline.calls.bridge import Bridge, until_alone
 from tapeline.calls.connecting import connect
-from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.joining import move_all
-from tapeline.calls.placing import Lead, compiled, place
+from tapeline.calls.placing import place_each
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
 from tapeline.calls.telling import Teller
 from tapeline.calls.variables import variables_of
-from tapeline.calls.views import Address
 from tapeline.core.errors import InvalidInput, TapelineError
 from tapeline.core.recordspec import RecordSpec
 from tapeline.core.vonage import conversation_id
@@ -46,9 +44,14 @@ RETRY_S = 1.0  # between two tries of a webhook
 MAX_DOCUMENT_BYTES = 100_000  # of a fetched flow: it is compiled on the event loop, which must not stand still
 
 
+def scripted(program: flow.Program, call: Call, kit: Equipment, variables: Mapping[str, str] | None = None) -> Script:
+    """What runs `program` on `call`, with the variables of that call; `variables` are the starter's own."""
+    return Script(program, variables_of(call, kit.settings, variables), call, kit)
+
+
 def begin(program: flow.Program, call: Call, kit: Equipment, variables: Mapping[str, str] | None = None) -> None:
     """Let `program` run on a call that is up; `variables` are the starter's own."""
-    script = Script(program, variables_of(call, kit.settings, variables), call, kit)
+    script = scripted(program, call, kit, variables)
     call.follow(script)
     script.start()
 
@@ -311,7 +314,7 @@ class Script:
         if found.program is None:
             teller.complain("the flow of who answered cannot run", tuple(str(problem) for problem in found.errors[:5]))
             return
-        script = Script(replace(found.program, at_end="stay"), variables_of(call, self._kit.settings), call, self._kit)
+        script = scripted(replace(found.program, at_end="stay"), call, self._kit)
         call.follow(script)
         script.start()
         await script.done.wait()
@@ -462,27 +465,8 @@ class Script:
         self._kit.spawn(self._placed(command))
 
     async def _placed(self, command: flow.PlaceCall) -> None:
-        """Calls of their own, one to each destination. Nobody waits for them; with `chained` they end with this one."""
-        account = self._call.facts.account
-        try:
-            document = await self._kit.load_flow(command.flow_id, account) if command.flow_id else command.flow or "[]"
-            program = await self._kit.thread(compiled, document)
-        except TapelineError as error:
-            log.warning("no call is placed: its flow cannot run", call_id=self._call.facts.id, error=str(error))
-            return
-        source = command.source
-        for party in command.destinations:
-            wish = Wish(
-                parties=(party,),
-                account=account,
-                caller=self._call,
-                chained=command.chained,
-                source=Address(source.kind, source.target, source.name) if source is not None and source.target else None,
-                anonymous=command.anonymous,
-                flow_id=command.flow_id,
-            )
-            lead = Lead(lambda call: Script(program, variables_of(call, self._kit.settings), call, self._kit), early=command.early)
-            await place(wish, self._kit, lead.answered, lead.rang)
+        call = self._call
+        await place_each(command, self._kit, call.facts.account, scripted, caller=call, call_id=call.facts.id)
 
     def _log(self, command: flow.Log) -> None:
         getattr(log, command.level)(command.message, call_id=self._call.facts.id, **command.fields)

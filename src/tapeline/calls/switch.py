@@ -24,12 +24,11 @@ from tapeline.calls.parking import Parking
 from tapeline.calls.parties import Binding, Parties
 from tapeline.calls.registration import Registrations
 from tapeline.calls.routing import Route, Routes
-from tapeline.calls.script import Script
+from tapeline.calls.script import scripted
 from tapeline.calls.session import Call, Facts
 from tapeline.calls.sockets import Sockets
 from tapeline.calls.transfer import Transfers
 from tapeline.calls.trunks import Trunks
-from tapeline.calls.variables import variables_of
 from tapeline.calls.views import Address, CallView
 from tapeline.calls.webhooks import Webhooks
 from tapeline.core.errors import Exhausted
@@ -188,7 +187,7 @@ class Switch:
         if route.program is None:
             self._ask(event, call, route)
             return
-        script = Script(route.program, variables_of(call, self._kit.settings, route.captures), call, self._kit)
+        script = scripted(route.program, call, self._kit, route.captures)
         call.follow(script)
         if call.offered(event.body):
             session.ring(self._kit.clock.now())
@@ -228,7 +227,7 @@ class Switch:
             if route.program is None:
                 answer(call, *self._answer_address(route), self._kit, leading=True)
                 return
-            script = Script(route.program, variables_of(call, self._kit.settings, route.captures), call, self._kit)
+            script = scripted(route.program, call, self._kit, route.captures)
             call.lead(script)
             script.start()
 
