@@ -59,6 +59,18 @@ class StagePrompts(Prompts):
         return sine(TUNE_HZ, SPOKEN_S, rate, level_db=-18.0)
 
 
+class Talkers(StagePrompts):
+    """They keep what was said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    async def say(self, text: str, language: str, rate: int) -> Any:
+        self.said.append(text)
+        return await super().say(text, language, rate)
+
+
 @dataclass
 class Receiver:
     """Stands in for the guarded client, and for the application behind it."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ncco_stage import SPOKEN_HZ, Stage, StagePrompts, level
+from ncco_stage import SPOKEN_HZ, Stage, Talkers, level
 from talking_calls import ACCOUNT, Exchange
 
 from tapeline import flow
@@ -25,16 +25,6 @@ from tapeline.rtp import Event, MediaStarted
 
 PACKET_S = 0.02
 FLOWS = {"before": "hello", "after": "goodbye"}
-
-
-class Talkers(StagePrompts):
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-
-    async def say(self, text: str, language: str, rate: int) -> Any:
-        self.said.append(text)
-        return await super().say(text, language, rate)
 
 
 class House(Stage):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ncco_stage import Stage, StagePrompts, level
+from ncco_stage import Stage, Talkers, level
 from talking_calls import ACCOUNT, Refer, sdp
 
 from tapeline.calls.bridge import Bridge
@@ -22,16 +22,6 @@ from tapeline.core.roomspec import RoomSpec
 
 SPLIT = RecordSpec(channels=2, follow_transfer=True)
 NEW = "sip:new@192.0.2.77"
-
-
-class Talkers(StagePrompts):
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-
-    async def say(self, text: str, language: str, rate: int) -> Any:
-        self.said.append(text)
-        return await super().say(text, language, rate)
 
 
 class House(Stage):

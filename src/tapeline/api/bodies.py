@@ -21,7 +21,7 @@ from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import ZERO_ID, is_id
 from tapeline.core.recordspec import RATES, Begin, Format, Heard, MaskMode, RecordSpec, SilenceRule
 
-__all__ = ["MAX_BODY", "Fields", "destination", "flow_id", "is_big", "mask_mode", "read_json", "record_spec"]
+__all__ = ["MAX_BODY", "Fields", "destination", "finite", "flow_id", "is_big", "mask_mode", "read_json", "record_spec"]
 
 MAX_BODY = 1_000_000
 QUICK = 32_000  # bytes that are read as JSON on the event loop; more, in a thread
@@ -90,7 +90,7 @@ class Fields:
         value = self._body.get(name)
         if value is None or value == "":
             return 0.0
-        number = _number(value)
+        number = finite(value)
         if number is None:
             self._mistyped(name, "a number")
             return 0.0
@@ -275,7 +275,8 @@ _FLAGS: Mapping[str | bool | int, bool] = {
 }  # fmt: skip
 
 
-def _number(value: Any) -> float | None:
+def finite(value: Any) -> float | None:
+    """The number that `value` is or writes, None where it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -7,11 +7,12 @@ nested is kept on a list and not on Python's stack, and only so many problems ar
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+
+from tapeline.api.bodies import finite
 
 __all__ = ["ANY", "FLAG", "Faults", "Rule", "check", "items", "of", "one_of", "only", "text", "whole"]
 
@@ -180,13 +181,7 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or (isinstance(value, str) and len(value) > 64):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
+    return None if isinstance(value, str) and len(value) > 64 else finite(value)
 
 
 def _shown(value: Any) -> dict[str, Any]:
