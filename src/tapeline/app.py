@@ -27,10 +27,10 @@ import uvicorn
 
 from tapeline import __version__, rtp, sip
 from tapeline.api.app import create_app
-from tapeline.api.kazoo_webhooks import KazooWebhooks
+from tapeline.api.kazoo.webhooks import KazooWebhooks
 from tapeline.api.sessions import session_key
-from tapeline.api.voipbin_webhooks import VoipbinWebhooks
-from tapeline.api.vonage_webhooks import VonageWebhooks
+from tapeline.api.voipbin.webhooks import VoipbinWebhooks
+from tapeline.api.vonage.webhooks import VonageWebhooks
 from tapeline.audio.speech import Speech
 from tapeline.calls.activeflow_service import ActiveflowService
 from tapeline.calls.applications import Applications, declared

@@ -21,7 +21,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tapeline.api.kazoo_auth import USER_SCOPES
+from tapeline.api.kazoo.auth import USER_SCOPES
 from tapeline.api.sessions import Sessions
 from tapeline.core.clock import SystemClock
 from tapeline.core.ids import ZERO_ID, new_id

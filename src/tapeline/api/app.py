@@ -17,53 +17,39 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tapeline import __version__
-from tapeline.api import (
-    activeflow_shapes,
-    archive_shapes,
-    flow_shapes,
-    kazoo,
-    people_shapes,
-    shapes,
-    system,
-    voipbin,
-    voipbin_activeflows,
-    voipbin_archive,
-    voipbin_audit,
-    voipbin_calls,
-    voipbin_conferences,
-    voipbin_customer,
-    voipbin_deliveries,
-    voipbin_exports,
-    voipbin_flows,
-    vonage,
-    vonage_words,
-)
+from tapeline.api import system
 from tapeline.api.accesslog import RedactQuery
 from tapeline.api.auditing import Trail
 from tapeline.api.auth import Authenticator
 from tapeline.api.errors import STATUSES, RouteNotFound, envelope, error_response
-from tapeline.api.kazoo_auth import KazooAuth
-from tapeline.api.kazoo_rules import Rules
-from tapeline.api.kazoo_storage import KazooStorage, Probe
-from tapeline.api.kazoo_words import failure, refusal
+from tapeline.api.kazoo import face as kazoo
+from tapeline.api.kazoo.auth import KazooAuth
+from tapeline.api.kazoo.rules import Rules
+from tapeline.api.kazoo.storage import KazooStorage, Probe
+from tapeline.api.kazoo.words import failure, refusal
 from tapeline.api.logins import Brake, Logins
 from tapeline.api.metrics import Metrics
 from tapeline.api.middleware import RequestFrame, UnexpectedErrors, request_id_of
 from tapeline.api.people import Keys, Staff
 from tapeline.api.ports import Agents, Service, Tokens
-from tapeline.api.routes import Route, router
+from tapeline.api.routes import router
 from tapeline.api.sessions import Sessions
-from tapeline.api.voipbin_customer import CustomerFace, Customers
-from tapeline.api.voipbin_people import PeopleFace
-from tapeline.api.vonage_applications import VonageApplications
-from tapeline.api.vonage_auth import VonageAuth
+from tapeline.api.voipbin import face as voipbin
+from tapeline.api.voipbin import shapes
+from tapeline.api.voipbin.customer import CustomerFace, Customers
+from tapeline.api.voipbin.exports import links
+from tapeline.api.voipbin.people import PeopleFace
+from tapeline.api.vonage import face as vonage
+from tapeline.api.vonage import words as vonage_words
+from tapeline.api.vonage.applications import VonageApplications
+from tapeline.api.vonage.auth import VonageAuth
 from tapeline.calls.applications import Applications
 from tapeline.core.clock import Clock, SystemClock
 from tapeline.core.errors import InvalidInput, TapelineError, Unavailable
 from tapeline.core.settings import Settings
 from tapeline.delivery.plans import Handler
 
-__all__ = ["create_app", "platform_routes"]
+__all__ = ["create_app"]
 
 _METHODS = ("POST", "GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 _EXPOSED = ("X-Request-Id", "Content-Range", "Content-Disposition", "ETag", "Accept-Ranges", "Retry-After")
@@ -72,10 +58,6 @@ _SECURITY_SCHEMES = {
     "token": {"type": "apiKey", "in": "query", "name": "token"},
 }
 
-_SHAPES = (
-    *archive_shapes.DESCRIBED, *people_shapes.DESCRIBED, *flow_shapes.DESCRIBED, *voipbin_customer.DESCRIBED,
-    *activeflow_shapes.DESCRIBED,
-)  # fmt: skip
 _ERROR = {
     "description": "An error; its status says which",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorShape"}}},
@@ -88,7 +70,7 @@ class _Described(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             description = super().openapi()
-            description["components"] = {"securitySchemes": _SECURITY_SCHEMES, "schemas": shapes.schemas(_SHAPES)}
+            description["components"] = {"securitySchemes": _SECURITY_SCHEMES, "schemas": shapes.schemas(voipbin.SHAPES)}
             for methods in description["paths"].values():
                 for operation in methods.values():
                     operation["responses"].pop("422", None)  # FastAPI's own form of a refusal, which is never sent
@@ -142,34 +124,20 @@ def create_app(
     customer = CustomerFace(accounts)
     brake = Brake(settings.server.max_failed_logins, clock)
     app.include_router(Logins(agents, sessions, brake, secure=settings.server.base_url.startswith("https:")).router())
-    app.include_router(router(platform_routes(service, people, customer, settings), authenticator))
+    app.include_router(router(voipbin.routes(service, people, customer, settings), authenticator))
     applications = applications or Applications()
     owned = VonageApplications(applications, authenticator, accounts, clock)
     app.include_router(vonage.router(service, VonageAuth(applications, clock), owned))
     rules = Rules(allow_private=settings.delivery.allow_private_addresses)
     storage = KazooStorage(service, rules, probe or _unable, unprobed=settings.delivery.allow_unvalidated_storage)
     app.include_router(kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock, rules, storage))
-    app.include_router(voipbin_exports.links(service))
+    app.include_router(links(service))
     app.include_router(system.router(service, metrics, authenticator))
     return app
 
 
 async def _unable(handler: Handler, account: str) -> None:
     raise Unavailable("storage handlers cannot be tried here")
-
-
-def platform_routes(service: Service, people: PeopleFace, customer: CustomerFace, settings: Settings) -> tuple[Route, ...]:
-    """Everything under /v1.0."""
-    calls = voipbin_calls.CallFace(service.telephony).routes()
-    conferences = voipbin_conferences.ConferenceFace(service.conferences).routes()
-    audit = voipbin_audit.AuditFace(service).routes()
-    flows = voipbin_flows.FlowFace(service.flows).routes()
-    activeflows = voipbin_activeflows.ActiveflowFace(service.activeflows).routes()
-    archive = voipbin_archive.ArchiveFace(service, settings.recording.retention_days).routes()
-    deliveries = voipbin_deliveries.DeliveryFace(service).routes()
-    exports = voipbin_exports.ExportFace(service).routes()  # before what has an id in the same place
-    own = (*people.routes(), *customer.routes())
-    return (*exports, *voipbin.Face(service).routes(), *archive, *calls, *conferences, *flows, *activeflows, *audit, *deliveries, *own)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

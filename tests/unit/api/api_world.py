@@ -23,13 +23,13 @@ from telephony_world import MemoryTelephony
 from voice_world import MemoryVoice
 
 from tapeline.api import create_app
-from tapeline.api.app import platform_routes
-from tapeline.api.kazoo_storage import Probe
+from tapeline.api.kazoo.storage import Probe
 from tapeline.api.metrics import Metrics
 from tapeline.api.people import Keys, Staff
 from tapeline.api.sessions import Sessions
-from tapeline.api.voipbin_customer import CustomerFace
-from tapeline.api.voipbin_people import PeopleFace
+from tapeline.api.voipbin import face
+from tapeline.api.voipbin.customer import CustomerFace
+from tapeline.api.voipbin.people import PeopleFace
 from tapeline.calls.applications import Applications
 from tapeline.calls.errors import (
     already_recording,
@@ -463,7 +463,7 @@ class World:
         )
         self.sessions = Sessions(SESSION_KEY, self.clock)
         people = PeopleFace(Keys(self.tokens, self.clock), Staff(self.agents, self.tokens, self.clock))
-        self.routes = platform_routes(self.service, people, CustomerFace(self.accounts), settings)
+        self.routes = face.routes(self.service, people, CustomerFace(self.accounts), settings)
 
     def client(self, secret: str | None = None, **headers: str) -> httpx2.AsyncClient:
         """Of `secret`, or of nobody with ""."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from api_world import World
 
-from tapeline.api.kazoo_words import hex_id
+from tapeline.api.kazoo.words import hex_id
 from tapeline.calls.callflow_service import Callflows, Documents
 from tapeline.calls.delivery_service import Deliveries
 from tapeline.calls.stored import Refresher, Stored

@@ -10,7 +10,7 @@ import pytest
 from api_world import World
 from test_api_platform_shapes import answer_schema, needs_description, problems
 
-from tapeline.api.conference_bodies import LONGEST_DATA, conference_draft, conference_spec
+from tapeline.api.voipbin.conference_bodies import LONGEST_DATA, conference_draft, conference_spec
 from tapeline.calls.views import ConferenceDraft
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import ZERO_ID, new_id

@@ -10,12 +10,12 @@ from api_world import World
 
 from tapeline.api.bodies import MAX_BODY
 from tapeline.api.errors import STATUSES, status_of
-from tapeline.api.kazoo import PREFIX as KAZOO
+from tapeline.api.kazoo.face import PREFIX as KAZOO
 from tapeline.api.routes import PREFIX
-from tapeline.api.voipbin import START_BODY
-from tapeline.api.voipbin_conferences import CREATE_BODY
-from tapeline.api.voipbin_conferences import START_BODY as CONFERENCE_BODY
-from tapeline.api.vonage import owns
+from tapeline.api.voipbin.calls import START_BODY
+from tapeline.api.voipbin.conferences import CREATE_BODY
+from tapeline.api.voipbin.conferences import START_BODY as CONFERENCE_BODY
+from tapeline.api.vonage.face import owns
 from tapeline.core.principal import ALL_SCOPES
 
 PAGE_OF_VONAGE = Path(__file__).resolve().parents[3] / "docs/vonage.md"

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from api_world import World
 
-from tapeline.api import kazoo_recordings
-from tapeline.api.kazoo_words import hex_id, month_id
+from tapeline.api.kazoo import recordings as kazoo_recordings
+from tapeline.api.kazoo.words import hex_id, month_id
 from tapeline.core.ids import new_id
 from tapeline.core.kazoo import gregorian, unix
 

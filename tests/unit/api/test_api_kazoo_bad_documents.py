@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from kazoo_world import KazooWorld
 
 from tapeline.api import bodies
-from tapeline.api.kazoo_bodies import DEEPEST
-from tapeline.api.kazoo_rules import Rules
-from tapeline.api.kazoo_schema import MOST, check
+from tapeline.api.kazoo.bodies import DEEPEST
+from tapeline.api.kazoo.rules import Rules
+from tapeline.api.kazoo.schema import MOST, check
 from tapeline.calls.stored import CallflowBroken, ready
 from tapeline.core.ids import new_id
 from tapeline.store import FlowRow

@@ -180,8 +180,8 @@ async def test_urls_to_private_addresses_and_of_other_kinds_are_refused(house: K
 
 
 async def test_a_self_hosted_receiver_is_taken_where_the_settings_allow_it(house: KazooWorld, client: httpx2.AsyncClient) -> None:
-    from tapeline.api.kazoo_rules import Rules
-    from tapeline.api.kazoo_schema import check
+    from tapeline.api.kazoo.rules import Rules
+    from tapeline.api.kazoo.schema import check
 
     document = {"flow": {"module": "record_call", "data": {"url": "http://127.0.0.1:8080/{ACCOUNT_ID}"}}}
     assert check(document, Rules(allow_private=False).callflow) and not check(document, Rules(allow_private=True).callflow)

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from kazoo_world import KazooWorld
 
-from tapeline.api.kazoo_words import hex_id, month_id
+from tapeline.api.kazoo.words import hex_id, month_id
 from tapeline.core.ids import new_id
 from tapeline.core.kazoo import gregorian
 from tapeline.store import DeliveryRow

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tapeline.api.kazoo_rules import Rules
-from tapeline.api.kazoo_schema import Rule, check
+from tapeline.api.kazoo.rules import Rules
+from tapeline.api.kazoo.schema import Rule, check
 
 FOLDER = Path(__file__).resolve().parents[4] / "shared/vectors/kazoo-schemas"
 RULES = Rules(allow_private=False)

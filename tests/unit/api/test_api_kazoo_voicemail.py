@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from api_world import World
 
-from tapeline.api.kazoo_words import hex_id, month_id
+from tapeline.api.kazoo.words import hex_id, month_id
 from tapeline.core.kazoo import gregorian
 
 

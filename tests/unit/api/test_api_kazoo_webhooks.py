@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from kazoo_world import KazooWorld
 
-from tapeline.api.kazoo_webhooks import KazooWebhooks
-from tapeline.api.kazoo_words import hex_id, month_id
+from tapeline.api.kazoo.webhooks import KazooWebhooks
+from tapeline.api.kazoo.words import hex_id, month_id
 from tapeline.core.happening import Happening
 from tapeline.core.ids import new_id
 from tapeline.store import DeliveryRow

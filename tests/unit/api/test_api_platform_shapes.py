@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from api_world import World
 
-from tapeline.api.activeflow_shapes import activeflow
+from tapeline.api.voipbin.activeflow_shapes import activeflow
 from tapeline.core.ids import is_id, new_id
 from tapeline.store import ActiveflowRow
 

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from tapeline.api.vonage_webhooks import VonageWebhooks, record_event, status_events, status_of
-from tapeline.api.vonage_words import file_id
+from tapeline.api.vonage.webhooks import VonageWebhooks, record_event, status_events, status_of
+from tapeline.api.vonage.words import file_id
 from tapeline.calls.applications import Applications
 from tapeline.calls.views import Address, CallView, RecordingView
 from tapeline.core.happening import Happening

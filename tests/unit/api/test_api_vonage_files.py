@@ -14,8 +14,8 @@ import pytest
 from api_world import World
 from vonage_world import add_application, client_of, key_pair, token
 
-from tapeline.api.vonage_auth import allowed
-from tapeline.api.vonage_words import file_id, recording_of, stamp, whole_stamp
+from tapeline.api.vonage.auth import allowed
+from tapeline.api.vonage.words import file_id, recording_of, stamp, whole_stamp
 from tapeline.core.errors import NotFound
 from tapeline.core.ids import is_id, new_id
 from tapeline.store import Application

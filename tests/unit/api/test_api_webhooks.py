@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tapeline.api import shapes, voipbin_webhooks
-from tapeline.api.activeflow_shapes import activeflow
-from tapeline.api.voipbin_webhooks import SENT, Target, VoipbinWebhooks, shaped
+from tapeline.api.voipbin import shapes
+from tapeline.api.voipbin import webhooks as voipbin_webhooks
+from tapeline.api.voipbin.activeflow_shapes import activeflow
+from tapeline.api.voipbin.webhooks import SENT, Target, VoipbinWebhooks, shaped
 from tapeline.calls.views import Address, CallView, ConferenceView, RecordingView
 from tapeline.core.happening import Happening
 from tapeline.core.ids import ZERO_ID, new_id

@@ -69,7 +69,7 @@ ENDS = [
 @pytest.mark.parametrize("answered", [False, True])
 async def test_calls_are_found_by_how_they_ended(tmp_path: Path, answered: bool) -> None:
     """The word that a list is filtered by is the word that is told of each."""
-    from tapeline.api.vonage_webhooks import status_of
+    from tapeline.api.vonage.webhooks import status_of
     from tapeline.calls.rows import call_view
 
     database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")

@@ -1,0 +1,1 @@
+"""KAZOO's face: Crossbar's API under /v2."""

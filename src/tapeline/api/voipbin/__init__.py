@@ -1,0 +1,1 @@
+"""VoIPBIN's face: REST under /v1.0."""
