@@ -32,24 +32,24 @@ from tapeline.api.sessions import session_key
 from tapeline.api.voipbin.webhooks import VoipbinWebhooks
 from tapeline.api.vonage.webhooks import VonageWebhooks
 from tapeline.audio.speech import Speech
-from tapeline.calls.activeflow_service import ActiveflowService
-from tapeline.calls.applications import Applications, declared
-from tapeline.calls.automatic import Automatic
-from tapeline.calls.conferences import Conferences
+from tapeline.calls.conference.register import Conferences
 from tapeline.calls.drain import Drain
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errands import Errands
-from tapeline.calls.profiles import Profiles
+from tapeline.calls.kazoo.automatic import Automatic
+from tapeline.calls.kazoo.profiles import Profiles
+from tapeline.calls.kazoo.stored import Refresher, Stored
+from tapeline.calls.kazoo.voicemail import message_left
 from tapeline.calls.prompts import MAX_PROMPT_BYTES, Prompts
 from tapeline.calls.pulse import Pulse
 from tapeline.calls.recovery import recover
 from tapeline.calls.registration import make_registrar
 from tapeline.calls.routing import Routes
-from tapeline.calls.service import Service
-from tapeline.calls.stored import Refresher, Stored
+from tapeline.calls.services.activeflows import ActiveflowService
+from tapeline.calls.services.service import Service
 from tapeline.calls.switch import Switch
 from tapeline.calls.views import RecordingView
-from tapeline.calls.voicemail import message_left
+from tapeline.calls.vonage.applications import Applications, declared
 from tapeline.core.clock import SystemClock
 from tapeline.core.errors import NotFound, TapelineError, Unavailable
 from tapeline.core.principal import ALL_SCOPES

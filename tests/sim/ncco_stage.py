@@ -18,12 +18,12 @@ import numpy as np
 from talking_calls import Exchange, Line, Prompts, sdp
 
 from tapeline import flow, sip
-from tapeline.calls.conferences import Conferences
+from tapeline.calls.conference.register import Conferences
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call
 from tapeline.calls.variables import variables_of
-from tapeline.calls.webhooks import Webhooks
+from tapeline.calls.vonage.webhooks import Webhooks
 from tapeline.core.errors import NotFound
 from tapeline.testing.waveforms import sine
 

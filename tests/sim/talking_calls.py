@@ -24,8 +24,8 @@ from tapeline.audio import wav
 from tapeline.calls.bridge import Bridge
 from tapeline.calls.dialer import DialResult, Wish
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.kazoo.metaflows import Actions, Metaflows
 from tapeline.calls.media import Media
-from tapeline.calls.metaflows import Actions, Metaflows
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.script import Script
 from tapeline.calls.session import Call, Facts

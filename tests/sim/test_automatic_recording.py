@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from talking_calls import ACCOUNT, Exchange
 
-from tapeline.calls.automatic import Automatic
 from tapeline.calls.bridge import Bridge
-from tapeline.calls.profiles import Profiles
+from tapeline.calls.kazoo.automatic import Automatic
+from tapeline.calls.kazoo.profiles import Profiles
 from tapeline.calls.session import Call
 from tapeline.core.errors import InvalidState
 from tapeline.core.recordspec import RecordSpec

@@ -10,9 +10,9 @@ from ncco_stage import SPOKEN_HZ, Stage, Talkers, level
 from talking_calls import ACCOUNT, Exchange
 
 from tapeline import flow
-from tapeline.calls.conference import Charter, Conference
+from tapeline.calls.conference.conference import Charter, Conference
+from tapeline.calls.conference.loops import Loops
 from tapeline.calls.dialer import Wish
-from tapeline.calls.loops import Loops
 from tapeline.calls.placing import compiled, place
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.script import begin

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conference_hall import ACCOUNT, Caller, Hall
 
-from tapeline.calls.conference_service import ConferenceService
+from tapeline.calls.services.conferences import ConferenceService
 from tapeline.calls.views import ConferenceDraft
 from tapeline.core.errors import Forbidden, InvalidState, NotFound, Unavailable
 from tapeline.core.ids import new_id

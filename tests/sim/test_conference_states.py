@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conference_hall import ACCOUNT, Caller, Hall
 
-from tapeline.calls.conferences import timeout_of
+from tapeline.calls.conference.register import timeout_of
 from tapeline.core.errors import Exhausted, InvalidState
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec

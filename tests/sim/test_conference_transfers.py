@@ -13,7 +13,7 @@ from ncco_stage import Stage, Talkers, level
 from talking_calls import ACCOUNT, Refer, sdp
 
 from tapeline.calls.bridge import Bridge
-from tapeline.calls.conference import Charter, Conference
+from tapeline.calls.conference.conference import Charter, Conference
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
 from tapeline.core.ids import new_id

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from talking_calls import Exchange
 
-from tapeline.calls.parking import Parking
+from tapeline.calls.kazoo.parking import Parking
 from tapeline.calls.session import Call
 
 

@@ -26,7 +26,7 @@ from talking_calls import ACCOUNT, Exchange
 
 from tapeline.calls.drain import Drain
 from tapeline.calls.recovery import recover
-from tapeline.calls.service import Service
+from tapeline.calls.services.service import Service
 from tapeline.calls.session import Call
 from tapeline.calls.views import CallView, RecordingView
 from tapeline.core.errors import InvalidState, NotFound

@@ -17,8 +17,8 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from tapeline.audio import wav
-from tapeline.calls.applications import new_key
 from tapeline.calls.phone import Phone, PhoneCall, PhoneConfig, resolve
+from tapeline.calls.vonage.applications import new_key
 from tapeline.core.ids import new_id
 from tapeline.testing import Plan, decode, sine, tone
 from tapeline.testing.process import free_port, until

@@ -1,4 +1,4 @@
-"""REST faces over `calls.service`: what a platform's clients see of tapeline.
+"""REST faces over `calls.services`: what a platform's clients see of tapeline.
 
 A request becomes a principal and a frozen command, one method of the service is called, and its view is put into the
 platform's shape. This package holds no rule about calls or recordings and knows no session, row, socket or file. `app.create_app`

@@ -43,7 +43,7 @@ from tapeline.api.vonage import face as vonage
 from tapeline.api.vonage import words as vonage_words
 from tapeline.api.vonage.applications import VonageApplications
 from tapeline.api.vonage.auth import VonageAuth
-from tapeline.calls.applications import Applications
+from tapeline.calls.vonage.applications import Applications
 from tapeline.core.clock import Clock, SystemClock
 from tapeline.core.errors import InvalidInput, TapelineError, Unavailable
 from tapeline.core.settings import Settings

@@ -1,4 +1,4 @@
-"""What the faces need of the rest of the house, as protocols; `calls.service.Service` and `store` fulfil them.
+"""What the faces need of the rest of the house, as protocols; `calls.services.service.Service` and `store` fulfil them.
 
 Errors are those of `core.errors`: NotFound, Forbidden, InvalidState, InvalidInput, Unavailable, Exhausted. Who may see what is the
 service's rule; which scope a route needs is the face's.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from tapeline.calls.callflow_service import Change, Written
+from tapeline.calls.services.callflows import Change, Written
 from tapeline.calls.views import (
     ActiveflowDraft,
     Address,
@@ -28,7 +28,7 @@ from tapeline.calls.views import (
     RecordingView,
     StorageView,
 )
-from tapeline.calls.voice import Order
+from tapeline.calls.vonage.voice import Order
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
 from tapeline.store import Application, AttemptRow, AuditRow, CallFilter, DeliveryRow, DocumentRow, FlowRow, Search

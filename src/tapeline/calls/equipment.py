@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import structlog
 
 from tapeline.calls.activeflows import Runs
-from tapeline.calls.applications import Applications
+from tapeline.calls.kazoo.stored import Stored
 from tapeline.calls.limits import permitted
 from tapeline.calls.ports import HttpClient, OpenSocket, Socket
 from tapeline.calls.prompts import Prompts
 from tapeline.calls.pulse import Pulse
-from tapeline.calls.stored import Stored
 from tapeline.calls.views import RecordingView
+from tapeline.calls.vonage.applications import Applications
 from tapeline.core.clock import Clock
 from tapeline.core.errors import Unavailable
 from tapeline.core.happening import Happening, Listener
@@ -33,16 +33,16 @@ from tapeline.rtp import Engine, Player
 from tapeline.store.writer import WriteBehind
 
 if TYPE_CHECKING:
-    from tapeline.calls.automatic import Automatic
-    from tapeline.calls.conferences import Conferences
+    from tapeline.calls.conference.loops import Loops
+    from tapeline.calls.conference.register import Conferences
     from tapeline.calls.dialer import Dialer
-    from tapeline.calls.loops import Loops
-    from tapeline.calls.metaflows import Metaflows
-    from tapeline.calls.parking import Parking
+    from tapeline.calls.kazoo.automatic import Automatic
+    from tapeline.calls.kazoo.metaflows import Metaflows
+    from tapeline.calls.kazoo.parking import Parking
     from tapeline.calls.recorder import Recorder
     from tapeline.calls.session import Call
     from tapeline.calls.sockets import Sockets
-    from tapeline.calls.webhooks import Webhooks
+    from tapeline.calls.vonage.webhooks import Webhooks
 
 __all__ = ["Equipment"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from tapeline.calls.bridge import Bridge, until_alone
-from tapeline.calls.conference import Conference
+from tapeline.calls.conference.conference import Conference
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.session import Call
 from tapeline.core.errors import TapelineError

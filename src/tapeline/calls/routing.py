@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tapeline import flow
-from tapeline.calls.stored import Found, Stored
+from tapeline.calls.kazoo.stored import Found, Stored
 from tapeline.core.errors import InvalidInput
 from tapeline.core.settings import Number, User
 from tapeline.flow.builtin import builtin_flow

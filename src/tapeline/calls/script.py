@@ -25,8 +25,8 @@ from tapeline.calls.joining import move_all
 from tapeline.calls.placing import place_each
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
-from tapeline.calls.telling import Teller
 from tapeline.calls.variables import variables_of
+from tapeline.calls.vonage.telling import Teller
 from tapeline.core.errors import InvalidInput, TapelineError
 from tapeline.core.recordspec import RecordSpec
 from tapeline.core.vonage import conversation_id

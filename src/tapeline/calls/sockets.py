@@ -22,7 +22,7 @@ from tapeline.calls.ports import Socket
 from tapeline.calls.session import Call, Facts
 from tapeline.calls.socket_loop import SocketLoop
 from tapeline.calls.views import Address
-from tapeline.calls.webhooks import event_of
+from tapeline.calls.vonage.webhooks import event_of
 from tapeline.core.errors import Exhausted, InvalidState, TapelineError
 from tapeline.core.ids import new_id
 from tapeline.core.vonage import signature

@@ -13,14 +13,13 @@ from dataclasses import asdict
 import structlog
 
 from tapeline import flow, rtp, sip
-from tapeline.calls.answering import answer
+from tapeline.calls.conference.loops import Loops
 from tapeline.calls.dialer import Dialer
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.loops import Loops
+from tapeline.calls.kazoo.metaflows import Actions, Metaflows
+from tapeline.calls.kazoo.parking import Parking
 from tapeline.calls.media import Media, own_media, usable
-from tapeline.calls.metaflows import Actions, Metaflows
 from tapeline.calls.outgoing import Outgoing
-from tapeline.calls.parking import Parking
 from tapeline.calls.parties import Binding, Parties
 from tapeline.calls.registration import Registrations
 from tapeline.calls.routing import Route, Routes
@@ -30,7 +29,8 @@ from tapeline.calls.sockets import Sockets
 from tapeline.calls.transfer import Transfers
 from tapeline.calls.trunks import Trunks
 from tapeline.calls.views import Address, CallView
-from tapeline.calls.webhooks import Webhooks
+from tapeline.calls.vonage.answering import answer
+from tapeline.calls.vonage.webhooks import Webhooks
 from tapeline.core.errors import Exhausted
 from tapeline.core.ids import new_id
 from tapeline.sip.transports.shell import Shell

@@ -36,7 +36,7 @@ def _unknown(application_id: str) -> NotFound:
 
 def _key(given: Path | None, new: Path | None) -> str:
     """The public key in the file `given`, or that of a new private key written to `new`. Raises InvalidInput, OSError."""
-    from tapeline.calls.applications import new_key, public_key
+    from tapeline.calls.vonage.applications import new_key, public_key
 
     if (given is None) == (new is None):
         raise InvalidInput("give either --public-key or --new-key")

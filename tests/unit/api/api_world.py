@@ -30,7 +30,6 @@ from tapeline.api.sessions import Sessions
 from tapeline.api.voipbin import face
 from tapeline.api.voipbin.customer import CustomerFace
 from tapeline.api.voipbin.people import PeopleFace
-from tapeline.calls.applications import Applications
 from tapeline.calls.errors import (
     already_recording,
     call_not_found,
@@ -40,6 +39,7 @@ from tapeline.calls.errors import (
     recording_not_found,
 )
 from tapeline.calls.views import Address, CallView, Page, RecordingFile, RecordingView
+from tapeline.calls.vonage.applications import Applications
 from tapeline.core.errors import InvalidState, NotFound, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.principal import ALL_SCOPES, Principal

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import not_yours
-from tapeline.calls.flow_service import FlowService
+from tapeline.calls.services.flows import FlowService
 from tapeline.calls.views import ActiveflowDraft, Page
 from tapeline.core.errors import NotFound
 from tapeline.core.ids import new_id

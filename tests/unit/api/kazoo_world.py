@@ -11,9 +11,9 @@ from typing import Any
 from api_world import World
 
 from tapeline.api.kazoo.words import hex_id
-from tapeline.calls.callflow_service import Callflows, Documents
-from tapeline.calls.delivery_service import Deliveries
-from tapeline.calls.stored import Refresher, Stored
+from tapeline.calls.kazoo.stored import Refresher, Stored
+from tapeline.calls.services.callflows import Callflows, Documents
+from tapeline.calls.services.deliveries import Deliveries
 from tapeline.store import Database
 from tapeline.testing.clock import FakeClock
 

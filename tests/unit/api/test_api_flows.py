@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from api_world import World
 
-from tapeline.calls.flow_service import MOST_CHARACTERS
+from tapeline.calls.services.flows import MOST_CHARACTERS
 from tapeline.core.ids import ZERO_ID, is_id, new_id
 from tapeline.flow.dialects.voipbin import TYPES
 

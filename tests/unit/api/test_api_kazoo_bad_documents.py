@@ -18,7 +18,7 @@ from tapeline.api import bodies
 from tapeline.api.kazoo.bodies import DEEPEST
 from tapeline.api.kazoo.rules import Rules
 from tapeline.api.kazoo.schema import MOST, check
-from tapeline.calls.stored import CallflowBroken, ready
+from tapeline.calls.kazoo.stored import CallflowBroken, ready
 from tapeline.core.ids import new_id
 from tapeline.store import FlowRow
 

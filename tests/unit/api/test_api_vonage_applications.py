@@ -11,7 +11,7 @@ from api_world import World
 from vonage_application.responses import ApplicationData, ListApplicationsResponse
 from vonage_world import key_pair, token
 
-from tapeline.calls.applications import public_key
+from tapeline.calls.vonage.applications import public_key
 from tapeline.core.ids import new_id
 from tapeline.store import Application
 

@@ -11,8 +11,8 @@ import pytest
 
 from tapeline.api.vonage.webhooks import VonageWebhooks, record_event, status_events, status_of
 from tapeline.api.vonage.words import file_id
-from tapeline.calls.applications import Applications
 from tapeline.calls.views import Address, CallView, RecordingView
+from tapeline.calls.vonage.applications import Applications
 from tapeline.core.happening import Happening
 from tapeline.core.ids import new_id
 from tapeline.store import Application, DeliveryRow

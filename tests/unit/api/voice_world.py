@@ -8,7 +8,7 @@ from typing import Any
 
 from tapeline.calls.errors import call_not_found, not_progressing
 from tapeline.calls.views import Address, CallView
-from tapeline.calls.voice import Order
+from tapeline.calls.vonage.voice import Order
 from tapeline.core.errors import InvalidState
 from tapeline.store import Application, CallFilter
 

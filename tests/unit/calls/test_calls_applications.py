@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tapeline.calls.applications import Applications, declared
+from tapeline.calls.vonage.applications import Applications, declared
 from tapeline.core.errors import InvalidInput, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.settings import Application as Declared

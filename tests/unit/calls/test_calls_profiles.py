@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from tapeline.calls.profiles import Profiles
+from tapeline.calls.kazoo.profiles import Profiles
 from tapeline.core.callrecording import parameters
 from tapeline.core.settings import Settings
 

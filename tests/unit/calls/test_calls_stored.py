@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tapeline import flow
+from tapeline.calls.kazoo.stored import CallflowBroken, Stored, ready
 from tapeline.calls.routing import Routes
-from tapeline.calls.stored import CallflowBroken, Stored, ready
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import new_id
 from tapeline.core.settings import Number, User

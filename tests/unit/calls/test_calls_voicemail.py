@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tapeline.calls.kazoo.voicemail import message_left
 from tapeline.calls.views import RecordingView
-from tapeline.calls.voicemail import message_left
 from tapeline.core.happening import Happening
 
 

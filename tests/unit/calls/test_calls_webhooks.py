@@ -16,11 +16,11 @@ import jwt
 import pytest
 from vonage_jwt import verify_jwt
 
-from tapeline.calls import answering
-from tapeline.calls.applications import Applications
 from tapeline.calls.session import Facts
 from tapeline.calls.views import Address
-from tapeline.calls.webhooks import Question, Webhooks
+from tapeline.calls.vonage import answering
+from tapeline.calls.vonage.applications import Applications
+from tapeline.calls.vonage.webhooks import Question, Webhooks
 from tapeline.core.errors import InvalidInput, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.vonage import number_of, signature, signed_part, with_query, without_query

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tapeline.calls.applications import public_key
+from tapeline.calls.vonage.applications import public_key
 from tapeline.cli import main
 
 

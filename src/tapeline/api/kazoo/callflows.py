@@ -24,8 +24,8 @@ from tapeline.api.kazoo.rules import Rules
 from tapeline.api.kazoo.schema import Faults, check
 from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
 from tapeline.api.ports import Service
-from tapeline.calls.callflow_service import NumberTaken, Written
-from tapeline.calls.stored import CallflowBroken
+from tapeline.calls.kazoo.stored import CallflowBroken
+from tapeline.calls.services.callflows import NumberTaken, Written
 from tapeline.core.errors import NotFound
 from tapeline.store import FlowRow
 

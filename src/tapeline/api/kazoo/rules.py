@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tapeline.api.kazoo.schema import ANY, FLAG, Rule, items, of, one_of, only, text, whole
-from tapeline.calls.stored import compile_pattern
+from tapeline.calls.kazoo.stored import compile_pattern
 from tapeline.core.errors import InvalidInput
 from tapeline.delivery.http import public_address
 

@@ -18,7 +18,7 @@ import jwt
 from starlette.requests import Request
 
 from tapeline.api.errors import Unauthenticated
-from tapeline.calls.applications import Applications, public_key
+from tapeline.calls.vonage.applications import Applications, public_key
 from tapeline.core.clock import Clock
 from tapeline.core.errors import Forbidden, InvalidInput
 from tapeline.core.ids import is_id

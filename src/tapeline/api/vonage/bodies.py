@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tapeline.api.vonage.words import BadParameters
-from tapeline.calls.voice import Order, endpoint, ncco
+from tapeline.calls.vonage.voice import Order, endpoint, ncco
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import is_id
 from tapeline.core.vonage import conversation_id

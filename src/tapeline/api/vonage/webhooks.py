@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol
 import structlog
 
 from tapeline.api.vonage.words import file_id
-from tapeline.calls.applications import Applications
 from tapeline.calls.views import CallView, RecordingView
+from tapeline.calls.vonage.applications import Applications
 from tapeline.core.happening import Happening
 from tapeline.core.vonage import addresses, compact, conversation_uuid, moment, number_of, second, with_query
 from tapeline.store import DeliveryRow

@@ -14,7 +14,6 @@ import structlog
 
 from tapeline import flow
 from tapeline.audio import tones
-from tapeline.calls.answering import answer, ask_on, lead_on, run
 from tapeline.calls.connecting import limit, press
 from tapeline.calls.controls import Muted
 from tapeline.calls.dialer import Wish
@@ -26,6 +25,7 @@ from tapeline.calls.script import LEVEL_DB
 from tapeline.calls.session import Call
 from tapeline.calls.switch import Switch
 from tapeline.calls.views import Address, CallView
+from tapeline.calls.vonage.answering import answer, ask_on, lead_on, run
 from tapeline.core.errors import Exhausted, InvalidInput, InvalidState, TapelineError, Unavailable
 from tapeline.flow import Party
 from tapeline.flow.ops.asking import Connect

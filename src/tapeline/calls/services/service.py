@@ -12,21 +12,21 @@ from typing import Any
 
 import structlog
 
-from tapeline.calls.activeflow_service import ActiveflowService
-from tapeline.calls.archive import Archive
-from tapeline.calls.call_service import CallService
-from tapeline.calls.callflow_service import Callflows, Documents
-from tapeline.calls.conference_service import ConferenceService
-from tapeline.calls.delivery_service import Deliveries
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
-from tapeline.calls.exports import Exports
-from tapeline.calls.flow_service import FlowService
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.rows import call_view, recording_view, with_notes
+from tapeline.calls.services.activeflows import ActiveflowService
+from tapeline.calls.services.archive import Archive
+from tapeline.calls.services.callflows import Callflows, Documents
+from tapeline.calls.services.calls import CallService
+from tapeline.calls.services.conferences import ConferenceService
+from tapeline.calls.services.deliveries import Deliveries
+from tapeline.calls.services.exports import Exports
+from tapeline.calls.services.flows import FlowService
 from tapeline.calls.switch import Switch
 from tapeline.calls.views import Address, CallView, Page, RecordingFile, RecordingView
-from tapeline.calls.voice import Voice
+from tapeline.calls.vonage.voice import Voice
 from tapeline.core.errors import InvalidState, NotFound
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec

@@ -19,7 +19,7 @@ import structlog
 
 from tapeline import flow
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.profiles import Profiles
+from tapeline.calls.kazoo.profiles import Profiles
 from tapeline.calls.session import Call
 from tapeline.calls.variables import variables_of
 from tapeline.core.callrecording import Network, merged, parameters

@@ -15,7 +15,7 @@ import structlog
 
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import not_yours
-from tapeline.calls.stored import ready
+from tapeline.calls.kazoo.stored import ready
 from tapeline.core.errors import InvalidState, NotFound, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.principal import Principal

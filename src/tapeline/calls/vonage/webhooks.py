@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
-from tapeline.calls.conference import Conference
+from tapeline.calls.conference.conference import Conference
 from tapeline.core.errors import TapelineError
 from tapeline.core.ids import new_id
 from tapeline.core.vonage import compact, conversation_uuid, moment, number_of, signature, signed_part, with_query, without_query

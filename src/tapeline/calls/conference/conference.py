@@ -22,7 +22,7 @@ import structlog
 from tapeline import rtp
 from tapeline.calls import company
 from tapeline.calls.alarm import Alarm
-from tapeline.calls.conference_recordings import ConferenceRecordings
+from tapeline.calls.conference.recordings import ConferenceRecordings
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import conference_ended, conference_full, nobody_there
 from tapeline.calls.recorder import Recorder, Subject

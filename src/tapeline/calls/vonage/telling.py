@@ -12,7 +12,7 @@ from typing import Any
 from tapeline import flow
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.session import Call
-from tapeline.calls.webhooks import ANSWER_S, Question, event_of
+from tapeline.calls.vonage.webhooks import ANSWER_S, Question, event_of
 from tapeline.core.vonage import number_of
 
 __all__ = ["Teller"]

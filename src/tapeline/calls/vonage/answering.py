@@ -17,7 +17,7 @@ from tapeline import flow
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.script import scripted
 from tapeline.calls.session import Call
-from tapeline.calls.webhooks import ANSWER_S, Question, Reply, conversation_of, event_of
+from tapeline.calls.vonage.webhooks import ANSWER_S, Question, Reply, conversation_of, event_of
 from tapeline.core.vonage import without_query
 from tapeline.flow.program import Program
 

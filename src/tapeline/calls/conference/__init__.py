@@ -1,0 +1,1 @@
+"""Conferences: members, sound, recordings, and the register of them."""
