@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from beside import VECTORS
 from tapeline.rtp import Source, StreamSpec, TapEnded, codecs
 from tapeline.rtp.codecs import Undecodable
 from tapeline.rtp.engine.build import native
@@ -18,11 +19,11 @@ from tapeline.rtp.engine.parts import DROPS
 from tapeline.rtp.engine.virtual import PEER, VirtualEngine
 
 SECONDS = float(os.environ.get("TAPELINE_FUZZ_SECONDS", "1"))
-VECTORS = Path(__file__).parents[3] / "shared" / "vectors" / "rtp"
+RTP = VECTORS / "rtp"
 
 
 def corpus() -> list[bytes]:
-    found = [path.read_bytes() for path in sorted(VECTORS.glob("*.bin"))] if VECTORS.is_dir() else []
+    found = [path.read_bytes() for path in sorted(RTP.glob("*.bin"))] if RTP.is_dir() else []
     return found or [bytes.fromhex("80c90001aabbccdd"), b"\x80\x00" + bytes(170), b"\x90\x65" + bytes(30)]
 
 

@@ -12,12 +12,12 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beside import VECTORS
 from tapeline.core.errors import InvalidState
 from tapeline.sip import (
     Ended,
@@ -44,7 +44,6 @@ from tapeline.sip.offer_answer import LocalMedia, answer_offer, make_offer, read
 from tapeline.sip.sdp import build, parse
 
 SECONDS = float(os.environ.get("TAPELINE_FUZZ_SECONDS", "1"))
-SHARED = Path(__file__).parents[3] / "shared" / "vectors"
 US = LocalMedia("192.0.2.1", 4000, ("PCMU", "PCMA", "L16"))
 KEYED = replace(US, srtp="required", srtp_key=bytes(30))
 SDP = make_offer(US)
@@ -71,8 +70,8 @@ MULTIPART = (
     + SDP
     + b"\r\n--b\r\nContent-Type: multipart/mixed;boundary=c\r\n\r\n--c\r\n\r\nx\r\n--c--\r\n--b--\r\n"
 )
-MESSAGES = [INVITE, RESPONSE, *(path.read_bytes() for path in sorted(SHARED.glob("sip-torture/*/*.dat")))]
-BODIES = [MULTIPART, *(path.read_bytes() for path in sorted(SHARED.glob("siprec/*.txt")))]
+MESSAGES = [INVITE, RESPONSE, *(path.read_bytes() for path in sorted(VECTORS.glob("sip-torture/*/*.dat")))]
+BODIES = [MULTIPART, *(path.read_bytes() for path in sorted(VECTORS.glob("siprec/*.txt")))]
 URIS = [b"sip:alice:pw@example.com:5060;transport=tcp;lr?subject=x", b"sips:[2001:db8::1]:5061", b"tel:+1555;phone-context=x", b"urn:a:b"]
 LOGINS = [
     b'Digest realm="tapeline", nonce="0123", opaque="x", algorithm=SHA-256, qop="auth,auth-int", stale=true, Digest realm="b", nonce="1"',

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import pytest
 from talking_calls import SPEECH_HZ, Exchange, Refer
 from test_recording_transfers import loud
 
+from beside import page
+from checklists import is_there
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.rows import recording_row
 from tapeline.calls.session import Call
@@ -21,8 +22,7 @@ from tapeline.core.kazoo import recording_document
 from tapeline.delivery.uploads import Manner, deliveries_of
 from tapeline.store import DeliveryRow
 
-TESTS = Path(__file__).parents[1]
-SEED = TESTS.parents[1] / "shared" / "seeds" / "002_3afd502970f2cc89.txt"
+HERE = "sim/test_kazoo_checklist.py::"
 UPLOADS = "unit/delivery/test_delivery_uploads.py::"
 SENDING = "unit/delivery/test_delivery_send.py::"
 MODULES = "unit/flow/test_flow_kazoo_modules.py::"
@@ -135,16 +135,11 @@ def below(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize(("what", "where"), [*ROWS.items(), *LINES.items()])
 def test_every_row_and_line_has_its_test(what: str, where: str) -> None:
-    path, _, name = where.rpartition("::")
-    source = (TESTS / path if path else Path(__file__)).read_text()
-    defined = {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    assert name in defined, what
+    assert is_there(where if "::" in where else HERE + where), what
 
 
 def test_the_rows_are_those_of_the_document_that_asked_for_them() -> None:
-    if not SEED.is_file():
-        pytest.skip(f"{SEED} is not here")
-    table = SEED.read_text().partition("---|")[2].partition("Storage of recordings")[0]
+    table = page("seeds/002_3afd502970f2cc89.txt").partition("---|")[2].partition("Storage of recordings")[0]
     assert {line.partition(" |")[0].strip() for line in table.splitlines() if " | " in line} == set(ROWS)
 
 

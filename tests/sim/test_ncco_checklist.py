@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-from functools import cache
-from pathlib import Path
-
 import pytest
 
-TESTS = Path(__file__).parents[1]
-LIST = TESTS.parents[1] / "shared" / "spec" / "vonage.md"
+from beside import page
+from checklists import is_there
+
 PARSING = "unit/flow/test_flow_vonage.py::"
 RECORDINGS = "sim/test_ncco_recordings.py::"
 ROOMS = "sim/test_ncco_conversations.py::"
@@ -123,21 +120,13 @@ LINES: dict[str, tuple[str, ...]] = {
 }
 
 
-@cache
-def defined(path: str) -> frozenset[str]:
-    tree = ast.parse((TESTS / path).read_text("utf-8"))
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-
-
 @pytest.mark.parametrize("line", LINES)
 def test_every_line_has_its_tests(line: str) -> None:
-    missing = [where for where in LINES[line] if where.partition("::")[2] not in defined(where.partition("::")[0])]
+    missing = [where for where in LINES[line] if not is_there(where)]
     assert LINES[line] and not missing
 
 
 def test_the_lines_are_those_of_the_list() -> None:
-    if not LIST.is_file():
-        pytest.skip(f"{LIST} is not here")
-    table = LIST.read_text("utf-8").partition("## 8. Checklist")[2].partition("\n## ")[0]
+    table = page("spec/vonage.md").partition("## 8. Checklist")[2].partition("\n## ")[0]
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
     assert rows[0] == "feature" and set(rows[1:]) == set(LINES)

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from kazoo_samples import CALLER, PER_USER, START, STOP
 from tapeline.testing import LIVE, Heard, Plan, assert_heard, decode, tone
 from tapeline.testing.baresip import Account, Baresip, baresip_missing
 from tapeline.testing.nginx import Nginx, nginx_missing
@@ -26,44 +27,13 @@ MISSING = sipp_missing() or baresip_missing() or nginx_missing()
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 
 USERS = [{"name": "bob", "id": "f0e1d2c3b4a5968778695a4b3c2d1e0f", "password": "builder", "extension": "1002", "voicemail": True}]
-STOP = {"module": "record_call", "data": {"action": "stop"}}
-PER_USER = """{
-    "module": "record_call",
-    "data": {"action": "start", "format": "mp3", "url": "http://my.recording.server/{ACCOUNT_ID}/{USER_ID}", "time_limit":360},
-    "children": {
-        "_": {
-            "module": "user",
-            "data": {"id": "{USER_ID}"},
-            "children": {
-                "_": {
-                    "module": "record_call",
-                    "data": {"action": "stop"},
-                    "children": {"module": "voicemail", "data": {"id": "{VMBOX_ID}"}, "children": {}}
-                }
-            }
-        }
-    }
-}"""
-CALLER = """{
-    "module": "say",
-    "data": {"text": "Please leave your message after the beep"},
-    "children": {
-        "_": {
-            "module": "record_caller",
-            "data": {"format": "mp3", "url": "http://my.recording.server/voicemail/{ACCOUNT_ID}/{BOX_ID}", "time_limit":360}
-        }
-    }
-}"""
 CALLER_HZ, BOB_HZ = 617.0, 1017.0
 SAYS = Plan.of([tone(CALLER_HZ, 60.0)])
 
 
 def start(url: str, *after: dict[str, Any]) -> dict[str, Any]:
     """The sample that starts a recording, and what comes after it, one by one."""
-    first: dict[str, Any] = {
-        "module": "record_call",
-        "data": {"action": "start", "time_limit": 1200, "format": "mp3", "url": f"{url}/recordings"},
-    }
+    first: dict[str, Any] = json.loads(START.replace("http://your.server.com", url))
     last = first
     for action in after:
         last["children"] = {"_": action}
@@ -112,7 +82,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         account = answer.ok().json()["data"]["account_id"]
         made = House(server, web, folder, account)
         sleep, user = {"module": "sleep", "data": {"duration": 3}}, {"module": "user", "data": {"id": "{USER_ID}"}}
-        made.post("2001", {"module": "answer", "data": {}, "children": {"_": start(web.url, sleep, dict(STOP), dict(sleep))}})
+        made.post("2001", {"module": "answer", "data": {}, "children": {"_": start(web.url, sleep, json.loads(STOP), dict(sleep))}})
         for number in ("2002", "2005"):
             made.post(number, json.loads(PER_USER.replace("http://my.recording.server", web.url)))
         made.post("2003", json.loads(CALLER.replace("http://my.recording.server", web.url)))

@@ -6,15 +6,13 @@ real calls, real files, real processes.
 
 from __future__ import annotations
 
-import ast
 import re
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
-SPEC = TESTS.parents[1] / "shared" / "spec" / "voipbin.md"
+from beside import page
+from checklists import defined, is_there
+
 NUMBERED = {
     range(1, 31): ("unit/api/test_api_checklist.py",),
     range(31, 47): ("unit/flow/test_flow_voipbin_checklist.py", "sim/test_errands.py"),
@@ -52,13 +50,6 @@ BESIDES = {
 }
 
 
-@cache
-def defined(path: str) -> frozenset[str]:
-    """The names of the tests in a file."""
-    tree = ast.parse((TESTS / path).read_text())
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-
-
 @pytest.mark.parametrize(("number", "paths"), [(number, paths) for lines, paths in NUMBERED.items() for number in lines])
 def test_each_line_has_tests_of_its_number(number: int, paths: tuple[str, ...]) -> None:
     assert [name for path in paths for name in defined(path) if name.startswith(f"test_{number:02}_")], number
@@ -66,12 +57,9 @@ def test_each_line_has_tests_of_its_number(number: int, paths: tuple[str, ...]) 
 
 @pytest.mark.parametrize(("number", "where"), [(number, where) for number, named in BESIDES.items() for where in named])
 def test_what_shows_more_of_a_line_is_there(number: int, where: str) -> None:
-    path, _, name = where.partition("::")
-    assert name in defined(path) if name else defined(path), f"line {number}"
+    assert is_there(where), f"line {number}"
 
 
 def test_the_lines_are_those_of_the_checklist() -> None:
-    if not SPEC.is_file():
-        pytest.skip(f"{SPEC} is not here")
-    found = re.findall(r"^\| (\d+) \| ", SPEC.read_text().partition("## 8. Acceptance checklist")[2], re.MULTILINE)
+    found = re.findall(r"^\| (\d+) \| ", page("spec/voipbin.md").partition("## 8. Acceptance checklist")[2], re.MULTILINE)
     assert [int(number) for number in found] == [number for lines in NUMBERED for number in lines]

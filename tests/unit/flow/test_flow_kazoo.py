@@ -3,52 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from beside import page
+from kazoo_samples import CALLER, PER_USER, START, STOP
 from tapeline import flow
 from tapeline.core.recordspec import Delivery, SilenceRule
 from tapeline.flow.dialects.kazoo_modules import MODULES
 
-START = """{
-    "module": "record_call",
-    "data": {
-        "action": "start",
-        "time_limit": 1200,
-        "format": "mp3",
-        "url": "http://your.server.com/recordings"
-    }
-}"""
-STOP = '{"module": "record_call", "data": {"action": "stop"}}'
-PER_USER = """{
-    "module": "record_call",
-    "data": {"action": "start", "format": "mp3", "url": "http://my.recording.server/{ACCOUNT_ID}/{USER_ID}", "time_limit":360},
-    "children": {
-        "_": {
-            "module": "user",
-            "data": {"id": "{USER_ID}"},
-            "children": {
-                "_": {
-                    "module": "record_call",
-                    "data": {"action": "stop"},
-                    "children": {"module": "voicemail", "data": {"id": "{VMBOX_ID}"}, "children": {}}
-                }
-            }
-        }
-    }
-}"""
-CALLER = """{
-    "module": "say",
-    "data": {"text": "Please leave your message after the beep"},
-    "children": {
-        "_": {
-            "module": "record_caller",
-            "data": {"format": "mp3", "url": "http://my.recording.server/voicemail/{ACCOUNT_ID}/{BOX_ID}", "time_limit":360}
-        }
-    }
-}"""
 VARIABLES = {"kazoo.dollar": "$", "kazoo.account_id": "acc", "kazoo.user_id": "u1", "kazoo.box_id": "b1", "kazoo.dialled": "2002"}
 ENDED = {
     flow.StartRecording: lambda command: (
@@ -118,10 +82,7 @@ def test_the_sample_that_records_the_caller(phone):
 
 @pytest.mark.parametrize("seed", ["000_32d5e9cda8c7e5a5.txt", "001_d820d287c8332c87.txt"])
 def test_every_object_in_the_documents_that_asked_for_this_compiles_as_written(seed):
-    path = Path(__file__).parents[4] / "shared" / "seeds" / seed
-    if not path.is_file():
-        pytest.skip(f"{path} is not here")
-    text, found, at = path.read_text(), 0, 0
+    text, found, at = page(f"seeds/{seed}"), 0, 0
     while (at := text.find('{\n    "module"', at)) >= 0:
         document, end = json.JSONDecoder().raw_decode(text[at:])
         assert flow.compile(document).program is not None

@@ -8,21 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beside import VECTORS
 from tapeline.rtp.engine.build import native
 
-VECTORS = Path(__file__).parents[4] / "shared" / "vectors" / "rtp"
-needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason=f"{VECTORS} is missing")
+RTP = VECTORS / "rtp"
+needs_vectors = pytest.mark.skipif(not RTP.is_dir(), reason=f"{RTP} is missing")
 # What a name does not tell: these are cut short although they are not called invalid.
 TRUNCATED = {"rtcp_sdes_item_truncated", "rtcp_sdes_source_truncated"}
 
 
 def samples(prefix: str) -> list[Path]:
-    return sorted(VECTORS.glob(f"{prefix}*.bin")) if VECTORS.is_dir() else []
+    return sorted(RTP.glob(f"{prefix}*.bin")) if RTP.is_dir() else []
 
 
 @needs_vectors
 def test_every_sample_is_judged() -> None:
-    assert len(samples("rtp")) == len(list(VECTORS.glob("*.bin"))) - len(samples("rtcp_"))
+    assert len(samples("rtp")) == len(list(RTP.glob("*.bin"))) - len(samples("rtcp_"))
 
 
 @needs_vectors
@@ -36,7 +37,7 @@ def test_reports_are_read_or_refused(path: Path) -> None:
 
 
 @needs_vectors
-@pytest.mark.parametrize("path", samples("rtp_") + [VECTORS / "rtp.bin"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", samples("rtp_") + [RTP / "rtp.bin"], ids=lambda path: path.stem)
 def test_packets_are_read(path: Path) -> None:
     data = path.read_bytes()
     found = native.parse_rtp(data)
@@ -48,24 +49,24 @@ def test_packets_are_read(path: Path) -> None:
 
 @needs_vectors
 def test_a_packet_field_by_field() -> None:
-    assert native.parse_rtp((VECTORS / "rtp.bin").read_bytes()) == (0, 0, 15743, 3937035252, 4028317929, 12, 160)
-    assert native.parse_rtp((VECTORS / "rtp_dtmf.bin").read_bytes()) == (1, 101, 24152, 4021352124, 2795586802, 12, 4)
-    assert native.parse_rtp((VECTORS / "rtp_with_csrc.bin").read_bytes()) == (0, 0, 16082, 144, 1606227614, 20, 160)
+    assert native.parse_rtp((RTP / "rtp.bin").read_bytes()) == (0, 0, 15743, 3937035252, 4028317929, 12, 160)
+    assert native.parse_rtp((RTP / "rtp_dtmf.bin").read_bytes()) == (1, 101, 24152, 4021352124, 2795586802, 12, 4)
+    assert native.parse_rtp((RTP / "rtp_with_csrc.bin").read_bytes()) == (0, 0, 16082, 144, 1606227614, 20, 160)
 
 
 @needs_vectors
 def test_reports_field_by_field() -> None:
-    sender = native.parse_reports((VECTORS / "rtcp_sr.bin").read_bytes(), 2398654957)
+    sender = native.parse_reports((RTP / "rtcp_sr.bin").read_bytes(), 2398654957)
     assert sender is not None
     assert (sender["has_sender"], sender["sender"], sender["packets"], sender["octets"]) == (1, 1831097322, 269, 13557)
     assert (sender["ntp_high"], sender["ntp_low"], sender["timestamp"]) == (3729147739, 354025564, 1722342718)
     assert (sender["has_block"], sender["lost"], sender["highest"], sender["jitter"]) == (1, 0, 246, 127)
-    receiver = native.parse_reports((VECTORS / "rtcp_rr.bin").read_bytes(), 1200895919)
+    receiver = native.parse_reports((RTP / "rtcp_rr.bin").read_bytes(), 1200895919)
     assert receiver is not None
     assert (receiver["has_sender"], receiver["has_block"], receiver["highest"], receiver["jitter"]) == (0, 1, 630, 1906)
-    bye = native.parse_reports((VECTORS / "rtcp_bye.bin").read_bytes(), 0)
+    bye = native.parse_reports((RTP / "rtcp_bye.bin").read_bytes(), 0)
     assert bye is not None and (bye["bye"], bye["bye_source"]) == (1, 2924645187)
-    names = native.parse_reports((VECTORS / "rtcp_sdes.bin").read_bytes(), 0)
+    names = native.parse_reports((RTP / "rtcp_sdes.bin").read_bytes(), 0)
     assert names is not None and (names["described"], names["described_source"]) == (1, 1831097322)
 
 

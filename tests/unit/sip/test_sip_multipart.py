@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from beside import VECTORS
 from tapeline.sip import MalformedMultipart
 from tapeline.sip.multipart import Part, build, parse, part_of_type
 from tapeline.sip.sdp import parse as parse_sdp
 
-SIPREC = Path(__file__).parents[4] / "shared" / "vectors" / "siprec"
+SIPREC = VECTORS / "siprec"
 BODIES = sorted(SIPREC.glob("*.txt"))
 
 

@@ -6,14 +6,13 @@ listing the folder; one that is not in the table fails.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from sip_rig import Rig
 
+from beside import VECTORS
 from tapeline.sip import Incoming
 
-FOLDER = Path(__file__).parents[4] / "shared" / "vectors" / "sip-torture"
+FOLDER = VECTORS / "sip-torture"
 FILES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.dat"))
 
 TREATMENT: dict[str, int | str] = {

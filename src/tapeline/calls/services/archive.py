@@ -1,4 +1,4 @@
-"""Recordings that are over, found by more than their id. Rules of who may see what are the principal's; see `services.service` for the rest."""
+"""Recordings that are over, found by more than their id. Who may see what is the principal's; see `services.service` for the rest."""
 
 from __future__ import annotations
 
