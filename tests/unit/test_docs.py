@@ -13,6 +13,9 @@ from tapeline import flow
 PROJECT = Path(__file__).parents[2]
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("src/**/README.md")])
 NAME = re.compile(r"`(tapeline(?:\.[A-Za-z_][A-Za-z0-9_]*)+)(?:\([^`]*\))?`")
+PACKAGES = sorted(path.name for path in (PROJECT / "src/tapeline").iterdir() if (path / "__init__.py").is_file())
+OURS = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+)`")
+MODULES = re.compile(r"^\| (`[a-z_.]+`(?:, `[a-z_.]+`)*) \|", re.MULTILINE)  # a row of a README's table of modules begins with them
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
 
 
@@ -35,6 +38,17 @@ def resolve(name: str) -> bool:
 def test_dotted_names_resolve(page: Path) -> None:
     missing = [name for name in NAME.findall(page.read_text()) if not name.endswith((".toml", ".sqlite")) and not resolve(name)]
     assert not missing
+
+
+def test_the_architecture_s_names_resolve() -> None:
+    names = OURS.findall((PROJECT / "docs/architecture.md").read_text())
+    assert names and not [name for name in names if not resolve(f"tapeline.{name}")]
+
+
+def test_the_modules_that_calls_lists_are_there() -> None:
+    cells = MODULES.findall((PROJECT / "src/tapeline/calls/README.md").read_text())
+    listed = [name for cell in cells for name in re.findall(r"[a-z_.]+", cell)]
+    assert listed and not [name for name in listed if not resolve(f"tapeline.calls.{name}")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))

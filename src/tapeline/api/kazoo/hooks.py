@@ -1,4 +1,4 @@
-"""KAZOO's webhooks of an account: which addresses are told of what (`kazoo_webhooks` tells them). The hook `object` is the one there is.
+"""KAZOO's webhooks of an account: which addresses are told of what (`kazoo.webhooks` tells them). The hook `object` is the one there is.
 
     GET, PUT /accounts/A/webhooks        GET, POST, PATCH, DELETE /accounts/A/webhooks/ID
 """

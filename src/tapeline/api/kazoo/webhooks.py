@@ -2,7 +2,7 @@
 
     happening -> one row of `deliveries` for each webhook that wants it -> the worker sends it
 
-A webhook is a document of kind `webhook` (see `kazoo_hooks`): `uri`, `http_verb`, `format`, and in `custom_data` which `type` and `action`.
+A webhook is a document of kind `webhook` (see `kazoo.hooks`): `uri`, `http_verb`, `format`, and in `custom_data` which `type` and `action`.
 What is sent has `id`, `account_id`, `action` and `type`, and the webhook's other `custom_data`. Which happening it was and which webhook
 make the row's id, so one that is told twice is sent once.
 """
