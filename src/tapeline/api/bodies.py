@@ -29,6 +29,7 @@ KEYS = "0123456789*#ABCD"
 CONFERENCE_CHANNELS = 8  # of a split recording of a conference, unless the body says otherwise
 MOST_CHANNELS = 32
 LONGEST_TARGET = 256
+WRONG_TYPE = "INVALID_JSON_BODY"
 
 
 async def read_json(request: Request) -> Mapping[str, Any]:
@@ -64,9 +65,9 @@ def _parsed(received: bytearray) -> Mapping[str, Any]:
         body = json.loads(received, parse_constant=_no_constant)
         json.dumps(body, ensure_ascii=False).encode()  # lone surrogates pass json.loads, but can go nowhere from here
     except (ValueError, RecursionError) as error:
-        raise InvalidInput("the body is not JSON", hint="send a JSON object or nothing", reason="INVALID_JSON_BODY") from error
+        raise InvalidInput("the body is not JSON", hint="send a JSON object or nothing", reason=WRONG_TYPE) from error
     if not isinstance(body, dict):
-        raise InvalidInput("the body is not a JSON object", hint="send a JSON object or nothing", reason="INVALID_JSON_BODY")
+        raise InvalidInput("the body is not a JSON object", hint="send a JSON object or nothing", reason=WRONG_TYPE)
     return body
 
 
@@ -76,13 +77,13 @@ class Fields:
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._body = body
         self._problems: list[str] = []
-        self._mistypes: list[str] = []  # names of fields of a wrong type
+        self._reasons: list[str] = []  # of the problems that have one of their own; a wrong type's comes before all
 
     def text(self, name: str) -> str:
         value = self._body.get(name)
         if value is None or isinstance(value, str):
             return value or ""
-        self._mistyped(name, "a string")
+        self.mistyped(name, "a string")
         return ""
 
     def number(self, name: str) -> float:
@@ -92,7 +93,7 @@ class Fields:
             return 0.0
         number = finite(value)
         if number is None:
-            self._mistyped(name, "a number")
+            self.mistyped(name, "a number")
             return 0.0
         if number < 0:
             self.problem(f"{name} must not be negative")
@@ -114,7 +115,7 @@ class Fields:
         value = self._body.get(name)
         if value is None or isinstance(value, dict):
             return value or {}
-        self._mistyped(name, "an object")
+        self.mistyped(name, "an object")
         return {}
 
     def items(self, name: str, most: int) -> list[Any] | None:
@@ -123,7 +124,7 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, list):
-            self._mistyped(name, "a list")
+            self.mistyped(name, "a list")
             return None
         if len(value) > most:
             self.problem(f"{name} must have at most {most} items")
@@ -132,7 +133,7 @@ class Fields:
     def within(self, name: str) -> Fields:
         """The fields of the object `name`; what is wrong with them counts as wrong with this body."""
         inner = Fields(self.mapping(name))
-        inner._problems, inner._mistypes = self._problems, self._mistypes
+        inner._problems, inner._reasons = self._problems, self._reasons
         return inner
 
     def __contains__(self, name: str) -> bool:
@@ -155,28 +156,31 @@ class Fields:
             return default
         flag = _FLAGS.get(value.strip().lower() if isinstance(value, str) else value) if isinstance(value, str | bool | int) else None
         if flag is None:
-            self._mistyped(name, "true or false")
+            self.mistyped(name, "true or false")
         return bool(flag)
 
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+    def choice(self, name: str, choices: tuple[str, ...], reason: str = "") -> str:
         """One of `choices` in either case; the first where absent."""
         value = self.text(name).strip().lower()
         if value and value not in choices:
-            self.problem(f"{name} must be one of {', '.join(choices)}")
+            self.problem(f"{name} must be one of {', '.join(filter(None, choices))}", reason)
         return value if value in choices else choices[0]
 
-    def problem(self, sentence: str) -> None:
+    def problem(self, sentence: str, reason: str = "") -> None:
+        """A value that cannot be; `reason` where the platform has a word for it."""
         self._problems.append(sentence)
+        if reason:
+            self._reasons.append(reason)
+
+    def mistyped(self, name: str, wanted: str) -> None:
+        """A value of a wrong JSON type."""
+        self.problem(f"{name} must be {wanted}", WRONG_TYPE)
 
     def finish(self) -> None:
         """Raises InvalidInput with every problem, if there is any."""
         if self._problems:
-            reason = "INVALID_JSON_BODY" if self._mistypes else "INVALID_ARGUMENT"
+            reason = WRONG_TYPE if WRONG_TYPE in self._reasons else next(iter(self._reasons), "INVALID_ARGUMENT")
             raise InvalidInput("; ".join(self._problems), problems=self._problems, reason=reason)
-
-    def _mistyped(self, name: str, wanted: str) -> None:
-        self._mistypes.append(name)
-        self._problems.append(f"{name} must be {wanted}")
 
 
 def record_spec(body: Mapping[str, Any], of: Literal["call", "confbridge"] = "call") -> RecordSpec:
@@ -233,7 +237,7 @@ def destination(body: Mapping[str, Any]) -> Address:
         given = {"target": given}
     if not isinstance(given, Mapping):
         hint = 'such as {"type": "tel", "target": "+4930123"}'
-        raise InvalidInput("destination must be an address", hint=hint, reason="INVALID_JSON_BODY")
+        raise InvalidInput("destination must be an address", hint=hint, reason=WRONG_TYPE)
     fields = Fields(given)
     found = Address(fields.text("type").strip().lower(), fields.text("target").strip(), fields.text("target_name"))
     if not found.target or len(found.target) > LONGEST_TARGET:

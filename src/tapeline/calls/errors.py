@@ -110,12 +110,12 @@ def already_transferring() -> InvalidState:
 
 def already_recording(recording_id: str) -> InvalidState:
     return InvalidState(
-        f"recording {recording_id} is active on this call", reason="RECORDING_ALREADY_ACTIVE", hint="stop it before starting another"
+        f"the recording {recording_id} is active here already", reason="RECORDING_ALREADY_ACTIVE", hint="stop it before starting another"
     )
 
 
 def not_recording() -> InvalidState:
-    return InvalidState("nothing is being recorded on this call", reason="RECORDING_NOT_ACTIVE")
+    return InvalidState("nothing is being recorded here", reason="RECORDING_NOT_ACTIVE")
 
 
 def disk_full(free_mb: int, wanted_mb: int) -> Exhausted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import structlog
 
@@ -117,6 +117,11 @@ class Switch:
         self._forget()
         found = self._ended.get(call_id)
         return found[1] if found else None
+
+    def deleted(self, call_id: str, wall: float) -> None:
+        """A call that has ended was deleted, at `wall`."""
+        if (found := self._ended.get(call_id)) is not None:
+            self._ended[call_id] = (found[0], replace(found[1], deleted=wall))
 
     @property
     def accepting(self) -> bool:

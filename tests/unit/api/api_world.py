@@ -321,6 +321,9 @@ class MemoryService:
         return self._page(self.calls.values(), principal, before, limit)
 
     async def get_call(self, call_id: str, principal: Principal) -> CallView:
+        view = self.calls.get(call_id)
+        if view is not None and view.deleted is not None and principal.may_see(view.account):
+            raise NotFound("the call has been deleted")
         return self._call(call_id, principal)
 
     async def hangup(self, call_id: str, principal: Principal) -> CallView:
@@ -337,7 +340,7 @@ class MemoryService:
         return self.calls[call_id]
 
     async def delete_call(self, call_id: str, principal: Principal) -> CallView:
-        if self._call(call_id, principal).status != "hangup":
+        if (await self.get_call(call_id, principal)).status != "hangup":
             await self.hangup(call_id, principal)
         self.calls[call_id] = replace(self.calls[call_id], deleted=self.clock.wall())
         return self.calls[call_id]

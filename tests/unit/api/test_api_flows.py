@@ -12,6 +12,7 @@ from tapeline.calls.services.flows import MOST_CHARACTERS
 from tapeline.core.ids import ZERO_ID, is_id, new_id
 from tapeline.flow.dialects.voipbin import TYPES
 
+HIDDEN = {"destinations": [{"target": "+1"}], "anonymous": "surely"}
 SEED = {
     "actions": [
         {"type": "answer"},
@@ -78,6 +79,7 @@ async def test_flows_of_other_dialects_are_none_of_these(world: World, client: h
         ({"actions": [{"type": "dance"}]}, "INVALID_ACTION_TYPE", "dance"),
         ({"actions": [{}]}, "INVALID_ACTION_TYPE", "type"),
         ({"actions": [{"type": "goto", "option": {"target_id": "nowhere", "loop_count": 1}}]}, "UNKNOWN_TARGET", "nowhere"),
+        ({"actions": [{"type": "connect", "option": HIDDEN}]}, "INVALID_ANONYMOUS_VALUE", "surely"),
         ({"actions": ["answer"]}, "INVALID_FLOW", "object"),
         ({"actions": {"type": "answer"}}, "INVALID_JSON_BODY", "list"),
         ({"actions": [{"type": "answer"}] * 1001}, "INVALID_ARGUMENT", "1000"),

@@ -31,31 +31,47 @@ async def test_calls_are_placed(world: World) -> None:
     assert order.actions == [{"type": "answer"}]
 
 
+MANY = {str(number): "" for number in range(101)}
+
+
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "said", "reason"),
     [
-        ({}, "destinations"),
-        ({"destinations": []}, "at least one"),
-        ({"destinations": "x", "actions": []}, "destinations"),
-        ({"destinations": [{"type": "tel"}], "actions": []}, "needs a target"),
-        ({"destinations": [7], "actions": []}, "must be an object"),
-        ({"destinations": [{"target": 7}], "actions": []}, "must be strings"),
-        ({"destinations": [{"target": "1"}] * 51, "actions": []}, "at most 50"),
-        ({"destinations": [{"target": "1"}]}, "flow_id or actions"),
-        ({"destinations": [{"target": "1"}], "actions": {}}, "actions must be a list"),
-        ({"destinations": [{"target": "1"}], "flow_id": "x"}, "UUID"),
-        ({"destinations": [{"target": "1"}], "actions": [], "source": "me"}, "source"),
-        ({"destinations": [{"target": "1"}], "actions": [], "anonymous": "perhaps"}, "anonymous"),
-        ({"destinations": [{"target": "1"}], "actions": [], "variables": {"a": 1}}, "variables"),
-        ({"destinations": [{"target": "1"}], "actions": [], "variables": {str(n): "" for n in range(101)}}, "variables"),
+        ({}, "destinations", "INVALID_ARGUMENT"),
+        ({"destinations": []}, "at least one", "INVALID_ARGUMENT"),
+        ({"destinations": "x", "actions": []}, "destinations", "INVALID_JSON_BODY"),
+        ({"destinations": [{"type": "tel"}], "actions": []}, "needs a target", "INVALID_ARGUMENT"),
+        ({"destinations": [7], "actions": []}, "must be an object", "INVALID_JSON_BODY"),
+        ({"destinations": [{"target": 7}], "actions": []}, "must be strings", "INVALID_JSON_BODY"),
+        ({"destinations": [{"target": "1"}] * 51, "actions": []}, "at most 50", "INVALID_ARGUMENT"),
+        ({"destinations": [{"target": "1"}]}, "flow_id or actions", "INVALID_ARGUMENT"),
+        ({"destinations": [{"target": "1"}], "actions": {}}, "actions must be a list", "INVALID_JSON_BODY"),
+        ({"destinations": [{"target": "1"}], "flow_id": "x"}, "UUID", "INVALID_ARGUMENT"),
+        ({"destinations": [{"target": "1"}], "actions": [], "source": "me"}, "source", "INVALID_JSON_BODY"),
+        ({"destinations": [{"target": "1"}], "actions": [], "anonymous": "perhaps"}, "anonymous", "INVALID_ANONYMOUS_VALUE"),
+        ({"destinations": [{"target": "1"}], "actions": [], "variables": {"a": 1}}, "variables", "INVALID_JSON_BODY"),
+        ({"destinations": [{"target": "1"}], "actions": [], "variables": MANY}, "variables", "INVALID_VARIABLES"),
+        ({"destinations": [{"target": "1"}], "actions": [], "variables": {"a": 33_000 * "x"}}, "", "INVALID_VARIABLES"),
+        ({"destinations": [{"target": "1"}], "actions": [{}] * 1001}, "at most 1000", "INVALID_ARGUMENT"),
     ],
 )
-async def test_an_order_that_is_wrong(world: World, body: dict[str, Any], said: str) -> None:
+async def test_an_order_that_is_wrong(world: World, body: dict[str, Any], said: str, reason: str) -> None:
     async with world.client() as client:
         answer = await client.post("/v1.0/calls", json=body)
-    assert answer.status_code == 400
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (400, reason)
     assert said in answer.text
     assert not world.service.telephony.orders
+
+
+async def test_a_call_that_was_deleted(world: World) -> None:
+    call = world.service.call(world.account)
+    async with world.client() as client:
+        assert (await client.delete(f"/v1.0/calls/{call}")).json()["tm_delete"]
+        for method in ("GET", "DELETE"):
+            answer = await client.request(method, f"/v1.0/calls/{call}")
+            assert (answer.status_code, answer.json()["error"]["reason"]) == (404, "RESOURCE_NOT_FOUND")
+        answer = await client.post(f"/v1.0/calls/{call}/recording_start", json={"format": "wav"})
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (409, "STATE_INVALID")
 
 
 async def test_nobody_can_be_called(world: World) -> None:

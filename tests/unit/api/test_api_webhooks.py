@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -91,6 +92,24 @@ async def test_50_an_export_is_told_of_when_it_is_over() -> None:
     await desk.tell("recording_export_finished", {"id": "x", "status": "finished"}, "x")
     (row,) = desk.at_once
     assert json.loads(row.body) == {"type": "recording_export_finished", "data": {"id": "x", "status": "finished"}}
+
+
+async def test_many_events_at_a_time_look_for_their_account_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(webhook_uri="https://hooks.example/in")
+    for told in (1, 2):
+        if told == 2:
+            monkeypatch.setattr(voipbin_webhooks.time, "monotonic", lambda: 1e9)  # what is known is old by now
+        await asyncio.gather(*(desk.tell("call_ringing", CALL) for _ in range(100)))
+        assert (desk.asked, len(desk.behind)) == (told, 100 * told)
+
+
+async def test_who_gives_up_waiting_for_the_account_leaves_the_others_alone() -> None:
+    desk = Desk(webhook_uri="https://hooks.example/in")
+    first, second = (asyncio.ensure_future(desk.tell("call_ringing", CALL)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert (desk.asked, len(desk.behind)) == (1, 1)
 
 
 async def test_without_an_address_nothing_is_sent_and_another_account_hears_nothing() -> None:

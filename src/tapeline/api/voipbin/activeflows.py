@@ -13,9 +13,9 @@ from tapeline.api.bodies import Fields, flow_id, read_json
 from tapeline.api.ports import ActiveflowService
 from tapeline.api.routes import PAGING, Route, path_id, read_paging
 from tapeline.api.voipbin import activeflow_shapes as shapes
-from tapeline.api.voipbin.call_bodies import flow_variables
+from tapeline.api.voipbin.call_bodies import MOST_ACTIONS, flow_variables
 from tapeline.api.voipbin.customer import webhook_target
-from tapeline.api.voipbin.flows import ACTIONS, MOST_ACTIONS
+from tapeline.api.voipbin.flows import ACTIONS
 from tapeline.api.voipbin.shapes import listing
 from tapeline.calls.views import ActiveflowDraft
 

@@ -13,13 +13,13 @@ from tapeline.api.bodies import Fields, flow_id, read_json
 from tapeline.api.ports import FlowService
 from tapeline.api.routes import PAGING, Route, path_id, read_paging
 from tapeline.api.voipbin import flow_shapes as shapes
+from tapeline.api.voipbin.call_bodies import MOST_ACTIONS
 from tapeline.api.voipbin.shapes import listing
 from tapeline.calls.views import FlowDraft
 
-__all__ = ["FLOW_BODY", "FlowFace"]
+__all__ = ["ACTIONS", "FLOW_BODY", "FlowFace"]
 
 LONGEST = 1000
-MOST_ACTIONS = 1000
 
 
 class FlowFace:

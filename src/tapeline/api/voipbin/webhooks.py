@@ -15,6 +15,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Final, Protocol
 
 from tapeline.api.voipbin import activeflow_shapes, shapes
@@ -68,6 +69,7 @@ class VoipbinWebhooks:
         self._add = add
         self._target_of = target_of
         self._known: dict[str, tuple[float, Account | None]] = {}
+        self._asked: dict[str, asyncio.Task[Account | None]] = {}  # looks under way: who comes meanwhile waits for the same
         self._changes = accounts.changes
 
     def __call__(self, happening: Happening) -> Coroutine[Any, Any, None] | None:
@@ -112,18 +114,31 @@ class VoipbinWebhooks:
         now = time.monotonic()
         if self._changes != self._accounts.changes:
             self._known.clear()
+            self._asked.clear()
             self._changes = self._accounts.changes
         known = self._known.get(account_id)
-        if known is None or known[0] < now:
-            try:
-                known = now + REMEMBER_S, await self._accounts.get(account_id)
-            except Unavailable:
-                if known is None:
-                    raise
+        if known is not None and now <= known[0]:
+            return known[1]
+        look = self._asked.get(account_id)
+        if look is None:
+            look = self._asked[account_id] = asyncio.create_task(self._accounts.get(account_id))
+            look.add_done_callback(partial(self._looked, account_id))
+        try:
+            return await asyncio.shield(look)  # whose wait is given up does not end that of the others
+        except Unavailable:
+            if known is None:
+                raise
+            return known[1]
+
+    def _looked(self, account_id: str, look: asyncio.Task[Account | None]) -> None:
+        failed = look.cancelled() or look.exception() is not None
+        if self._asked.get(account_id) is not look:
+            return  # the account was changed since
+        del self._asked[account_id]
+        if not failed:
             if len(self._known) > MOST_KNOWN:
                 self._known.clear()
-            self._known[account_id] = known
-        return known[1]
+            self._known[account_id] = time.monotonic() + REMEMBER_S, look.result()
 
     def _row(self, happening: Happening, body: str, url: str, method: str) -> DeliveryRow:
         return DeliveryRow(

@@ -73,9 +73,23 @@ class Service:
 
     async def get_call(self, call_id: str, principal: Principal) -> CallView:
         principal.require("calls:read")
-        return await self._call_view(call_id, principal)
+        return await self._present_call(call_id, principal)
+
+    async def _present_call(self, call_id: str, principal: Principal) -> CallView:
+        """To be seen or deleted: one that was deleted is there no more."""
+        view = await self._known_call(call_id, principal)
+        if view.deleted is not None:
+            raise NotFound("the call has been deleted")
+        return view
 
     async def _call_view(self, call_id: str, principal: Principal) -> CallView:
+        """To do something with it."""
+        view = await self._known_call(call_id, principal)
+        if view.deleted is not None:
+            raise InvalidState("the call has been deleted")
+        return view
+
+    async def _known_call(self, call_id: str, principal: Principal) -> CallView:
         view = self._live_call(call_id)
         if view is None:
             row = await self._database.calls.get(call_id)
@@ -84,8 +98,6 @@ class Service:
             view = call_view(row)
         if not principal.may_see(view.account):
             raise not_yours("call")
-        if view.deleted is not None:
-            raise InvalidState("the call has been deleted")
         return view
 
     def _live_call(self, call_id: str) -> CallView | None:
@@ -104,7 +116,7 @@ class Service:
     async def delete_call(self, call_id: str, principal: Principal) -> CallView:
         """Hang it up if it is alive, and mark its row deleted."""
         principal.require("calls:write")
-        view = await self._call_view(call_id, principal)
+        view = await self._present_call(call_id, principal)
         call = self._switch.call(call_id)
         if call is not None:
             call.hang_up("normal", "deleted over the API")
@@ -113,6 +125,7 @@ class Service:
         await self._kit.writer.drain(5.0)
         deleted = self._kit.clock.wall()
         await self._database.calls.delete(call_id, deleted)
+        self._switch.deleted(call_id, deleted)
         view = replace(view, deleted=deleted)
         self._kit.happened("call_deleted", view.account, call_id, view)
         return view

@@ -305,7 +305,12 @@ def _parties(action: _Action) -> tuple[tuple[Party, ...], Party | None]:
 
 
 def _anonymous(option: Fields) -> Literal["yes", "no", "auto"]:
-    return cast('Literal["yes", "no", "auto"]', option.text("anonymous", "auto", choices=("", "yes", "no", "auto")) or "auto")
+    """Who wants to be hidden must be, so a word that says neither is no matter of a warning."""
+    found = option.text("anonymous", "auto") or "auto"
+    if found not in ("yes", "no", "auto"):
+        option.problems.error(option.at("anonymous"), f"{found[:40]!r} is none of yes, no, auto", code="INVALID_ANONYMOUS_VALUE")
+        return "auto"
+    return cast('Literal["yes", "no", "auto"]', found)
 
 
 def _connect(action: _Action) -> Op:
