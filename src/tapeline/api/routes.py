@@ -1,11 +1,11 @@
-"""What the faces under one prefix have in common: the row of a route table, the router made of such rows, ids in paths, paging.
+"""What the faces have in common: how a route is added, the row of a route table, the router made of such rows, ids in paths, paging.
 
 Knows no resource and no rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from tapeline.api.times import read_page_token
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import is_id
 
-__all__ = ["PAGING", "PREFIX", "Route", "page_size", "path_id", "read_paging", "router"]
+__all__ = ["PAGING", "PREFIX", "Route", "add_route", "page_size", "path_id", "read_paging", "router"]
 
 PREFIX = "/v1.0"
 PAGE_SIZE = 100
@@ -48,24 +48,45 @@ def router(routes: Iterable[Route], authenticator: Authenticator, prefix: str = 
             extra["parameters"] = list(route.parameters)
         if route.body:
             extra["requestBody"] = {"required": False, "content": {"application/json": {"schema": route.body}}}
-        guards = [Depends(authenticator.needs(route.scope))]
-        if route.audit:
-            guards.insert(0, Depends(audited(route.audit)))  # before the other: who is turned away is noted, too
-        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-            made.add_api_route(
-                route.path,
-                route.endpoint,
-                methods=[method],
-                name=route.endpoint.__name__,
-                operation_id=f"{method.lower()}{route.path.replace('/', '_').replace('{id}', 'id')}",
-                summary=route.summary,
-                description=f"Needs the scope `{route.scope}`." if route.scope else "Needs any token.",
-                response_model=None,
-                dependencies=guards if method != "HEAD" else guards[-1:],
-                openapi_extra=extra,
-                include_in_schema=method == route.method,
-            )
+        needs = f"Needs the scope `{route.scope}`." if route.scope else "Needs any token."
+        guards = [authenticator.needs(route.scope)]
+        add_route(made, route.method, route.path, route.endpoint, route.summary, needs, guards=guards, audit=route.audit, extra=extra)
     return made
+
+
+def add_route(
+    made: APIRouter,
+    method: str,
+    path: str,
+    endpoint: Callable[..., Any],
+    summary: str,
+    needs: str,
+    *,
+    guards: Sequence[Callable[[Request], Awaitable[None]]] = (),
+    audit: str = "",
+    extra: dict[str, Any] | None = None,
+    face: str = "",
+) -> None:
+    """One route, behind `guards`. A GET answers HEAD too, which is neither described nor noted in the audit.
+
+    `needs` says whom the guards let in, `extra` is the rest of the API's description, and `face` comes before the route's names, which
+    are in one description with those of others.
+    """
+    for verb in (method, "HEAD") if method == "GET" else (method,):
+        marks = [audited(audit)] if audit and verb != "HEAD" else []  # before the guards: who is turned away is noted, too
+        made.add_api_route(
+            path,
+            endpoint,
+            methods=[verb],
+            name=face + endpoint.__name__,
+            operation_id=face + verb.lower() + path.replace("/", "_").replace("{", "").replace("}", ""),
+            summary=summary,
+            description=needs,
+            response_model=None,
+            dependencies=[Depends(each) for each in (*marks, *guards)],
+            openapi_extra=extra,
+            include_in_schema=verb == method,
+        )
 
 
 def path_id(text: str) -> str:

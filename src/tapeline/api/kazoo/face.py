@@ -4,13 +4,9 @@ Each answer has KAZOO's envelope, errors too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tapeline.api.auditing import audited
 from tapeline.api.kazoo.auth import KazooAuth
 from tapeline.api.kazoo.bodies import read_data
 from tapeline.api.kazoo.callflows import KazooCallflows
@@ -24,6 +20,7 @@ from tapeline.api.kazoo.upload_errors import KazooUploadErrors
 from tapeline.api.kazoo.voicemail import KazooVoicemail
 from tapeline.api.kazoo.words import hex_id, success
 from tapeline.api.ports import Service
+from tapeline.api.routes import add_route
 from tapeline.core.clock import Clock
 from tapeline.core.principal import Principal
 
@@ -65,28 +62,24 @@ def router(auth: KazooAuth, service: Service, clock: Clock, rules: Rules, storag
     )
     made = APIRouter(prefix=PREFIX, tags=["v2"])
 
-    def add(method: str, path: str, endpoint: Callable[..., Any], summary: str, *, scope: str = "", audit: str = "") -> None:
-        extra: dict[str, Any] = {"security": [{"bearer": []}], "x-scope": scope} if scope else {}
-        guards = [Depends(auth.needs(scope))] if scope else []
-        for verb in (method, "HEAD") if method == "GET" else (method,):
-            made.add_api_route(
-                path,
-                endpoint,
-                methods=[verb],
-                name=f"kazoo_{endpoint.__name__}",
-                operation_id=f"kazoo_{verb.lower()}{path.replace('/', '_').replace('{', '').replace('}', '')}",
-                summary=summary,
-                description=f"Needs the scope `{scope}`." if scope else "Needs no token.",
-                response_model=None,
-                dependencies=[Depends(audited(audit)), *guards] if audit and verb != "HEAD" else guards,
-                openapi_extra=extra,
-                include_in_schema=verb == method,
-            )
-
     logins = _Logins(auth)
-    add("PUT", "/api_auth", logins.api_auth, "A token for an api_key")
-    add("PUT", "/user_auth", logins.user_auth, "A token for a user's credentials")
+    for path, endpoint, summary in (
+        ("/api_auth", logins.api_auth, "A token for an api_key"),
+        ("/user_auth", logins.user_auth, "A token for a user's credentials"),
+    ):
+        add_route(made, "PUT", path, endpoint, summary, "Needs no token.", face="kazoo_")
     for face in faces:
         for route in face.routes():
-            add(route.method, f"/accounts/{{account}}{route.path}", route.endpoint, route.summary, scope=route.scope, audit=route.audit)
+            add_route(
+                made,
+                route.method,
+                f"/accounts/{{account}}{route.path}",
+                route.endpoint,
+                route.summary,
+                f"Needs the scope `{route.scope}`.",
+                guards=[auth.needs(route.scope)],
+                audit=route.audit,
+                extra={"security": [{"bearer": []}], "x-scope": route.scope},
+                face="kazoo_",
+            )
     return made

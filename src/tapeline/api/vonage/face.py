@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tapeline.api.auditing import about, audited
+from tapeline.api.auditing import about
 from tapeline.api.files import file_response
 from tapeline.api.ports import Service
+from tapeline.api.routes import add_route
 from tapeline.api.vonage.applications import ROUTES as APPLICATIONS
 from tapeline.api.vonage.applications import VonageApplications
 from tapeline.api.vonage.auth import Asking, VonageAuth, asking
@@ -83,26 +83,14 @@ def router(service: Service, auth: VonageAuth, owned: VonageApplications) -> API
     files, calls = VonageFiles(service), VonageCalls(service.voice)
     made = APIRouter(tags=["vonage"])
 
-    def add(method: str, path: str, endpoint: Callable[..., Any], summary: str, guard: Callable[..., Any], audit: str = "") -> None:
-        for verb in (method, "HEAD") if method == "GET" else (method,):
-            made.add_api_route(
-                path,
-                endpoint,
-                methods=[verb],
-                name=f"vonage_{endpoint.__name__}",
-                operation_id=f"vonage_{verb.lower()}{path.replace('/', '_').replace('{', '').replace('}', '')}",
-                summary=summary,
-                description="Needs the token of an application." if guard == auth.guard else "Needs an account and a token of it (Basic).",
-                response_model=None,
-                dependencies=[*([Depends(audited(audit))] if audit and verb != "HEAD" else []), Depends(guard)],
-                openapi_extra={"security": [{"bearer": []}]} if guard == auth.guard else {},
-                include_in_schema=verb == method,
-            )
-
-    for method, path, endpoint, summary in ROUTES:
-        add(method, path, getattr(files, endpoint), summary, auth.guard, "listened")
-    for method, path, endpoint, summary in CALLS:
-        add(method, path, getattr(calls, endpoint), summary, auth.guard)
-    for method, path, endpoint, summary in APPLICATIONS:
-        add(method, path, getattr(owned, endpoint), summary, owned.guard)
+    token, account = "Needs the token of an application.", "Needs an account and a token of it (Basic)."
+    bearer: dict[str, Any] = {"security": [{"bearer": []}]}
+    for routes, face, needs, guard, extra, audit in (
+        (ROUTES, files, token, auth.guard, bearer, "listened"),
+        (CALLS, calls, token, auth.guard, bearer, ""),
+        (APPLICATIONS, owned, account, owned.guard, None, ""),
+    ):
+        for method, path, name, summary in routes:
+            endpoint = getattr(face, name)
+            add_route(made, method, path, endpoint, summary, needs, guards=[guard], audit=audit, extra=extra, face="vonage_")
     return made
