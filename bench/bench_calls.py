@@ -22,6 +22,7 @@ from pathlib import Path
 
 import uvloop
 
+import figures
 from tapeline.core.clock import SystemClock
 from tapeline.sip import Endpoint, EndpointConfig, Event, Incoming
 from tapeline.sip.offer_answer import LocalMedia, answer_offer
@@ -87,10 +88,9 @@ def measure(rate: int, seconds: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = figures.parser(__doc__)
     parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--callee", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.callee:
@@ -99,11 +99,7 @@ def main() -> None:
     if shutil.which("sipp") is None:
         sys.exit("this needs SIPp: apt-get install sip-tester")
     rows = measure(options.rate, options.seconds)
-    if options.json:
-        print(json.dumps({"bench": "calls", "rows": rows}))
-        return
-    for row in rows:
-        print(f"{row['case']:50} {row['value']:>10} {row['unit']:<12} goal {row['goal']}")
+    figures.report(rows, options.json)
 
 
 if __name__ == "__main__":

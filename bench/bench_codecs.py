@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+import figures
 from bench_rtp import cpu_s
 from tapeline.rtp import Engine, EngineConfig, Source, StreamSpec, codecs
 
@@ -122,10 +123,9 @@ async def through_engine(name: str, legs: int, seconds: float) -> list[dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = figures.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--legs", type=int, default=20)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--send", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.send:
@@ -135,11 +135,7 @@ def main() -> None:
     rows = [each for name in coded for each in alone(name, options.seconds)]
     for name in ("PCMU", *coded):
         rows += asyncio.run(through_engine(name, options.legs, options.seconds))
-    if options.json:
-        print(json.dumps({"legs": options.legs, "rows": rows}))
-        return
-    for each in rows:
-        print(f"{each['case']:50} {each['value']:10} {each['unit']}")
+    figures.report(rows, options.json, legs=options.legs)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ and how long after its end each recording had arrived.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -17,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import figures
 from tapeline.testing import Plan, spoken
 from tapeline.testing.nginx import Nginx, nginx_missing
 from tapeline.testing.process import until
@@ -65,19 +64,14 @@ def measure(calls: int, rate: float) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = figures.parser(__doc__)
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--rate", type=float, default=10.0)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if missing := sipp_missing() or nginx_missing():
         sys.exit(missing)
     rows = measure(options.calls, options.rate)
-    if options.json:
-        print(json.dumps({"bench": "deliveries", "rows": rows}))
-        return
-    for row in rows:
-        print(f"{row['case']:50} {row['value']:>10} {row['unit']:<12} goal {row['goal']}")
+    figures.report(rows, options.json)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ a busy machine only ever makes a run slower. The goal for MP3 is 90 % of LAME. R
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import shutil
 import tempfile
 import time
@@ -22,6 +20,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+import figures
 from tapeline.audio import wav
 from tapeline.audio.measure import measure, sha256_file
 from tapeline.audio.mp3 import new_encoder
@@ -107,19 +106,13 @@ def row(case: Case, seconds: int, rounds: int, folder: Path) -> dict[str, object
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = figures.parser(__doc__)
     parser.add_argument("--seconds", type=int, default=900, help="of audio; a tenth of it for Ogg/Opus")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = [row(case, options.seconds, options.rounds, Path(folder)) for case in CASES]
-    if options.json:
-        print(json.dumps({"bench": "finish", "rows": rows}))
-        return
-    print(f"{'case':28} {'finished':>9} {'alone':>9} {'goal':>9}   (multiples of real time)")
-    for each in rows:
-        print(f"{each['case']:28} {each['value']:>9} {each['beside']:>9} {each['goal'] or '-':>9}")
+    figures.report(rows, options.json)
 
 
 if __name__ == "__main__":

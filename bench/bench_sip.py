@@ -6,7 +6,6 @@ fire as virtual time goes on, 32 s later), answers. Run: python bench/bench_sip.
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import gc
 import json
@@ -15,6 +14,7 @@ import pstats
 import resource
 import time
 
+import figures
 from tapeline.sip import Endpoint, EndpointConfig, Flow, Incoming
 from tapeline.sip.offer_answer import LocalMedia, answer_offer
 
@@ -79,10 +79,9 @@ def run(calls: int, rate: float, sdp: bool) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = figures.parser(__doc__)
     parser.add_argument("--calls", type=int, default=20000)
     parser.add_argument("--rate", type=float, default=1000.0, help="calls for each second of virtual time")
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     gc.collect()
