@@ -169,6 +169,7 @@ class Server:
         shell = Shell(endpoint, self._clock, lambda event: self._switch.on_signal(event), self._tls())
         self._switch = Switch(self._equipment, endpoint, shell, self._routes, accounts, self._advertise())
         self._service = Service(self._switch, database, objects, self._equipment, refresher.refresh)
+        self._equipment.change_document = self._service.documents.write
 
         await self._listen_for_events(database)
         recovered = await self._recover(database)

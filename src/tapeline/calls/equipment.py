@@ -6,7 +6,7 @@ Made once by the composition root and handed down; nothing here is global.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -52,6 +52,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+async def no_change(account: str, kind: str, name: str, how: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Any:
+    """What changes documents where nothing else was given."""
+    raise Unavailable("documents cannot be changed here")
+
+
 async def no_sockets(uri: str, headers: Sequence[tuple[str, str]], timeout_s: float) -> Socket:
     """What opens websockets where nothing else was given."""
     raise Unavailable("websockets cannot be opened here")
@@ -71,6 +76,7 @@ class Equipment:
     finished: Callable[[RecordingView], None]  # a recording's file is complete in the spool
     load_flow: Callable[[str, str], Awaitable[str]]  # a stored flow's document, by its id and the account; raises NotFound
     open_socket: OpenSocket = no_sockets
+    change_document: Callable[..., Awaitable[Any]] = no_change  # of an account, as `no_change` is called; set by the composition root
     applications: Applications = field(default_factory=Applications)
     pulse: Pulse = field(default_factory=Pulse)  # of the event loop
     free_bytes: int = 1 << 62  # where the spool is; looked up once a second

@@ -22,6 +22,7 @@ from tapeline.calls.bridge import Bridge, until_alone
 from tapeline.calls.connecting import connect
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.joining import move_all
+from tapeline.calls.kazoo.deeds import Deeds
 from tapeline.calls.placing import place_each
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
@@ -74,6 +75,7 @@ class Script:
         self.done = asyncio.Event()  # the run is over
         self._kept: tuple[Any, Any] | None = None  # what was played last, and its samples
         self._teller = Teller(call, equipment)
+        self._of_kazoo = Deeds(call, equipment, self._tell)
         self._queue: list[flow.Command] = []
         self._running = False
         self._activeflow: Activeflow | None = None  # from its start on
@@ -150,7 +152,8 @@ class Script:
 
     def _do(self, command: flow.Command) -> None:
         try:
-            self._deeds[type(command)](self, command)
+            if not self._of_kazoo.do(command):
+                self._deeds[type(command)](self, command)
         except TapelineError as error:
             log.error("a step failed", call_id=self._call.facts.id, command=type(command).__name__, error=str(error))
             token = getattr(command, "token", None)
@@ -471,22 +474,6 @@ class Script:
     def _log(self, command: flow.Log) -> None:
         getattr(log, command.level)(command.message, call_id=self._call.facts.id, **command.fields)
 
-    def _unsupported(self, command: Any) -> None:
-        log.warning("passed over: not in this release", call_id=self._call.facts.id, command=type(command).__name__)
-        self._tell(flow.Unsupported(command.token))
-
-    def _park(self, command: flow.Park) -> None:
-        self._kit.spawn(self._parked(command))
-
-    async def _parked(self, command: flow.Park) -> None:
-        try:
-            result: str = await self._kit.parking.visit(self._call, command.slot, command.action)
-        except TapelineError as error:
-            log.warning("a call could not be parked", call_id=self._call.facts.id, error=str(error))
-            result = "full"
-        if not self._call.over:
-            self._tell(flow.Unparked(command.token, result))
-
     _deeds: dict[type, Callable[[Script, Any], None]] = {
         flow.Answer: _answer,
         flow.Ring: _ring,
@@ -502,7 +489,6 @@ class Script:
         flow.ReportDigits: _report_digits,
         flow.Complain: _complain,
         flow.Linger: _linger,
-        flow.Park: _park,
         flow.Fetch: _fetch,
         flow.Send: _send,
         flow.Hangup: _hangup,

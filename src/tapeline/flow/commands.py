@@ -21,11 +21,13 @@ __all__ = [
     "Dial",
     "Echo",
     "Fetch",
+    "FindRule",
     "Hangup",
     "JoinRoom",
     "Linger",
     "LoadFlow",
     "Log",
+    "LookUp",
     "Park",
     "Party",
     "PlaceCall",
@@ -225,6 +227,29 @@ class LoadFlow:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUp:
+    """A document of the call's account by its kind and name. Ends with `LookedUp`."""
+
+    token: int
+    document: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindRule:
+    """Which of the account's `rules` holds at this time, in `timezone` ("" the account's); those of `rule_set` count as "rule_set".
+
+    With `change` (enable, disable, reset) they are told whether they hold, whatever the time. Ends with `RuleFound`.
+    """
+
+    token: int
+    rules: tuple[str, ...]
+    rule_set: str = ""
+    timezone: str = ""
+    change: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Dial:
     """Call `destinations` and connect the caller with who answers first. Ends with `DialEnded`, or `DialRoom` for a conference."""
 
@@ -293,4 +318,5 @@ class Log:
 Command = (
     Answer | Ring | Say | Play | Tone | StopPlay | Echo | StartRecording | StopRecording | SendDigits
     | Ask | ReportDigits | Complain | Fetch | Send | LoadFlow | Dial | JoinRoom | Linger | PlaceCall | Hangup | Log | Park
+    | LookUp | FindRule
 )  # fmt: skip

@@ -23,6 +23,7 @@ __all__ = [
     "Fetched",
     "FlowLoaded",
     "HungUp",
+    "LookedUp",
     "Parted",
     "PlayEnded",
     "RecordingEnded",
@@ -31,6 +32,7 @@ __all__ = [
     "Replaced",
     "RoomLeft",
     "RoomPrelude",
+    "RuleFound",
     "Unparked",
     "Unsupported",
 ]
@@ -175,6 +177,23 @@ class Unparked:
 
 
 @dataclass(frozen=True, slots=True)
+class LookedUp:
+    """The document that was asked for; None: there is no such one."""
+
+    token: int
+    document: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFound:
+    """The rule that holds now, "" none of them; or whether they were changed ("", or why not in `error`)."""
+
+    token: int
+    rule: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Unsupported:
     """This system cannot carry out the command with this token. The flow goes on with the next step."""
 
@@ -210,5 +229,6 @@ class Elapsed:
 
 Event = (
     Answered | Asked | Parted | PlayEnded | Digit | RecordingStarted | RecordingRefused | RecordingEnded | Fetched | FlowLoaded | DigitsSent
-    | DialEnded | DialRoom | RoomLeft | RoomPrelude | Unparked | Unsupported | HungUp | CallStatus | Replaced | Elapsed
+    | DialEnded | DialRoom | RoomLeft | RoomPrelude | Unparked | LookedUp | RuleFound | Unsupported | HungUp | CallStatus | Replaced
+    | Elapsed
 )  # fmt: skip

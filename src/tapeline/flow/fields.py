@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from tapeline.flow.diagnostics import Place, Problems
 from tapeline.flow.jsondoc import Node
@@ -38,6 +39,10 @@ class Fields:
 
     def __contains__(self, name: str) -> bool:
         return self.node(name) is not None
+
+    def plain(self) -> dict[str, Any]:
+        """The fields that there are, without places."""
+        return {name: node.plain() for name, node in self._members.items() if node.value is not None}
 
     def node(self, name: str) -> Node | None:
         """The field itself; None where it is absent or null."""

@@ -19,13 +19,14 @@ from starlette.responses import Response
 
 from tapeline.api.auth import principal_of
 from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, page_key, page_place, page_size, read_data
+from tapeline.api.kazoo.collections import id_taken
 from tapeline.api.kazoo.filters import filters, fits
 from tapeline.api.kazoo.rules import Rules
 from tapeline.api.kazoo.schema import Faults, check
 from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
 from tapeline.api.ports import Service
 from tapeline.calls.kazoo.stored import CallflowBroken
-from tapeline.calls.services.callflows import NumberTaken, Written
+from tapeline.calls.services.callflows import IdTaken, NumberTaken, Written
 from tapeline.core.errors import NotFound
 from tapeline.store import FlowRow
 
@@ -66,7 +67,8 @@ class KazooCallflows:
 
     async def create_callflow(self, request: Request, account: str) -> Response:
         document = await read_data(request)
-        return success(request, await self._saved(request, account, "", lambda old: bare(document)), 201)
+        told = await self._saved(request, account, _wanted(document), lambda old: bare(document), new=True)
+        return success(request, told, 201)
 
     async def get_callflow(self, request: Request, account: str, id: str) -> Response:
         try:
@@ -90,7 +92,9 @@ class KazooCallflows:
             raise BadIdentifier(id) from error
         return success(request, _whole(row) | {"_read_only": {"deleted": True}})
 
-    async def _saved(self, request: Request, account: str, flow_id: str, how: Callable[[Document], Document]) -> dict[str, Any]:
+    async def _saved(
+        self, request: Request, account: str, flow_id: str, how: Callable[[Document], Document], *, new: bool = False
+    ) -> dict[str, Any]:
         """`how` runs in a thread."""
 
         def checked(old: Document) -> Document:
@@ -102,16 +106,27 @@ class KazooCallflows:
 
         owner, principal, callflows = uuid_of(account), principal_of(request), self._service.callflows
         try:
-            change = callflows.change(flow_id, owner, checked, principal) if flow_id else callflows.create(owner, checked, principal)
+            change = callflows.create(owner, checked, principal, flow_id) if new else callflows.change(flow_id, owner, checked, principal)
             return await asyncio.to_thread(_told, await change)
         except NumberTaken as error:
             cause = hex_id(error.holder)
             said = f"Number {error.number} exists in callflow {cause}"
             raise FieldErrors({"numbers": {"unique": {"message": said, "cause": cause, "value": error.number}}}) from error
+        except IdTaken as error:
+            raise id_taken(hex_id(flow_id)) from error
         except CallflowBroken as error:
             raise FieldErrors(_broken(error)) from error
         except NotFound as error:
             raise BadIdentifier(hex_id(flow_id)) from error
+
+
+def _wanted(document: Document) -> str:
+    """The id that a new callflow is to keep; "" for none, and for one that is not of 32 hexadecimal digits."""
+    wanted = document.get("id")
+    try:
+        return uuid_of(wanted) if isinstance(wanted, str) else ""
+    except BadIdentifier:
+        return ""
 
 
 def _broken(error: CallflowBroken) -> Faults:

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from tapeline.api.auth import principal_of
 from tapeline.api.kazoo.auth import Directory
 from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, read_data
+from tapeline.api.kazoo.collections import id_taken, wanted_id
 from tapeline.api.kazoo.rules import Rules
 from tapeline.api.kazoo.schema import Rule, check
 from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
@@ -111,7 +112,10 @@ class KazooDocuments:
         return success(request, [{"id": row.name, **{key: row.body[key] for key in shown if key in row.body}} for row in rows])
 
     async def create_device(self, request: Request, account: str) -> Response:
-        owner, document, name = await self._account(account), bare(await read_data(request)), hex_id(new_id())
+        owner, data = await self._account(account), await read_data(request)
+        document, name = bare(data), wanted_id(data) or hex_id(new_id())
+        if await self._service.documents.get(owner.id, "device", name, principal_of(request)) is not None:
+            raise id_taken(name)
         _refuse(document, self._rules.person)
         row = await self._service.documents.change(owner.id, "device", name, lambda old: document, principal_of(request))
         return success(request, {**row.body, "id": name}, 201)

@@ -11,6 +11,7 @@ from tapeline.api.kazoo.auth import KazooAuth
 from tapeline.api.kazoo.bodies import read_data
 from tapeline.api.kazoo.callflows import KazooCallflows
 from tapeline.api.kazoo.channels import KazooChannels
+from tapeline.api.kazoo.collections import KazooCollections
 from tapeline.api.kazoo.documents import KazooDocuments
 from tapeline.api.kazoo.hooks import KazooHooks
 from tapeline.api.kazoo.recordings import KazooRecordings
@@ -58,6 +59,7 @@ def router(auth: KazooAuth, service: Service, clock: Clock, rules: Rules, storag
         KazooHooks(service, rules),
         KazooChannels(service, rules, auth.users),
         storage,
+        KazooCollections(service),
         KazooVoicemail(service, auth.users),
     )
     made = APIRouter(prefix=PREFIX, tags=["v2"])

@@ -16,7 +16,7 @@ from tapeline.calls.kazoo.stored import compile_pattern
 from tapeline.core.errors import InvalidInput
 from tapeline.delivery.http import public_address
 
-__all__ = ["Rules"]
+__all__ = ["LONGEST_URL", "Rules", "pattern_fault"]
 
 _KEYS: Final = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "0", "#", "*")
 _TEXT: Final = text()
@@ -67,7 +67,7 @@ def _number_address(host: str) -> bool:
         return False
 
 
-def _pattern(value: Any) -> str:
+def pattern_fault(value: Any) -> str:
     if not isinstance(value, str):
         return ""
     try:
@@ -79,7 +79,7 @@ def _pattern(value: Any) -> str:
 
 def _patterns(value: Any) -> str:
     """Of an object whose keys are patterns."""
-    return next((f"{key[:64]}: {wrong}" for key in value if (wrong := _pattern(key))), "") if isinstance(value, Mapping) else ""
+    return next((f"{key[:64]}: {wrong}" for key in value if (wrong := pattern_fault(key))), "") if isinstance(value, Mapping) else ""
 
 
 def _endpoints() -> Rule:
@@ -208,7 +208,7 @@ class Rules:
             metaflow=self.metaflows,
             name=_TEXT,
             numbers=items(text(1, 36), unique=True),
-            patterns=items(text(1, 1000, also=_pattern)),
+            patterns=items(text(1, 1000, also=pattern_fault)),
             ringback=of(early=_TEXT, transfer=_TEXT),
         )
         self.webhook = self._webhook()

@@ -21,7 +21,7 @@ from tapeline.core.ids import new_id
 from tapeline.core.principal import Principal
 from tapeline.store import Database, DocumentRow, FlowRow
 
-__all__ = ["Callflows", "Documents", "NumberTaken", "Written"]
+__all__ = ["Callflows", "Documents", "IdTaken", "NumberTaken", "Written"]
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +36,12 @@ Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 class Written:
     row: FlowRow
     odd: tuple[str, ...]  # what the author of the document may want to know
+
+
+class IdTaken(InvalidState):
+    """Another flow has this id."""
+
+    reason = "ID_TAKEN"
 
 
 class NumberTaken(InvalidState):
@@ -87,11 +93,15 @@ class Callflows:
             raise NotFound(f"no callflow has the id {flow_id}", reason="FLOW_NOT_FOUND")
         return row
 
-    async def create(self, account: str, how: Change, principal: Principal) -> Written:
-        """Write what `how` makes of an empty one. Raises CallflowBroken, NumberTaken, and what `how` raises."""
+    async def create(self, account: str, how: Change, principal: Principal, flow_id: str = "") -> Written:
+        """Write what `how` makes of an empty one; `flow_id` "" is a new one. Raises CallflowBroken, NumberTaken, IdTaken, and what `how`
+        raises."""
         _permit(principal, WRITE, account)
         async with self._writing:
-            return await self._write(FlowRow(new_id(), account, "", "", "kazoo", self._kit.clock.wall()), how)
+            before = await self._database.flows.get(flow_id) if flow_id else None
+            if before is not None and (before.deleted is None or before.account != account):
+                raise IdTaken(f"another flow has the id {flow_id}")
+            return await self._write(FlowRow(flow_id or new_id(), account, "", "", "kazoo", self._kit.clock.wall()), how)
 
     async def change(self, flow_id: str, account: str, how: Change, principal: Principal) -> Written:
         """Write what `how` makes of the document that is there. Raises as `create` does, NotFound, and what `how` raises."""
@@ -146,6 +156,10 @@ class Documents:
     async def change(self, account: str, kind: str, name: str, how: Change, principal: Principal) -> DocumentRow:
         """Write what `how` makes of the body that is there, {} where there is none. Raises what `how` raises."""
         _permit(principal, WRITE_DOCUMENTS, account)
+        return await self.write(account, kind, name, how)
+
+    async def write(self, account: str, kind: str, name: str, how: Change) -> DocumentRow:
+        """As `change`, for who needs no leave: a flow of the account itself."""
         row = await self._database.documents.change(account, kind, name, how, self._kit.clock.wall())
         await taken_up(self._refresh)
         return row

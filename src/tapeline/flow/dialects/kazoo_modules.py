@@ -13,6 +13,7 @@ from typing import Final, Literal, cast
 from tapeline.flow.dialects import kazoo_parties as parties
 from tapeline.flow.dialects import kazoo_recording as recording
 from tapeline.flow.dialects import kazoo_sound as sound
+from tapeline.flow.dialects import kazoo_stored as stored
 from tapeline.flow.dialects.kazoo_module import Module, Plan, template
 from tapeline.flow.ops.answering import Answer
 from tapeline.flow.ops.connecting import Park
@@ -144,7 +145,7 @@ MODULES: Final[dict[str, Callable[[Module], Plan]]] = {
     "flush_dtmf": sound.flush_dtmf,
     "hangup": _hangup,
     "language": _language,
-    "menu": sound.menu,
+    "menu": stored.menu,
     "noop": _noop,
     "offnet": parties.resources,
     "park": _park,
@@ -162,6 +163,7 @@ MODULES: Final[dict[str, Callable[[Module], Plan]]] = {
     "set_variable": _set_variable,
     "set_variables": _set_variables,
     "sleep": _sleep,
+    "temporal_route": stored.temporal_route,
     "transfer": parties.transfer,
     "tts": sound.tts,
     "user": parties.endpoint,

@@ -6,18 +6,15 @@ Most of them answer the call by themselves. A key that cuts a prompt short is ke
 from __future__ import annotations
 
 from tapeline.flow.dialects.kazoo_module import KEYS, Module, Plan, template, terminators
-from tapeline.flow.fields import Fields
 from tapeline.flow.ops.answering import Answer
 from tapeline.flow.ops.deciding import SetVariable
 from tapeline.flow.ops.ending import Skip
-from tapeline.flow.ops.fetching import LoadProgram
 from tapeline.flow.ops.keys import Gather, SendDigits
-from tapeline.flow.ops.menu import Menu
 from tapeline.flow.ops.sounding import Play, Say, Tone
 from tapeline.flow.program import Op
 from tapeline.flow.variables import DIGITS
 
-__all__ = ["answer", "audio_macro", "collect_dtmf", "flush_dtmf", "menu", "play", "send_dtmf", "tts"]
+__all__ = ["answer", "audio_macro", "collect_dtmf", "flush_dtmf", "play", "send_dtmf", "tts"]
 
 
 def answer(module: Module) -> Plan:
@@ -64,44 +61,6 @@ def audio_macro(module: Module) -> Plan:
         else:
             macro.problems.warning(macro.place, f"no such macro: {kind[:40]!r}", hint="it is passed over")
     return Plan(tuple(ops) or (Skip("audio_macro", "it holds nothing to play"),))
-
-
-def menu(module: Module) -> Plan:
-    """KAZOO keeps a menu as a document of its own; here its fields may stand in the data."""
-    data = module.data
-    data.ignore("record_pin", "allow_record_from_offnet", "name")
-    hunts = data.boolean("hunt")
-    for limit in ("hunt_allow", "hunt_deny"):
-        if data.text(limit):
-            module.warn(f"{limit} is not looked at", limit, "every number of the account can be reached")
-    greeting = module.text("greeting") or module.text("text")
-    media = Fields(data.node("media"), data.problems, data.place)
-    prompt = template(media.text("greeting"))
-    media.ignore("transfer_media")
-    invalid, leaving = (_prompt(media, name) for name in ("invalid_media", "exit_media"))
-    media.done()
-    made = Menu(
-        menu=module.text("id"),
-        text="" if prompt else greeting,
-        language="${kazoo.language}",
-        invalid=invalid,
-        exit=leaving,
-        hunts=hunts,
-        choices=module.children,
-        media=prompt,
-        retries=data.integer("retries", 3, low=1, high=10, clamp=True),
-        timeout_s=data.integer("timeout", 10_000, low=1, clamp=True) / 1000,
-        between_s=data.integer("interdigit_timeout", 2000, low=1, clamp=True) / 1000,
-        max_digits=data.integer("max_extension_length", 4, low=1, high=6, clamp=True),
-    )
-    aside = (("hunt", LoadProgram("", number=f"${{{DIGITS}}}")),) if hunts else ()
-    return Plan((made,), again=("again",), aside=aside)
-
-
-def _prompt(media: Fields, name: str) -> str:
-    """The address of a prompt; true and false mean one that KAZOO itself has, and is not here."""
-    node = media.node(name)
-    return template(node.value) if node is not None and isinstance(node.value, str) and node.value not in ("true", "false") else ""
 
 
 def collect_dtmf(module: Module) -> Plan:

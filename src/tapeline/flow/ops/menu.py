@@ -12,6 +12,7 @@ from typing import ClassVar
 from tapeline.flow.ops.answering import be_answered
 from tapeline.flow.ops.keys import Gather
 from tapeline.flow.ops.sounding import ALL_KEYS, Play, Say
+from tapeline.flow.patterns import compile_pattern
 from tapeline.flow.program import Context, Op, Outcome, Performance
 from tapeline.flow.variables import DIGITS
 
@@ -32,6 +33,8 @@ class Menu(Op):
     invalid: str = ""  # played where what was pressed leads nowhere
     exit: str = ""  # played when all rounds are used up
     hunts: bool = False  # what no child is for is looked up as a number: the result `hunt`
+    hunt_allow: str = ""  # a pattern that such a number must match, and one that it must not
+    hunt_deny: str = ""
     choices: frozenset[str] = frozenset()  # what is not pressed in vain
     retries: int = 3
     timeout_s: float = 10.0
@@ -58,8 +61,12 @@ class Menu(Op):
         pressed = outcome[0] if isinstance(outcome, tuple) else ""
         if not pressed:
             return ("timeout", "again")
-        if self.hunts:
+        if self.hunts and pressed not in self.choices and self._may_hunt(pressed):
             return (pressed, "hunt")
         if self.invalid and pressed not in self.choices:
             yield from Play((self.invalid,), stop_keys=ALL_KEYS).perform(context)
         return (pressed, "again")
+
+    def _may_hunt(self, number: str) -> bool:
+        allowed = not self.hunt_allow or compile_pattern(self.hunt_allow).search(number)
+        return bool(allowed) and not (self.hunt_deny and compile_pattern(self.hunt_deny).search(number))
