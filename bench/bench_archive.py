@@ -16,7 +16,6 @@ import random
 import sqlite3
 import tempfile
 import time
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -32,11 +31,20 @@ NOW = 1_800_000_000.0
 SPAN_S = 400 * DAY_S
 PEAKS = json.dumps([[round(n / 400, 3) for n in range(200)]])
 TIMELINE = json.dumps([{"at": 0.0, "event": "started"}, {"at": 1.5, "event": "masked", "mode": "silence"}, {"at": 9.0, "event": "stopped"}])
+# Indexes and triggers that wait until the rows are there, and what the triggers would have done.
+LATER = "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = 'recordings' AND type IN ('index', 'trigger') AND sql IS NOT NULL"
+TEXTS = (
+    "INSERT INTO recording_places (place, id) SELECT CAST(created * 1000 AS INTEGER) * 1048576 - 1"
+    " + row_number() OVER (PARTITION BY CAST(created * 1000 AS INTEGER) ORDER BY created, id), id FROM recordings",
+    "INSERT INTO recording_text (rowid, source, destination, note, id, account) SELECT p.place, r.source, r.destination, r.note, r.id,"
+    " r.account FROM recording_places p JOIN recordings r ON r.id = p.id ORDER BY p.place",
+)
 MEASURES = json.dumps({"peak_db": -3.1, "loudness_lufs": -21.4, "silent_s": 3.2, "silent_ratio": 0.1})
 
 
 def new_id(chance: random.Random) -> str:
-    return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+    found = f"{chance.getrandbits(128):032x}"
+    return f"{found[:8]}-{found[8:12]}-4{found[13:16]}-a{found[17:20]}-{found[20:]}"
 
 
 class Archive:
@@ -69,8 +77,10 @@ class Archive:
             }  # fmt: skip
 
     def fill(self) -> None:
+        """Rows first, then the indexes over them, which is several times as quick as row by row; what comes of it is the same."""
         connection = sqlite3.connect(self.path, isolation_level=None)
         connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA journal_mode=MEMORY")
         connection.execute("PRAGMA cache_size=-2000000")  # kilobytes: else pages of the indexes go out and come back all the time
         rows = self.rows()
         names = list(next(self.rows()))
@@ -78,13 +88,20 @@ class Archive:
         connection.execute("BEGIN")
         known = [(account, f"bench {n}", 1.0) for n, account in enumerate(self.accounts)]
         connection.executemany("INSERT INTO accounts (id, name, created) VALUES (?, ?, ?)", known)
+        later = list(connection.execute(LATER))
+        for kind, name, _ in later:
+            connection.execute(f"DROP {kind} {name}")
         connection.executemany(statement, rows)
+        for _, _, made in later:
+            connection.execute(made)
+        for made in TEXTS:
+            connection.execute(made)
         connection.execute(
             "INSERT INTO recording_tags (recording, tag, account, created)"
             " SELECT id, CASE abs(random()) % 10 WHEN 0 THEN 'claim' ELSE 'vip' END, account, created FROM recordings WHERE rowid % 20 = 0"
         )
         connection.execute("COMMIT")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode=WAL")
         connection.close()
 
 

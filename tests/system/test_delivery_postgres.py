@@ -153,24 +153,33 @@ async def test_the_archive_is_kept_alike(server: Server) -> None:
     page = await database.recordings.page(Search(account, limit=4))
     assert [row.source for row in page.rows] == ["+49305", "+49304", "+49303", "+49302"] and page.after == (1002.0, rows[2].id)
     await database.keeping.hold(rows[0].id, 2000.0, "case", "clerk")
-    gone = await database.removals.sweep(1003.5 + 86400.0, 1.0, 100, "here")
-    assert {row.id for row in gone} == {rows[1].id, rows[2].id}
-    assert {entry.subject for entry in await database.outbox.waiting("here")} == {row.id for row in gone}
+    stranger = RecordingRow(new_id(), new_id(), "available", 1000.0, ended=1001.0, updated=1.0, size=7)
+    own = replace(stranger, id=new_id(), account=account, created=1002.6, ended=1002.7)
+    await database.recordings.upsert(stranger, own)
+    await database.keeping.amend(own.id, retention_days=0.5)
+    gone = set()
+    while page_of := await database.removals.sweep(1003.5 + 86400.0, 1.0, 1, "here"):
+        gone |= {row.id for row in page_of}
+    wanted_gone = {rows[1].id, rows[2].id, stranger.id, own.id}
+    assert gone & {row.id for row in (*rows, stranger, own)} == wanted_gone
+    assert {entry.subject for entry in await database.outbox.waiting("here")} == gone
     assert await database.keeping.usage(account) == {account: (4, 20)}
+    await database.keeping.add_up(0)
+    assert await database.keeping.usage(account) == {account: (4, 20)} and stranger.account not in await database.keeping.usage()
     export = ExportRow(new_id(), account, "progressing", 5.0, updated=5.0, secret="s")
     await database.exports.add(export, [row.id for row in rows])
     claimed = await database.exports.claim(export.id, "here", 5.0)
     assert claimed is not None and await database.exports.claim(export.id, "there", 6.0) is None
     assert await database.exports.end(replace(claimed, status="finished", object_key="z"), {"x": 1})
     assert (await database.exports.remove(export.id, 9.0)) is not None and len(await database.removals.due(9e9, 10)) == 3
-    assert (await database.audit.verify()).rows == 2
+    assert (await database.audit.verify()).rows == len(gone)
     for statement in ("UPDATE audit SET actor = 'x'", "DELETE FROM audit", "TRUNCATE audit"):
         with pytest.raises((DBAPIError, DatabaseUnavailable), match="only ever added"):
             async with database.writing() as connection:
                 await connection.exec_driver_sql(statement)
     await asyncio.gather(*(database.audit.add(Deed(1.0, account, "clerk", "seen")) for _ in range(20)))
     verdict = await database.audit.verify()
-    assert (verdict.rows, verdict.problem) == (22, "")
+    assert (verdict.rows, verdict.problem) == (len(gone) + 20, "")
     await database.close()
 
 

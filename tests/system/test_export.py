@@ -9,11 +9,10 @@ import time
 import zipfile
 from pathlib import Path
 
-import worker_house
-from worker_house import ACCOUNT, House, working
+from worker_house import ACCOUNT, House, killed, working
 
 from tapeline.core.ids import new_id
-from tapeline.store import Database, ExportRow, RecordingRow
+from tapeline.store import Database, ExportRow
 from tapeline.store.exports import export_key
 
 COUNT = 10_000
@@ -23,33 +22,6 @@ GROWTH = 50_000_000
 def resident(pid: int) -> int:
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     return int(fields["VmRSS"].split()[0]) * 1024
-
-
-async def stored(database: Database, house: House) -> dict[str, str]:
-    """Rows and files, as if each had been recorded and finished: id -> sha256."""
-    folder = house.objects / ACCOUNT
-    folder.mkdir(parents=True)
-    rows = []
-    for n in range(COUNT):
-        audio = b"RIFF" + n.to_bytes(4, "big") * 250
-        row_id = new_id()
-        (folder / f"{row_id}.wav").write_bytes(audio)
-        rows.append(
-            RecordingRow(
-                row_id, ACCOUNT, "available", 1000.0 + n, size=len(audio), sha256=hashlib.sha256(audio).hexdigest(),
-                object_key=f"{ACCOUNT}/{row_id}.wav", updated=1.0, retention_days=0.0,
-            )  # fmt: skip
-        )
-    for start in range(0, COUNT, 1000):
-        await database.recordings.upsert(*rows[start : start + 1000])
-    return {row.id: row.sha256 for row in rows}
-
-
-async def killed(house: House, fault: str) -> None:
-    """Run a worker until it is killed at `fault`."""
-    async with working(house, fault) as worker:
-        async with asyncio.timeout(worker_house.WAIT_S):
-            assert await worker.process.wait() == -9
 
 
 async def test_ten_thousand_recordings_killed_twice(nursery: None, tmp_path: Path) -> None:
@@ -63,7 +35,7 @@ async def test_ten_thousand_recordings_killed_twice(nursery: None, tmp_path: Pat
 
 
 async def exported(house: House, database: Database) -> None:
-    expected = await stored(database, house)
+    expected = await house.shelved(database, COUNT, retention_days=0.0)
     export_id, now = new_id(), time.time()
     row = ExportRow(export_id, ACCOUNT, "progressing", now, updated=now, wanted={"account": ACCOUNT, "until": now}, secret="s" * 32)
     await database.exports.add(row)

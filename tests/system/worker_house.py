@@ -27,6 +27,7 @@ from tapeline.core.recordspec import Delivery, RecordSpec
 from tapeline.delivery.config import VARIABLE, WorkerConfig
 from tapeline.recording.manifest import Manifest, spec_as_dict
 from tapeline.recording.spool import Spool
+from tapeline.store import Database, RecordingRow
 
 ACCOUNT = new_id()
 RATE = 8000
@@ -67,6 +68,22 @@ class House:
             return connection.execute(statement, values).fetchall()
         finally:
             connection.close()
+
+    async def shelved(self, database: Database, count: int, **fields: Any) -> dict[str, str]:
+        """Rows and files, as if so many had been recorded and finished long ago: id -> sha256."""
+        folder = self.objects / ACCOUNT
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = []
+        for n in range(count):
+            audio = b"RIFF" + n.to_bytes(4, "big") * 250
+            row_id = new_id()
+            (folder / f"{row_id}.wav").write_bytes(audio)
+            facts: dict[str, Any] = {"size": len(audio), "sha256": hashlib.sha256(audio).hexdigest(), "updated": 1.0}
+            facts |= {"object_key": f"{ACCOUNT}/{row_id}.wav"} | fields
+            rows.append(RecordingRow(row_id, ACCOUNT, "available", 1000.0 + n, **facts))
+        for start in range(0, count, 1000):
+            await database.recordings.upsert(*rows[start : start + 1000])
+        return {row.id: row.sha256 for row in rows}
 
     def row(self, recording_id: str) -> dict[str, Any]:
         names = ("state", "reason", "duration", "size", "sha256", "object_key", "content_type", "channels", "rate", "format", "deleted")
@@ -272,6 +289,13 @@ async def working(house: House, fault: str = "") -> AsyncIterator[Running]:
         running.process.terminate()
         await running.ends()
         running.process.stdin.close()
+
+
+async def killed(house: House, fault: str) -> None:
+    """Run a worker until it is killed at `fault`."""
+    async with working(house, fault) as worker:
+        async with asyncio.timeout(WAIT_S):
+            assert await worker.process.wait() == -signal.SIGKILL
 
 
 async def until(true: Callable[[], bool]) -> None:

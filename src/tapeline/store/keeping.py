@@ -2,6 +2,9 @@
 
 An upsert of a live row never touches these columns (`statements.OTHERS`), and nothing here touches the recording itself. A tombstone is
 not changed any more.
+
+What is stored of each account is kept, not counted: triggers add a row to `storage_use` for each file that comes or goes, so that nobody
+who writes waits for another, and the worker adds up what has gathered.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Keeping", "Usage"]
 
 _TABLE = tables.recordings
+_USE = tables.storage_use
+GATHERED = 1000  # rows that a sum may be made of
 
 
 class Usage(dict[str, tuple[int, int]]):
@@ -28,7 +33,7 @@ class Usage(dict[str, tuple[int, int]]):
 
 
 class Keeping:
-    """All but `usage` give the changed row, None where there is no such recording (any more)."""
+    """What changes a recording gives its changed row, None where there is no such recording (any more)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,13 +70,27 @@ class Keeping:
         return build(RecordingRow, found) if found is not None else None
 
     async def usage(self, account: str | None = None) -> Usage:
-        """What is stored of one account, or of each."""
-        query = (
-            select(_TABLE.c.account, func.count(), func.sum(_TABLE.c.size))
-            .where(_TABLE.c.deleted.is_(None), _TABLE.c.size.is_not(None))
-            .group_by(_TABLE.c.account)
-        )
+        """What is stored of one account, or of each that stores anything."""
+        query = select(_USE.c.account, func.sum(_USE.c.files), func.sum(_USE.c.size)).group_by(_USE.c.account)
         if account is not None:
-            query = query.where(_TABLE.c.account == account)
+            query = query.where(_USE.c.account == account)
         async with self._database.reading() as connection:
-            return Usage({found[0]: (int(found[1]), int(found[2])) for found in (await connection.execute(query)).all()})
+            found = (await connection.execute(query)).all()
+        return Usage({row[0]: (int(row[1]), int(row[2])) for row in found if row[1]})
+
+    async def add_up(self, most: int = GATHERED) -> None:
+        """Make one row of each account's, where more than `most` have gathered."""
+        async with self._database.reading() as connection:
+            counted = select(func.count(), func.count(_USE.c.account.distinct()), func.max(_USE.c.id))
+            rows, accounts, last = (await connection.execute(counted)).one()
+        if rows - accounts <= most:
+            return
+        async with self._database.writing() as connection:
+            taken = delete(_USE).where(_USE.c.id <= last).returning(_USE.c.account, _USE.c.files, _USE.c.size)
+            sums: dict[str, tuple[int, int]] = {}
+            for account, files, size in (await connection.execute(taken)).all():
+                before = sums.get(account, (0, 0))
+                sums[account] = (before[0] + files, before[1] + size)
+            left = [{"account": account, "files": files, "size": size} for account, (files, size) in sums.items() if files or size]
+            if left:
+                await connection.execute(_USE.insert(), left)

@@ -16,10 +16,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tapeline.core.ids import ZERO_ID
 from tapeline.store import tables
 from tapeline.store.audit import Deed
 from tapeline.store.outbox import entry
@@ -34,6 +33,7 @@ _TABLE = tables.recordings
 DAY_S = 86400.0
 OTHERS_S = 15.0  # how long a removal is left to whoever deleted the row, before any worker does it
 FINAL = ("available", "failed")
+_FREE = (_TABLE.c.deleted.is_(None), _TABLE.c.held.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,14 @@ class Removal:
     reason: str
 
 
-def _over(days: ColumnElement[float] | float, now: float) -> ColumnElement[bool]:
-    return func.coalesce(_TABLE.c.ended, _TABLE.c.created) < now - days * DAY_S
+def _oldest(column: ColumnElement[Any], here: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """Each value of `column` among the rows `here`, with when the oldest of them was made. It leaps along an index from value to value:
+    what it costs grows with their number, not with that of the rows."""
+    values = select(func.min(column).label("value")).where(*here).cte("found", recursive=True)
+    following = select(func.min(column)).where(*here, column > values.c.value).scalar_subquery()
+    values = values.union_all(select(following).where(values.c.value.is_not(None)))
+    oldest = select(func.min(_TABLE.c.created)).where(*here, column == values.c.value).scalar_subquery()
+    return select(values.c.value, oldest).where(values.c.value.is_not(None))
 
 
 class Removals:
@@ -77,29 +83,31 @@ class Removals:
         def deed(found: Any) -> Deed:
             return Deed(now, found.account, "retention", "deleted", found.id)
 
-        own = (_TABLE.c.retention_days > 0, _over(_TABLE.c.retention_days, now))
-        if removed := await self._page(own, _TABLE.c.retention_days, now, limit, node, deed):
-            return removed
-        for account, days in (await self._days(default_days)).items():
-            if days <= 0:
-                continue
-            over = (
-                _TABLE.c.account == account,
-                _TABLE.c.retention_days.is_(None),
-                _TABLE.c.created < now - days * DAY_S,  # none ends before it was made: so the index gives them, oldest first
-                _over(days, now),
-            )
-            if removed := await self._page(over, _TABLE.c.created, now, limit, node, deed):
+        for same, days in await self._kept(now, default_days):
+            # None ends before it was made: so the index gives them, oldest first.
+            over = (*same, _TABLE.c.created < now - days * DAY_S, func.coalesce(_TABLE.c.ended, _TABLE.c.created) < now - days * DAY_S)
+            candidates = select(_TABLE.c.id).where(*_FREE, _TABLE.c.state.in_(FINAL), *over).order_by(_TABLE.c.created).limit(limit)
+            async with self._database.reading() as connection:
+                ids = list((await connection.execute(candidates)).scalars())
+            if ids and (removed := await self._remove(ids, now, over, node, deed)):
                 return removed
         return []
 
-    async def _page(
-        self, over: Sequence[ColumnElement[bool]], order: Any, now: float, limit: int, node: str, deed: Callable[[Any], Deed]
-    ) -> builtins.list[Removed]:
-        candidates = select(_TABLE.c.id).where(_TABLE.c.deleted.is_(None), _TABLE.c.held.is_(None), _TABLE.c.state.in_(FINAL), *over)
+    async def _kept(self, now: float, default: float) -> builtins.list[tuple[tuple[ColumnElement[bool], ...], float]]:
+        """The recordings that are kept equally long, by the conditions that make them so, and for how many days: those of which the
+        oldest may be over."""
+        days, owner = _TABLE.c.retention_days, _TABLE.c.account
+        own, others = (*_FREE, days > literal_column("0")), (*_FREE, days.is_(None))  # the indexes' conditions, word for word
+        known = select(tables.accounts.c.id, tables.accounts.c.retention_days)
         async with self._database.reading() as connection:
-            ids = list((await connection.execute(candidates.order_by(order).limit(limit))).scalars())
-        return await self._remove(ids, now, over, node, deed) if ids else []
+            of_days = (await connection.execute(_oldest(days, own))).all()
+            of_accounts = (await connection.execute(_oldest(owner, others))).all()
+            of_account = {row[0]: row[1] for row in (await connection.execute(known)).all()}
+        found = [((*own, days == each), float(each), oldest) for each, oldest in of_days]
+        for account, oldest in of_accounts:
+            said = of_account.get(account)  # what belongs to nobody known is kept as long as the settings say
+            found.append(((*others, owner == account), default if said is None else said, oldest))
+        return [(same, kept) for same, kept, oldest in found if kept > 0 and oldest < now - kept * DAY_S]
 
     async def _remove(
         self,
@@ -109,8 +117,8 @@ class Removals:
         node: str,
         deed: Callable[[Any], Deed] | None,
     ) -> builtins.list[Removed]:
-        allowed = (_TABLE.c.deleted.is_(None), _TABLE.c.held.is_(None), _TABLE.c.state.in_(FINAL))
-        change = update(_TABLE).where(_TABLE.c.id.in_(list(ids)), *allowed, *where).values(deleted=at, updated=at, peaks=[])
+        change = update(_TABLE).where(_TABLE.c.id.in_(list(ids)), *_FREE, _TABLE.c.state.in_(FINAL), *where)
+        change = change.values(deleted=at, updated=at, peaks=[])
         change = change.returning(_TABLE.c.id, _TABLE.c.account, _TABLE.c.node, _TABLE.c.object_key)
         async with self._database.writing() as connection:
             rows = (await connection.execute(change)).all()
@@ -136,12 +144,6 @@ class Removals:
             await self._database.audit.write(connection, [deed(row) for row in rows])
         tags = tables.recording_tags
         await connection.execute(delete(tags).where(tags.c.recording.in_([row.id for row in rows])))
-
-    async def _days(self, default: float) -> dict[str, float]:
-        """How many days each account keeps its recordings. What belongs to nobody known is kept as long as the settings say."""
-        async with self._database.reading() as connection:
-            found = await connection.execute(select(tables.accounts.c.id, tables.accounts.c.retention_days))
-            return {ZERO_ID: default} | {row[0]: default if row[1] is None else row[1] for row in found.all()}
 
     async def due(self, now: float, limit: int) -> builtins.list[Removal]:
         """Objects that whoever deleted their rows has left behind."""

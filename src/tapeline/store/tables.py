@@ -30,6 +30,7 @@ __all__ = [
     "recording_tags",
     "recordings",
     "removals",
+    "storage_use",
     "tokens",
     "workers",
 ]
@@ -197,9 +198,10 @@ recordings = Table(
     Index("recordings_account_state", "account", "state", "created", "id", "flow_id", *_REST, **_where("deleted IS NULL")),
     Index("recordings_account_flow", "account", "flow_id", "created", "id", "state", *_REST, **_where("deleted IS NULL")),
     Index("recordings_voicemail", "account", "created", "id", **_where("deleted IS NULL AND origin = 'voicemail'")),
-    Index("recordings_account_size", "account", "size", "deleted", **_where("deleted IS NULL AND size IS NOT NULL")),
     Index("recordings_swept", "account", "created", "id", **_where("deleted IS NULL AND held IS NULL AND retention_days IS NULL")),
-    Index("recordings_own_retention", "retention_days", **_where("deleted IS NULL AND held IS NULL AND retention_days > 0")),
+    Index(
+        "recordings_own_retention", "retention_days", "created", "id", **_where("deleted IS NULL AND held IS NULL AND retention_days > 0")
+    ),
     Index("recordings_activeflow", "activeflow_id"),
     Index("recordings_account_media", "account", "media_id"),
     Index("recordings_sip_call", "sip_call_id"),
@@ -215,6 +217,16 @@ recording_tags = Table(  # the same tags as in the rows of recordings, to search
     _text("account"),
     Column("created", Double, nullable=False),
     Index("recording_tags_tag", "account", "tag", "created", "recording"),
+)
+
+storage_use = Table(  # what each account stores: the sum of its rows, which the migration's triggers add to
+    "storage_use",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    _text("account"),
+    Column("files", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Index("storage_use_account", "account", "files", "size"),
 )
 
 exports = Table(

@@ -114,6 +114,51 @@ async def test_a_late_write_of_a_live_row_touches_none_of_it(database: Database,
     assert (row.held, row.tags, row.note, row.retention_days) == (NOW, ("a", "b"), "said yes", 3.0)
 
 
+async def test_what_belongs_to_no_known_account_is_kept_as_long_as_the_settings_say(database: Database, account: Account) -> None:
+    await database.accounts.amend(account.id, retention_days=90.0)
+    strangers = [new_id(), new_id(), "gone"]
+    old = {await recorded(database, stranger, 31.0 + n) for n in range(2) for stranger in strangers}
+    for stranger in strangers:
+        await recorded(database, stranger, 29.0)
+    await recorded(database, account.id, 31.0)
+    assert await swept(database) == old
+    assert await swept(database, days=0.0) == set()
+
+
+async def test_use_is_what_the_rows_say_whatever_happens_to_them(database: Database, account: Account) -> None:
+    other = await database.accounts.ensure("other")
+    made = [await recorded(database, each, 1.0, size=n) for n in range(1, 8) for each in (account.id, other.id)]
+    live = await recorded(database, account.id, 0.0, state="recording", size=None, object_key="")
+
+    async def counted() -> dict[str, tuple[int, int]]:
+        query = "SELECT account, count(*), sum(size) FROM recordings WHERE deleted IS NULL AND size IS NOT NULL GROUP BY account"
+        async with database.reading() as connection:
+            return {row[0]: (row[1], row[2]) for row in (await connection.exec_driver_sql(query)).all()}
+
+    async def done(statement: str) -> None:
+        async with database.writing() as connection:
+            await connection.exec_driver_sql(statement)
+
+    await database.removals.remove(made[:5], NOW)
+    assert await database.keeping.usage() == await counted() != {}
+    await database.recordings.upsert(RecordingRow(id=live, account=account.id, state="available", created=1.0, size=1000, updated=9e9))
+    await database.recordings.upsert(RecordingRow(id=live, account=account.id, state="available", created=1.0, size=500, updated=9e10))
+    await database.recordings.upsert(RecordingRow(id=made[0], account=account.id, state="available", created=1.0, size=7, updated=9e10))
+    await database.keeping.amend(made[6], note="x")
+    assert await database.keeping.usage() == await counted()
+    await database.keeping.add_up(0)
+    assert await database.keeping.usage() == await counted()
+    await done(f"UPDATE recordings SET size = NULL WHERE id = '{made[7]}'")
+    await done(f"UPDATE recordings SET account = '{other.id}' WHERE id = '{made[8]}'")
+    await done(f"DELETE FROM recordings WHERE id IN ('{made[9]}', '{made[0]}')")
+    assert await database.keeping.usage() == await counted()
+    await done("DELETE FROM recordings")
+    assert await database.keeping.usage() == {}
+    await database.keeping.add_up(0)
+    async with database.reading() as connection:
+        assert (await connection.exec_driver_sql("SELECT count(*) FROM storage_use")).scalar_one() == 0
+
+
 async def test_use_counts_what_is_stored_now(database: Database, account: Account) -> None:
     other = await database.accounts.ensure("other")
     mine = [await recorded(database, account.id, 1.0, size=n) for n in (10, 20)]

@@ -149,14 +149,14 @@ class Archive:
         return StorageView(principal.account, files, size, account.created if account is not None else 0.0)
 
     async def usage(self) -> Mapping[str, tuple[int, int]]:
-        """Files and bytes of each account, counted at most once a minute; as they were last where the database is away."""
+        """Files and bytes of each account, asked for at most once a minute; as they were last where the database is away."""
         now = self._kit.clock.now()
         if now >= self._usage_due:
             self._usage_due = now + USAGE_S
             try:
                 self._usage = await self._database.keeping.usage()
             except Unavailable as error:
-                log.warning("what is stored could not be counted", error=str(error))
+                log.warning("what is stored is not known", error=str(error))
         return self._usage
 
     async def annotate(self, recording_id: str, notes: Mapping[str, Any], principal: Principal) -> RecordingView:
