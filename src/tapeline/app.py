@@ -29,6 +29,7 @@ from tapeline import __version__, rtp, sip
 from tapeline.api.app import create_app
 from tapeline.api.kazoo.webhooks import KazooWebhooks
 from tapeline.api.sessions import session_key
+from tapeline.api.voipbin.states import recording_shaper
 from tapeline.api.voipbin.webhooks import VoipbinWebhooks
 from tapeline.api.vonage.webhooks import VonageWebhooks
 from tapeline.audio.speech import Speech
@@ -292,11 +293,12 @@ class Server:
         self._stack.push_async_callback(self._errands.close)
         base = server.vonage_files_base or server.base_url
         transcriber = self._settings.recording.transcriber_url
+        recording = recording_shaper(self._settings.recording.voipbin_states)
         kazoo = KazooWebhooks(kit.node, kit.writer.put, add)
         self._stored.follow(kazoo.take)
         kit.listeners += [
             kazoo,
-            VoipbinWebhooks(database.accounts, kit.node, kit.writer.put, add, kit.runs.target),
+            VoipbinWebhooks(database.accounts, kit.node, kit.writer.put, add, kit.runs.target, recording),
             VonageWebhooks(kit.applications, kit.writer, database.deliveries, kit.webhooks.recorded, base, kit.node, transcriber),
             self._errands,
         ]

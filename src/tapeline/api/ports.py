@@ -189,6 +189,12 @@ class Archive(Protocol):
 
     async def storage(self, principal: Principal) -> StorageView: ...
 
+    async def files(self, principal: Principal, before: float | None, limit: int) -> Page:
+        """Recordings whose files are stored."""
+
+    async def file(self, file_id: str, principal: Principal, scope: str) -> RecordingView:
+        """The recording that such a file is of, for what needs `scope`."""
+
     async def usage(self) -> Mapping[str, tuple[int, int]]:
         """Files and bytes of each account, as they were within the last minute. Never raises."""
 

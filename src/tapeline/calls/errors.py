@@ -20,6 +20,7 @@ __all__ = [
     "already_transferring",
     "call_not_found",
     "conference_ended",
+    "file_not_found",
     "conference_exists",
     "conference_full",
     "conference_not_found",
@@ -44,6 +45,10 @@ def call_not_found(call_id: str) -> NotFound:
 
 def recording_not_found(recording_id: str) -> NotFound:
     return NotFound(f"no recording has the id {recording_id}", reason="RECORDING_NOT_FOUND")
+
+
+def file_not_found(file_id: str) -> NotFound:
+    return NotFound(f"no file has the id {file_id}", reason="FILE_NOT_FOUND")
 
 
 def recording_held(recording_id: str) -> InvalidState:

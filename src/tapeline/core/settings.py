@@ -157,6 +157,7 @@ class RecordingSettings(Section):
     third_party_bigcouch_username: str = ""
     third_party_bigcouch_password: str = ""
     transcriber_url: str = ""  # who is told of recordings of which a transcript is wanted; "" = nobody makes one
+    voipbin_states: Literal["guide", "code"] = "guide"  # whose names of a recording's states VoIPBIN's face shows
     min_free_mb: int = Field(256, ge=0)  # below this much free disk no recording starts
 
 

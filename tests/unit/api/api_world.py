@@ -11,7 +11,7 @@ import builtins
 import hashlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 from archive_world import MemoryArchive, MemoryExports
@@ -44,7 +44,7 @@ from tapeline.core.errors import InvalidState, NotFound, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.principal import ALL_SCOPES, Principal
 from tapeline.core.recordspec import MaskMode, RecordSpec
-from tapeline.core.settings import DeliverySettings, Settings, User
+from tapeline.core.settings import DeliverySettings, RecordingSettings, Settings, User
 from tapeline.store import Account, AgentRow, Application, Deed, Search, Token
 from tapeline.store.errors import AlreadyThere
 from tapeline.testing.clock import FakeClock
@@ -433,7 +433,9 @@ class MemoryService:
 class World:
     """Service, tokens and application, with an HTTP client of one account that may do everything there."""
 
-    def __init__(self, probe: Probe | None = None, *, unvalidated_storage: bool = False) -> None:
+    def __init__(
+        self, probe: Probe | None = None, *, unvalidated_storage: bool = False, states: Literal["guide", "code"] = "guide"
+    ) -> None:
         self.clock = FakeClock()
         self.service = MemoryService(self.clock)
         self.flows = self.service.flow_rows
@@ -444,7 +446,8 @@ class World:
         self.other_account = new_id()
         self.secret = self.tokens.issue(self.account, *sorted(ALL_SCOPES - {"admin"}))
         delivery = DeliverySettings(allow_unvalidated_storage=unvalidated_storage)
-        settings = Settings(users=[User(name="alice", password="secret")], delivery=delivery)
+        recording = RecordingSettings(voipbin_states=states)
+        settings = Settings(users=[User(name="alice", password="secret")], delivery=delivery, recording=recording)
         self.accounts = MemoryAccounts(
             [Account(self.account, "default"), Account(self.other_account, "other")], self.service._maybe_broken
         )

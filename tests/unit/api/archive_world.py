@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tapeline.calls.errors import export_not_found, not_yours, recording_not_found
+from tapeline.calls.errors import export_not_found, file_not_found, not_yours, recording_not_found
 from tapeline.calls.views import ExportView, Page, RecordingFile, RecordingView, StorageView
 from tapeline.core.clock import Clock
-from tapeline.core.errors import Forbidden
+from tapeline.core.errors import Forbidden, NotFound
 from tapeline.core.ids import new_id
 from tapeline.core.principal import Principal
 from tapeline.store import AuditRow, Search
@@ -86,6 +86,24 @@ class MemoryArchive:
         self.maybe_broken()
         stored = [view.size or 0 for view in self._recordings.values() if view.account == principal.account and view.deleted is None]
         return StorageView(principal.account, len(stored), sum(stored), 1000.0)
+
+    async def files(self, principal: Principal, before: float | None, limit: int) -> Page:
+        self.maybe_broken()
+        found = await self.search(Search(equal={"state": ("available",)}, limit=9**9), principal)
+        items = tuple(view for view in found if before is None or view.created < before)[:limit]
+        return Page(items)
+
+    async def file(self, file_id: str, principal: Principal, scope: str) -> RecordingView:
+        self.maybe_broken()
+        principal.require(scope)
+        view = self._recordings.get(file_id)
+        if view is None or (view.state != "available" and principal.may_see(view.account)):
+            raise file_not_found(file_id)
+        if not principal.may_see(view.account):
+            raise not_yours("file")
+        if view.deleted is not None:
+            raise NotFound("the file has been deleted")
+        return view
 
     async def usage(self) -> dict[str, tuple[int, int]]:
         return {view.account: (1, view.size or 0) for view in self._recordings.values()}

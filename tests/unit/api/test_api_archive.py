@@ -8,6 +8,9 @@ import httpx2
 import pytest
 from api_world import World
 
+from tapeline.core.ids import ZERO_ID
+from tapeline.core.principal import ROLES
+
 
 async def test_a_hold_is_placed_shown_and_taken_off(world: World, client: httpx2.AsyncClient) -> None:
     made = world.service.recording(world.account)
@@ -58,6 +61,41 @@ async def test_storage_is_that_of_the_platform(world: World, client: httpx2.Asyn
     told = (await client.get("/v1.0/storage_account")).json()
     assert told["total_file_count"] == 1 and told["total_file_size"] > 0
     assert told["id"] == told["customer_id"] == world.account and told["tm_create"]
+
+
+async def test_stored_files_are_those_of_recordings(world: World, client: httpx2.AsyncClient) -> None:
+    made, other = world.service.recording(world.account), world.service.recording(world.other_account)
+    world.service.recording(world.account, "recording")
+    one = (await client.get(f"/v1.0/storage_files/{made}")).json()
+    assert (await client.get("/v1.0/storage_files?page_size=5")).json()["result"] == [one]
+    assert (one["id"], one["reference_type"], one["reference_id"], one["type"]) == (made, "recording", made, "recording")
+    assert (one["customer_id"], one["filesize"], one["filename"]) == (world.account, len(world.service.audio[made]), f"{made}.wav")
+    assert one["name"] == "recording file" and one["tm_delete"] is None and one["owner_id"] == ZERO_ID
+    audio = await client.get(one["uri_download"].removeprefix("http://127.0.0.1:8080"), headers={"Range": "bytes=0-3"})
+    assert (audio.status_code, audio.content) == (206, world.service.audio[made][:4])
+    assert (await client.get(f"/v1.0/storage_files/{other}/file")).status_code == 403
+    gone = (await client.delete(f"/v1.0/storage_files/{made}")).json()
+    assert gone["id"] == made and gone["tm_delete"]
+    for path in ("", "/file"):
+        answer = await client.get(f"/v1.0/storage_files/{made}{path}")
+        assert (answer.status_code, answer.json()["error"]["reason"]) == (404, "RESOURCE_NOT_FOUND")
+    assert [deed.action for deed in world.trail.deeds] == ["seen", "listed", "listened", "listened", "deleted", "seen", "listened"]
+
+
+async def test_a_recording_without_a_file_is_no_stored_file(world: World, client: httpx2.AsyncClient) -> None:
+    for state in ("starting", "recording", "stopping", "failed"):
+        made = world.service.recording(world.account, state)
+        for method, path in (("GET", ""), ("GET", "/file"), ("DELETE", "")):
+            answer = await client.request(method, f"/v1.0/storage_files/{made}{path}")
+            assert (answer.status_code, answer.json()["error"]["reason"]) == (404, "FILE_NOT_FOUND")
+
+
+async def test_an_agent_sees_which_files_there_are_and_hears_none(world: World) -> None:
+    made = world.service.recording(world.account)
+    async with world.client(world.tokens.issue(world.account, *ROLES["agent"])) as agent:
+        assert (await agent.get("/v1.0/storage_files")).json()["result"][0]["id"] == made
+        assert (await agent.get(f"/v1.0/storage_files/{made}/file")).status_code == 403
+        assert (await agent.delete(f"/v1.0/storage_files/{made}")).status_code == 403
 
 
 async def test_an_export_is_asked_for_by_ids_or_by_a_filter(world: World, client: httpx2.AsyncClient) -> None:

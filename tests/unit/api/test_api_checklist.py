@@ -9,6 +9,8 @@ import httpx2
 import pytest
 from api_world import World
 
+from tapeline.api.voipbin.states import recording_shaper
+from tapeline.api.voipbin.webhooks import shaped
 from tapeline.calls.views import Address
 from tapeline.core.ids import ZERO_ID, is_id
 from tapeline.core.principal import ALL_SCOPES
@@ -290,6 +292,21 @@ async def test_20_repeat_gives_a_new_id_each_time(world: World, client: httpx2.A
 async def test_21_lifecycle_names(world: World, client: httpx2.AsyncClient, state: str) -> None:
     recording_id = world.service.recording(world.account, state)
     assert (await client.get(f"/v1.0/recordings/{recording_id}")).json()["status"] == state
+
+
+async def test_21_the_names_of_the_platform_s_code_where_they_are_set() -> None:
+    world = World(states="code")
+    names = {"starting": "initiating", "recording": "recording", "stopping": "stopping", "available": "ended", "failed": "ended"}
+    async with world.client() as client:
+        for state, name in names.items():
+            made = world.service.recording(world.account, state)
+            assert (await client.get(f"/v1.0/recordings/{made}")).json()["status"] == name
+            assert made in {one["id"]: one for one in (await client.get("/v1.0/recordings")).json()["result"] if one["status"] == name}
+            assert (await client.put(f"/v1.0/recordings/{made}", json={"note": "x"})).json()["status"] == name
+            for wanted in (state, name):
+                found = (await client.get("/v1.0/recordings", params={"status": wanted})).json()["result"]
+                assert made in [one["id"] for one in found]
+            assert shaped(world.service.recordings[made], recording_shaper("code"))["status"] == name
 
 
 async def test_22_forward_only(world: World, client: httpx2.AsyncClient) -> None:

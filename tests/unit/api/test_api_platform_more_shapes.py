@@ -46,6 +46,15 @@ async def test_runs_of_flows_fit(world: World, client: httpx2.AsyncClient) -> No
 
 
 @needs_description
+async def test_stored_files_fit(world: World, client: httpx2.AsyncClient) -> None:
+    path = f"/v1.0/storage_files/{world.service.recording(world.account)}"
+    assert differences((await client.get("/v1.0/storage_files")).json(), answer_schema("/storage_files", "get")) == []
+    assert differences((await client.get(path)).json(), answer_schema("/storage_files/{id}", "get")) == []
+    assert differences((await client.delete(path)).json(), answer_schema("/storage_files/{id}", "delete")) == []
+    assert differences((await client.get("/v1.0/storage_account")).json(), answer_schema("/storage_account", "get")) == []
+
+
+@needs_description
 async def test_access_keys_and_agents_fit(client: httpx2.AsyncClient) -> None:
     made = (await client.post("/v1.0/accesskeys", json={"name": "a", "detail": "b", "expire": 86400})).json()
     assert differences(made, answer_schema("/accesskeys", "post")) == []

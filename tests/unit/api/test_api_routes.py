@@ -150,7 +150,8 @@ async def test_an_unknown_id_is_not_found(client: httpx2.AsyncClient, name: str)
         ROUTES[name].method, PREFIX + ROUTES[name].path.replace("{id}", UNKNOWN.upper()), json=NEEDED.get(name)
     )
     kind = "EXPORT" if "/exports/" in name else name.partition("/")[2].partition("/")[0].replace("ies", "ys").removesuffix("s").upper()
-    assert_envelope(answer, 404, "NOT_FOUND", "RECORDING_NOT_FOUND" if kind == "RECORDINGFILE" else f"{kind}_NOT_FOUND")
+    kind = {"RECORDINGFILE": "RECORDING", "STORAGE_FILE": "FILE"}.get(kind, kind)
+    assert_envelope(answer, 404, "NOT_FOUND", f"{kind}_NOT_FOUND")
 
 
 NO_OBJECTS = (

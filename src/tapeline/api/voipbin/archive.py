@@ -18,6 +18,7 @@ from tapeline.api.ports import Service
 from tapeline.api.routes import Route, path_id
 from tapeline.api.voipbin import shapes
 from tapeline.api.voipbin.archive_shapes import RetentionShape, StorageShape, storage
+from tapeline.api.voipbin.states import RecordingShaper
 
 __all__ = ["AMEND_BODY", "ArchiveFace"]
 
@@ -29,8 +30,9 @@ MOST_DAYS = 36_500.0
 class ArchiveFace:
     """The endpoints. `default_days` is what the settings say of retention."""
 
-    def __init__(self, service: Service, default_days: float) -> None:
+    def __init__(self, service: Service, default_days: float, shape: RecordingShaper = shapes.recording) -> None:
         self._service = service
+        self._shape = shape
         self._default_days = default_days
 
     def routes(self) -> tuple[Route, ...]:
@@ -55,17 +57,17 @@ class ArchiveFace:
     async def amend(self, request: Request, id: str) -> Response:
         recording_id = path_id(id)
         changes = amendments(await read_json(request))
-        return JSONResponse(shapes.recording(await self._service.archive.amend(recording_id, principal_of(request), **changes)))
+        return JSONResponse(self._shape(await self._service.archive.amend(recording_id, principal_of(request), **changes)))
 
     async def hold(self, request: Request, id: str) -> Response:
         recording_id = path_id(id)
         fields = Fields(await read_json(request))
         reason = _text(fields, "reason")
         fields.finish()
-        return JSONResponse(shapes.recording(await self._service.archive.hold(recording_id, reason, principal_of(request))))
+        return JSONResponse(self._shape(await self._service.archive.hold(recording_id, reason, principal_of(request))))
 
     async def release(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.recording(await self._service.archive.release(path_id(id), principal_of(request))))
+        return JSONResponse(self._shape(await self._service.archive.release(path_id(id), principal_of(request))))
 
     async def storage(self, request: Request) -> Response:
         return JSONResponse(storage(await self._service.archive.storage(principal_of(request))))

@@ -17,21 +17,27 @@ from tapeline.api.voipbin.exports import ExportFace
 from tapeline.api.voipbin.flows import FlowFace
 from tapeline.api.voipbin.people import PeopleFace
 from tapeline.api.voipbin.recordings import RecordingFace
+from tapeline.api.voipbin.states import recording_shaper
+from tapeline.api.voipbin.storage import DESCRIBED as STORAGE_SHAPES
+from tapeline.api.voipbin.storage import StorageFileFace
 from tapeline.core.settings import Settings
 
 __all__ = ["SHAPES", "routes"]
 
 SHAPES = (
     *archive_shapes.DESCRIBED, *people_shapes.DESCRIBED, *flow_shapes.DESCRIBED, *CUSTOMER_SHAPES, *activeflow_shapes.DESCRIBED,
+    *STORAGE_SHAPES,
 )  # fmt: skip
 
 
 def routes(service: Service, people: PeopleFace, customer: CustomerFace, settings: Settings) -> tuple[Route, ...]:
     """Everything under /v1.0."""
+    recording = recording_shaper(settings.recording.voipbin_states)
     return (
         *ExportFace(service).routes(),  # before what has an id in the same place
-        *RecordingFace(service).routes(),
-        *ArchiveFace(service, settings.recording.retention_days).routes(),
+        *RecordingFace(service, recording).routes(),
+        *ArchiveFace(service, settings.recording.retention_days, recording).routes(),
+        *StorageFileFace(service, settings.server.base_url).routes(),
         *CallFace(service).routes(),
         *ConferenceFace(service.conferences).routes(),
         *FlowFace(service.flows).routes(),

@@ -19,6 +19,7 @@ from tapeline.api.ports import Service
 from tapeline.api.routes import PAGING, Route, page_size, path_id, read_paging
 from tapeline.api.voipbin import shapes
 from tapeline.api.voipbin.searching import FILTERS, asks, read_search, search_place, search_token
+from tapeline.api.voipbin.states import RecordingShaper
 
 __all__ = ["RecordingFace"]
 
@@ -26,8 +27,9 @@ __all__ = ["RecordingFace"]
 class RecordingFace:
     """The endpoints. Holds nothing but what it was given."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, shape: RecordingShaper = shapes.recording) -> None:
         self._service = service
+        self._shape = shape
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -67,19 +69,19 @@ class RecordingFace:
             return await self._search(request)
         before, limit = read_paging(request)
         page = await self._service.list_recordings(principal_of(request), before, limit)
-        return JSONResponse(shapes.listing(page, shapes.recording))
+        return JSONResponse(shapes.listing(page, self._shape))
 
     async def _search(self, request: Request) -> Response:
         query = request.query_params
         wanted = replace(read_search(query), after=search_place(query.get("page_token", "").strip()), limit=page_size(request))
         views, place = await self._service.search_recordings(wanted, principal_of(request))
-        return JSONResponse({"result": [shapes.recording(view) for view in views], "next_page_token": search_token(place)})
+        return JSONResponse({"result": [self._shape(view) for view in views], "next_page_token": search_token(place)})
 
     async def get_recording(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.recording(await self._service.get_recording(path_id(id), principal_of(request))))
+        return JSONResponse(self._shape(await self._service.get_recording(path_id(id), principal_of(request))))
 
     async def delete_recording(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.recording(await self._service.delete_recording(path_id(id), principal_of(request))))
+        return JSONResponse(self._shape(await self._service.delete_recording(path_id(id), principal_of(request))))
 
     async def file(self, request: Request, id: str) -> Response:
         return await file_response(await self._service.recording_file(path_id(id), principal_of(request)), request)
@@ -96,15 +98,15 @@ class RecordingFace:
     async def pause(self, request: Request, id: str) -> Response:
         recording_id = path_id(id)
         mode = mask_mode(await read_json(request), "cut")
-        return JSONResponse(shapes.recording(await self._service.mask_recording(recording_id, mode, principal_of(request))))
+        return JSONResponse(self._shape(await self._service.mask_recording(recording_id, mode, principal_of(request))))
 
     async def mask(self, request: Request, id: str) -> Response:
         recording_id = path_id(id)
         mode = mask_mode(await read_json(request), "silence")
-        return JSONResponse(shapes.recording(await self._service.mask_recording(recording_id, mode, principal_of(request))))
+        return JSONResponse(self._shape(await self._service.mask_recording(recording_id, mode, principal_of(request))))
 
     async def unmask(self, request: Request, id: str) -> Response:
-        return JSONResponse(shapes.recording(await self._service.unmask_recording(path_id(id), principal_of(request))))
+        return JSONResponse(self._shape(await self._service.unmask_recording(path_id(id), principal_of(request))))
 
 
 MASK_BODY: dict[str, Any] = {"type": "object", "properties": {"mode": {"type": "string", "enum": ["silence", "tone", "cut"]}}}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tapeline.api.times import moment
+from tapeline.api.voipbin.states import STATES_OF
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import is_id
 from tapeline.store import Search
@@ -62,7 +63,8 @@ def read_search(given: Mapping[str, Any]) -> Search:
             problems.append("direction must be incoming or outgoing")
         equal["direction"] = (texts["direction"],)
     if texts["status"]:
-        states = tuple(dict.fromkeys(state.strip() for state in texts["status"].split(",")))
+        named = [state.strip() for state in texts["status"].split(",")]
+        states = tuple(dict.fromkeys(state for name in named for state in STATES_OF.get(name, (name,))))
         problems += [f"status must be of {', '.join(STATES)}" for state in states if state not in STATES][:1]
         equal["state"] = states
     if 0 < len(texts["note"]) < LEAST_NOTE:

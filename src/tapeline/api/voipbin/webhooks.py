@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from tapeline.api.voipbin import activeflow_shapes, shapes
+from tapeline.api.voipbin.states import RecordingShaper
 from tapeline.calls.views import CallView, ConferenceView, RecordingView
 from tapeline.core.errors import Unavailable
 from tapeline.core.happening import LASTING, Happening
@@ -62,12 +63,14 @@ class VoipbinWebhooks:
         put: Callable[[DeliveryRow], None],
         add: Callable[..., Awaitable[None]],
         target_of: Callable[[str], Awaitable[Target | None]],
+        recording: RecordingShaper = shapes.recording,
     ) -> None:
         self._accounts = accounts
         self._node = node
         self._put = put
         self._add = add
         self._target_of = target_of
+        self._recording = recording
         self._known: dict[str, tuple[float, Account | None]] = {}
         self._asked: dict[str, asyncio.Task[Account | None]] = {}  # looks under way: who comes meanwhile waits for the same
         self._changes = accounts.changes
@@ -90,7 +93,8 @@ class VoipbinWebhooks:
         targets = await self._targets(happening)
         if not targets:
             return
-        body = json.dumps({"type": happening.kind, "data": shaped(happening.data)}, ensure_ascii=False, separators=(",", ":"))
+        told = {"type": happening.kind, "data": shaped(happening.data, self._recording)}
+        body = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
         rows = [self._row(happening, body, url, method) for url, method in targets]
         if happening.kind in LASTING:
             await self._add(*rows)
@@ -158,13 +162,13 @@ class VoipbinWebhooks:
         )
 
 
-def shaped(data: Any) -> Mapping[str, Any]:
+def shaped(data: Any, recording: RecordingShaper = shapes.recording) -> Mapping[str, Any]:
     """What REST shows of it; a mapping is that already."""
     match data:
         case CallView():
             return shapes.call(data)
         case RecordingView():
-            return shapes.recording(data)
+            return recording(data)
         case ConferenceView():
             return shapes.conference(data)
         case ActiveflowRow():

@@ -9,9 +9,9 @@ from typing import Any
 import structlog
 
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.errors import not_yours, recording_held, recording_not_found
+from tapeline.calls.errors import file_not_found, not_yours, recording_held, recording_not_found
 from tapeline.calls.rows import recording_view
-from tapeline.calls.views import RecordingView, StorageView
+from tapeline.calls.views import Page, RecordingView, StorageView
 from tapeline.core.errors import InvalidState, NotFound, Unavailable
 from tapeline.core.principal import Principal
 from tapeline.store import AuditRow, Database, RecordingRow, Search
@@ -147,6 +147,27 @@ class Archive:
         files, size = usage.get(principal.account, (0, 0))
         account = await self._database.accounts.get(principal.account)
         return StorageView(principal.account, files, size, account.created if account is not None else 0.0)
+
+    async def files(self, principal: Principal, before: float | None, limit: int) -> Page:
+        """The recordings whose files are stored, newest first."""
+        principal.require("storage:read")
+        account = None if principal.admin else principal.account
+        rows = await self._database.recordings.list(account, before=before, limit=limit, states=("available",))
+        return Page(tuple(recording_view(row) for row in rows))
+
+    async def file(self, file_id: str, principal: Principal, scope: str) -> RecordingView:
+        """The recording whose file has this id, which is the recording's own, for what needs `scope`. Raises NotFound, Forbidden."""
+        principal.require(scope)
+        row = await self._database.recordings.get(file_id)
+        if row is None:
+            raise file_not_found(file_id)
+        if not principal.may_see(row.account):
+            raise not_yours("file")
+        if row.deleted is not None:
+            raise NotFound("the file has been deleted")
+        if row.state != "available":
+            raise file_not_found(file_id)
+        return recording_view(row)
 
     async def usage(self) -> Mapping[str, tuple[int, int]]:
         """Files and bytes of each account, asked for at most once a minute; as they were last where the database is away."""
