@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ncco_stage import SPOKEN_HZ, Stage, Talkers, level
@@ -12,7 +13,7 @@ from talking_calls import ACCOUNT, Exchange
 from tapeline import flow
 from tapeline.calls.conference.conference import Charter, Conference
 from tapeline.calls.conference.loops import Loops
-from tapeline.calls.dialer import Wish
+from tapeline.calls.dialer import DialResult, Wish
 from tapeline.calls.placing import compiled, place
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.script import begin
@@ -105,6 +106,32 @@ async def test_a_conference_that_cannot_be_joined_leaves_the_caller_unanswered(t
         assert [party.kind for party in wish.parties] == ["conference", "sip"], "who else is named rings; what is no party has its cause"
         await house.outcome(False)
         assert caller.status == "hangup"
+
+
+async def test_who_is_paged_hears_the_caller_and_is_heard_only_where_that_is_wanted(tmp_path: Path) -> None:
+    for audio in ("one-way", "two-way"):
+        async with House(tmp_path / audio) as house:
+            wishes: list[Wish] = []
+
+            async def answers(wish: Wish, on_progress: Any, on_call: Any, house: House = house, wishes: list[Wish] = wishes) -> DialResult:
+                wishes.append(wish)
+                call = house.callee(wish.caller)
+                on_call(call)
+                return DialResult(call)
+
+            house.kit.dialer = SimpleNamespace(dial=answers)  # type: ignore[assignment]
+            data = {"audio": audio, "endpoints": [{"endpoint_type": "user", "id": name} for name in ("ann", "ben")]}
+            caller = await house.dial_in({"module": "page_group", "data": data})
+            await house.wait(2.0)
+            ann, ben = house.calls[1:]
+            assert caller.place is ann.place is ben.place is not None and dict(wishes[0].headers)["Answer-Mode"] == "Auto"
+            end = house.engine.now()
+            for hearer, speaker, heard in ((ann, caller, True), (caller, ann, audio == "two-way"), (ben, ann, audio == "two-way")):
+                loud = level(house.heard(hearer, end - 0.5, end), 8000, house.voice(speaker))
+                assert (loud > 0.05) is heard, (audio, loud)
+            house.bye(caller)
+            await house.wait(2.0)
+            assert ann.status == ben.status == "hangup"
 
 
 async def test_in_order_a_conference_waits_for_its_turn(tmp_path: Path) -> None:

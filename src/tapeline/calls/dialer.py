@@ -19,6 +19,7 @@ import structlog
 
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.identity import Anonymous, Identity, hops_left, identify, wants_privacy
+from tapeline.calls.kazoo.members import resolved
 from tapeline.calls.outgoing import Hop, Order, Outgoing
 from tapeline.calls.parties import Branch, NoWay, Parties
 from tapeline.calls.session import Call
@@ -195,7 +196,10 @@ class _Dialling:
     async def _groups(self) -> list[list[Branch]]:
         """Who is called together with whom."""
         groups: list[list[Branch]] = []
-        parties = by_chance(self._wish.parties) if self._wish.by_weight else self._wish.parties
+        parties = resolved(self._wish.parties, self._wish.account, self._dialer.kit.stored.document)
+        if not parties:
+            self._failures.append(("NOT_FOUND", 404))
+        parties = by_chance(parties) if self._wish.by_weight else parties
         for party in parties:
             try:
                 found = await self._dialer.parties.find(party)

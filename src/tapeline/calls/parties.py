@@ -82,6 +82,8 @@ class Parties:
         self._users: dict[str, User] = {}
         for key in ("id", "extension", "name"):  # a name wins over an extension, an extension over an id
             self._users |= {getattr(user, key).lower(): user for user in users if getattr(user, key)}
+        for user in users:
+            self._users.setdefault(user.id.lower().replace("-", ""), user)  # as KAZOO's API shows it
 
     def user(self, name: str) -> User | None:
         """The user of that name, extension or id."""

@@ -15,6 +15,7 @@ import structlog
 from tapeline import flow
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
+from tapeline.calls.kazoo.members import resolved
 from tapeline.calls.session import Call, Listener
 from tapeline.calls.views import Address
 from tapeline.core.errors import InvalidInput, TapelineError
@@ -129,14 +130,16 @@ async def place_each(
 ) -> None:
     """What a flow commands: calls of their own, one to each destination, each led by what `make` gives for its program. Nobody waits for
     them; with `chained` they end with `caller`. `whose` names in the log whose flow it is."""
+    program = command.program
     try:
-        document = await kit.load_flow(command.flow_id, account) if command.flow_id else command.flow or "[]"
-        program = await kit.thread(compiled, document)
+        if program is None:
+            document = await kit.load_flow(command.flow_id, account) if command.flow_id else command.flow or "[]"
+            program = await kit.thread(compiled, document)
     except TapelineError as error:
         log.warning("no call is placed: its flow cannot run", error=str(error), **whose)
         return
     source = command.source
-    for party in command.destinations:
+    for party in resolved(command.destinations, account, kit.stored.document):
         wish = Wish(
             parties=(party,),
             account=account,
@@ -145,6 +148,9 @@ async def place_each(
             source=Address(source.kind, source.target, source.name) if source is not None and source.target else None,
             anonymous=command.anonymous,
             flow_id=command.flow_id,
+            timeout_s=command.timeout_s,
+            headers=command.headers,
+            without=caller.facts.user if caller is not None and command.not_self else "",
         )
         lead = Lead(lambda call: make(program, call, kit), early=command.early)
         await place(wish, kit, lead.answered, lead.rang)

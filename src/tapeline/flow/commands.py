@@ -291,6 +291,10 @@ class PlaceCall:
     chained: bool = False  # it ends with this call
     anonymous: Literal["yes", "no", "auto"] = "auto"
     early: bool = False  # its flow begins when it rings, not when it is answered
+    program: Any = None  # a `program.Program`, in place of a flow
+    timeout_s: float = 60.0
+    headers: tuple[tuple[str, str], ...] = ()  # of the INVITE
+    not_self: bool = False  # the caller's own phones do not ring
 
 
 @dataclass(frozen=True, slots=True)

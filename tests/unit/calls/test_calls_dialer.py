@@ -13,6 +13,7 @@ import pytest
 from tapeline import sip
 from tapeline.calls import dialer as module
 from tapeline.calls.dialer import Dialer, DialResult, Wish
+from tapeline.calls.kazoo.stored import Stored
 from tapeline.calls.outgoing import Hop, Order
 from tapeline.calls.parties import Branch, NoWay
 from tapeline.calls.session import Call, Listener
@@ -124,9 +125,10 @@ class World:
 
     redirect = "302"
     user = ""  # whose phones they are
+    stored = Stored()
 
     async def dial(self, *targets: str, kind: str = "sip", **wish: Any) -> DialResult:
-        dialer = Dialer(SimpleNamespace(), self, self, self.trunks, "")  # type: ignore[arg-type]
+        dialer = Dialer(SimpleNamespace(stored=self.stored), self, self, self.trunks, "")  # type: ignore[arg-type]
         parties = tuple(Party(kind, target) for target in targets)
         return await dialer.dial(Wish(parties, "account", **wish), lambda call, status: self.progress.append(status))
 
@@ -264,7 +266,7 @@ async def test_a_defect_in_a_branch_is_a_failure_and_not_the_end(monkeypatch: py
 
 async def test_each_of_several_rings_in_its_own_time() -> None:
     world = World()
-    dialer = Dialer(SimpleNamespace(), world, world, world.trunks, "")  # type: ignore[arg-type]
+    dialer = Dialer(SimpleNamespace(stored=world.stored), world, world, world.trunks, "")  # type: ignore[arg-type]
     parties = (Party("sip", "180 silence", limit_s=0.02), Party("sip", "180 180 answer", delay_s=0.05))
     result = await dialer.dial(Wish(parties, "account"))
     assert result.call is world.calls[1]  # type: ignore[comparison-overlap]
@@ -304,7 +306,7 @@ async def test_who_answers_is_told_with_whose_phone_it_is() -> None:
     world = World()
     world.user = "bob"
     told: list[Any] = []
-    dialer = Dialer(SimpleNamespace(), world, world, world.trunks, "", lambda *facts: told.append(facts[1:]))  # type: ignore[arg-type]
+    dialer = Dialer(SimpleNamespace(stored=world.stored), world, world, world.trunks, "", lambda *facts: told.append(facts[1:]))  # type: ignore[arg-type]
     await dialer.dial(Wish((Party("sip", "180 answer"),), "account"))
     await dialer.dial(Wish((Party("tel", "answer"),), "account"))
     assert told == [(None, "bob", False), (None, "bob", True)]

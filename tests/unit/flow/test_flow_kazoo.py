@@ -198,7 +198,7 @@ def test_a_ring_group_rings_as_often_as_it_says(phone):
     call = phone(document, replies=dialled(False, "NO_ANSWER")).start()
     assert call.names == ["Dial", "Dial", "Dial", "Answer", "Say", "Hangup"]
     dial = call.last(flow.Dial)
-    assert [(party.kind, party.target) for party in dial.destinations] == [("user", "a"), ("device", "b"), ("user", "c")]
+    assert [(party.kind, party.target) for party in dial.destinations] == [("user", "a"), ("device", "b"), ("endpoint", "c")]
     assert (dial.timeout_s, dial.options["strategy"]) == (7.0, "one_by_one")
     call = phone(document, replies=dialled(True)).start()
     assert call.names == ["Dial", "Hangup"]

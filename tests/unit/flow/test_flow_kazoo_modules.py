@@ -185,3 +185,32 @@ def test_a_voicemail_box_that_nobody_knows_is_passed_over(phone: Any) -> None:
 def test_a_box_greets_with_its_own_prompt(phone: Any) -> None:
     call = phone(action("voicemail", {"id": "b", "media": {"unavailable": "me.wav"}})).start()
     assert call.names[:4] == ["Answer", "Play", "Tone", "StartRecording"]
+
+
+# --- groups
+
+
+def test_group_rings_the_group_that_is_stored_or_whom_the_data_name(phone: Any) -> None:
+    dial = dial_of(phone, "group", id="g1", timeout=15)
+    assert [(party.kind, party.target) for party in dial.destinations] == [("group", "g1")] and dial.timeout_s == 15.0
+    single = dial_of(phone, "group", id="g1", strategy="single", ringback="tone:440/500", fail_on_single_reject=True)
+    assert single.options["strategy"] == "one_by_one" and single.destinations[0].limit_s == 20.0 and single.options["single_reject"]
+    named = dial_of(phone, "group", id="g1", endpoints=["a", "b"])
+    assert [(party.kind, party.target) for party in named.destinations] == [("endpoint", "a"), ("endpoint", "b")]
+    nobody = dialled(False, "NOT_FOUND", "sip:404", status=404)
+    assert phone(action("group", {"id": "gone"}, _=say("next")), replies=nobody).start().said == ["next"]
+    assert phone(action("group", {}, _=say("next"))).start().said == ["next"]
+
+
+def test_page_group_calls_each_by_itself_into_a_conference_of_the_callers(phone: Any) -> None:
+    ends = [{"endpoint_type": "group", "id": "g"}, {"endpoint_type": "device", "id": "d"}]
+    for audio, mute in (("one-way", True), ("two-way", False), (None, True)):
+        call = phone(action("page_group", {"endpoints": ends, "audio": audio}, _=say("no")), variables={"tapeline.call.id": "c7"}).start()
+        placed, joined = call.last(flow.PlaceCall), call.last(flow.JoinRoom)
+        assert [(party.kind, party.target) for party in placed.destinations] == [("group", "g"), ("device", "d")]
+        assert placed.chained and placed.not_self and placed.timeout_s == 5.0 and ("Answer-Mode", "Auto") in placed.headers
+        member = placed.program.steps["1"].op
+        assert (member.room, member.spec.mute) == (joined.room, mute) and joined.spec.end_on_exit and not joined.spec.mute
+        call.tell(flow.RoomLeft(joined.token, "normal"))
+        assert call.run.finished and call.said == []
+    assert phone(action("page_group", {"endpoints": []}, _=say("next"))).start().said == ["next"]

@@ -14,12 +14,12 @@ from tapeline.flow.commands import Party
 from tapeline.flow.dialects.kazoo_module import Module, Plan, template
 from tapeline.flow.fields import Fields
 from tapeline.flow.ops.answering import Answer
-from tapeline.flow.ops.connecting import Dial, JoinRoom, PassOn
+from tapeline.flow.ops.connecting import Dial, JoinRoom, Page, PassOn
 from tapeline.flow.ops.ending import Skip
 from tapeline.flow.ops.fetching import FetchProgram, LoadProgram
 from tapeline.flow.ops.sounding import Play
 
-__all__ = ["callflow", "conference", "endpoint", "pivot", "resources", "ring_group", "transfer"]
+__all__ = ["callflow", "conference", "endpoint", "group", "page_group", "pivot", "resources", "ring_group", "transfer"]
 
 _CONNECT: Final = ("answered",)
 _MOST_REPEATS: Final = 10
@@ -93,13 +93,13 @@ def _members(module: Module) -> list[Party]:
     data = module.data
     node = data.node("endpoints")
     if node is None or not isinstance(node.value, list):
-        data.problems.error(data.at("endpoints"), "a ring_group needs endpoints", hint='[{"endpoint_type": "user", "id": "..."}]')
+        data.problems.error(data.at("endpoints"), f"a {module.name} needs endpoints", hint='[{"endpoint_type": "user", "id": "..."}]')
         return []
     parties = []
     for item in node.value:
         if isinstance(item.value, str):
-            data.problems.warning(item.place, "an endpoint must be an object", hint="the id is taken as a user's")
-            parties.append(Party("user", template(item.value)))
+            data.problems.warning(item.place, "an endpoint must be an object", hint="whatever has this id is called")
+            parties.append(Party("endpoint", template(item.value)))
             continue
         fields = Fields(item, data.problems)
         fields.ignore("name")
@@ -117,8 +117,24 @@ def _members(module: Module) -> list[Party]:
 
 
 def ring_group(module: Module) -> Plan:
+    return _ringing(module, _members(module))
+
+
+def group(module: Module) -> Plan:
+    """A group that is stored, or the parties that the data name."""
     data = module.data
-    parties = _members(module)
+    data.ignore("id")
+    listed = data.node("endpoints")
+    if listed is not None and listed.value != []:
+        return _ringing(module, _members(module))
+    name = module.text("id")
+    if not name:
+        module.warn("the group has no id", "id", "nobody is called")
+    return _ringing(module, [Party("group", name)] if name else [])
+
+
+def _ringing(module: Module, parties: list[Party]) -> Plan:
+    data = module.data
     strategy = data.text("strategy", "simultaneous", choices=("simultaneous", "single", "weighted_random"))
     timeout = float(data.integer("timeout", 20, low=1, high=3600, clamp=True))
     repeats = data.integer("repeats", 1, low=1, high=_MOST_REPEATS, clamp=True)
@@ -128,9 +144,20 @@ def ring_group(module: Module) -> Plan:
         parties = [replace(party, limit_s=party.limit_s or 20.0) for party in parties]
         options["each_s"] = timeout
     if not parties:
-        return Plan((Skip("ring_group", f"it rings nobody {name}".strip()),))
+        return Plan((Skip(module.name, f"it rings nobody {name}".strip()),))
     dial = Dial(tuple(parties), _SOURCE, timeout, early_media=True, options=options)
     return Plan((dial,) * repeats, settled=_CONNECT)
+
+
+def page_group(module: Module) -> Plan:
+    data = module.data
+    data.ignore("barge_calls", "name")
+    parties = _members(module)
+    timeout = float(data.integer("timeout", 5, low=1, high=3600, clamp=True))
+    one_way = data.text("audio", "one-way", choices=("one-way", "two-way")) == "one-way"
+    if not parties:
+        return Plan((Skip("page_group", "it calls nobody"),))
+    return Plan((Page(tuple(parties), _SOURCE, one_way, timeout),), falls_through=False)
 
 
 def resources(module: Module) -> Plan:

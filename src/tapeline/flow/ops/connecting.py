@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from tapeline.core.roomspec import JoinSpec
+from tapeline.core.roomspec import JoinSpec, RoomSpec
 from tapeline.flow import commands
 from tapeline.flow.commands import Party
 from tapeline.flow.events import DialEnded, DialRoom, RoomLeft, RoomPrelude, Unparked
@@ -19,8 +19,13 @@ from tapeline.flow.ops.fetching import LoadProgram
 from tapeline.flow.ops.waiting import reply
 from tapeline.flow.program import DEFAULT, Context, Enter, Finish, Op, Performance, Program
 
-__all__ = ["Dial", "JoinRoom", "Park", "PassOn", "PlaceCall"]
+__all__ = ["Dial", "JoinRoom", "Page", "Park", "PassOn", "PlaceCall"]
 
+ALONE = (  # that a phone is to answer by itself; makers of phones know one or the other (RFC 5373, and what was there before)
+    ("Answer-Mode", "Auto"),
+    ("Call-Info", "<sip:page>;answer-after=0"),
+    ("Alert-Info", "<sip:page>;info=alert-autoanswer;delay=0"),
+)
 NOT_JOINED = {  # why a conference did not answer: word, hangup_reason and status, as of a party
     "not_found": ("NOT_FOUND", "failed", 404),
     "full": ("BUSY", "busy", 486),
@@ -153,6 +158,32 @@ class Park(Op):
         context.issue(commands.Park(token, context.text(self.slot), self.action))
         event = yield from reply(token)
         return event.result if isinstance(event, Unparked) else DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Op):
+    """Speak to several at once: each is called by itself, with a wish that its phone answers alone, and hears the caller in a conference
+    that ends when the caller leaves. With `one_way` nobody hears them."""
+
+    kind: ClassVar[str] = "page"
+
+    destinations: tuple[Party, ...]
+    source: Party | None = None
+    one_way: bool = True
+    timeout_s: float = 5.0
+
+    def perform(self, context: Context) -> Performance:
+        yield from be_answered(context)
+        room, silent = f"page {context.variables.get('tapeline.call.id')}", RoomSpec(join_tone="", leave_tone="", music_alone=False)
+        member = JoinRoom(room, "conversation", JoinSpec(mute=self.one_way, create=silent))
+        destinations = tuple(_filled(context, party) for party in self.destinations)
+        context.issue(
+            commands.PlaceCall(
+                context.token(), destinations, _filled(context, self.source) if self.source else None, chained=True,
+                program=Program.chain(member, substitutes=False), timeout_s=self.timeout_s, headers=ALONE, not_self=True,
+            )
+        )  # fmt: skip
+        return (yield from JoinRoom(room, "conversation", JoinSpec(end_on_exit=True, create=silent)).perform(context))
 
 
 @dataclass(frozen=True, slots=True)
