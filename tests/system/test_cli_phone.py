@@ -6,8 +6,10 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tapeline.audio import wav
 from tapeline.calls.phone import Happening, Phone, PhoneCall, PhoneConfig, resolve
 from tapeline.cli.call import Errand, perform
 from tapeline.core.errors import Unavailable
@@ -271,3 +273,25 @@ async def test_ctrl_c_hangs_up_and_keeps_what_was_heard(tmp_path: Path) -> None:
     assert (ended.by, ended.cause) == ("remote", "normal")
     assert status == 130
     assert_heard(saved, plan.between(0.4, 1.4), HEARD)
+
+
+async def test_the_command_lets_the_peer_finish_before_it_speaks(tmp_path: Path) -> None:
+    announced = Plan.of((quiet(0.3), *spoken(21, 3)))
+    bob = Phone(PhoneConfig(user="bob", rtp_ports=(30100, 30199)))
+    await bob.start()
+    try:
+        async with asyncio.timeout(30):
+            calling = asyncio.ensure_future(perform(Errand(bob.uri, text="hello", save=tmp_path / "saved.wav", keys="#")))
+            incoming = await bob.take()
+            incoming.answer()
+            await incoming.answered()
+            incoming.save(tmp_path / "bob.wav")
+            await incoming.play(announced.voice(rate=incoming.rate))
+            await calling
+            await incoming.over()
+    finally:
+        await bob.stop()
+    heard, rate = wav.read(tmp_path / "bob.wav")
+    loud = np.flatnonzero(np.abs(heard[:, 0]) > 1000)
+    assert len(loud) and loud[0] / rate > announced.seconds, "it began while the peer still talked"
+    assert incoming.keys == "#"

@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 Samples = NDArray[np.int16]
 PORT = 5060
 KEY_MS, KEY_GAP_MS = 120, 80
+VOICE = 200  # mean magnitude of a tick (of 32767) that is somebody speaking
 FAREWELL_S = 2.0  # how long a phone that stops waits for its peers, twice at most
 
 
@@ -238,6 +239,7 @@ class PhoneCall:
         self._offer = offer  # ours, while its answer has not come
         self._watch: list[Watcher] = [watch] if watch else []
         self._changed = asyncio.Event()
+        self._speaks = False  # the peer does, while `quiet` watches
         self._talked = False  # early media make an agreement too, so that one says nothing
         self._players: dict[int, asyncio.Future[bool]] = {}
         self._tap: rtp.Tap | None = None
@@ -315,6 +317,21 @@ class PhoneCall:
             self.session.info("application/dtmf-relay", body, self._phone.clock.now())
             self._phone.pump()
             await asyncio.sleep((KEY_MS + KEY_GAP_MS) / 1000)
+
+    async def quiet(self, seconds: float, most: float) -> None:
+        """Wait until the peer has said nothing for `seconds`, at the least from now on; `most` seconds at most, or until the call is over."""
+        now = self._phone.clock.now
+        deadline = now() + most
+        self.leg.watch_voice(VOICE)
+        while self.state == "talking" and (left := deadline - now()) > 0:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(left if self._speaks else min(seconds, left)):
+                    await self._changed.wait()
+            except TimeoutError:
+                break
+        if self.state == "talking":
+            self.leg.watch_voice(-1)
 
     def save(self, path: Path, *, both: bool = False) -> None:
         """Write what is heard from now on to `path` (WAV); with `both`, what is spoken as a second channel."""
@@ -423,6 +440,9 @@ class PhoneCall:
         match event:
             case rtp.Digit(leg=leg, digit=key) if leg is self.leg:
                 self._heard_key(key)
+            case rtp.Voice(leg=leg, voiced=voiced) if leg is self.leg:
+                self._speaks = voiced
+                self._changed.set()
             case rtp.PlayerEnded(player=player, stopped=stopped):
                 waiting = self._players.get(player.id)
                 if waiting is not None and not waiting.done():
@@ -461,7 +481,7 @@ def refusal(ended: sip.Ended) -> Unavailable:
         408: "does anything listen at that address and port?",
         480: "try again later",
         486: "try again later",
-        488: "the peer offers none of PCMU, PCMA and L16",
+        488: "the peer offers none of PCMU, PCMA, G722, Opus and L16",
         503: "does anything listen there, is it not overloaded, and over TLS: is its certificate believed (--tls-ca)?",
     }
     text = f"{ended.status} {ended.text}".strip() if ended.status else ended.text

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Errand", "call", "perform"]
 
 _PAUSE_S = 1.0  # a comma among the keys
+_QUIET_S = 1.0  # how long the peer must have said nothing before we say something
+_LISTEN_S = 30.0  # how long we let it talk
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,9 @@ def _samples(errand: Errand, rate: int) -> Any:
 async def _speak(errand: Errand, call: PhoneCall) -> None:
     samples = await asyncio.to_thread(_samples, errand, call.rate)
     if samples is not None:
+        if errand.text:
+            terminal.notice("waiting until the peer is quiet")
+            await call.quiet(_QUIET_S, _LISTEN_S)
         terminal.notice(f"speaking for {terminal.clock(len(samples) / call.rate)}")
         await call.play(samples)
     for place, keys in enumerate(errand.keys.split(",")):
@@ -142,8 +147,8 @@ async def perform(errand: Errand) -> float:
 def call(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Whom to call: sip:1000@127.0.0.1:5060, or 1000@127.0.0.1.")],
     caller: Annotated[str, typer.Option("--from", metavar="URI", help="Who calls, as the peer sees it.")] = "",
-    say: Annotated[str, typer.Option("--say", metavar="TEXT", help="Say this once the call is answered.")] = "",
-    play: Annotated[Path | None, typer.Option("--play", metavar="FILE", help="Play this audio file instead.")] = None,
+    say: Annotated[str, typer.Option("--say", metavar="TEXT", help="Say this once the peer has answered and is quiet.")] = "",
+    play: Annotated[Path | None, typer.Option("--play", metavar="FILE", help="Play this audio file instead, as soon as the peer answers.")] = None,
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write what is heard to this WAV file.")] = None,
     dtmf: Annotated[str, typer.Option("--dtmf", metavar="DIGITS", help="Press these keys afterwards; a comma waits a second.")] = "",
     seconds: Annotated[float, typer.Option("--seconds", metavar="N", min=0, help="Hang up N seconds after the answer.")] = 0.0,

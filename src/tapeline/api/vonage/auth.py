@@ -2,7 +2,7 @@
 
 A token names its application, whose public key must have signed it: no other algorithm is accepted, so neither `none` nor a
 signature made with the public key as a secret. Claims are read as the platform's oldest tools write them: numbers may be strings,
-and without `exp` a token is valid for fifteen minutes. What a token says is never told to anybody, nor logged.
+and without `exp` a token is valid for fifteen minutes. What a token says is never told to anybody, nor logged; only why it was refused is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 import jwt
+import structlog
 from starlette.requests import Request
 
 from tapeline.api.errors import Unauthenticated
@@ -27,7 +28,9 @@ from tapeline.store import Application
 
 __all__ = ["Asking", "VonageAuth", "allowed", "asking"]
 
-SKEW_S = 60.0  # how far clocks may differ
+log = structlog.get_logger(__name__)
+
+SKEW_S = 60.0  # how far a clock that tokens are made by may be ahead of ours; what has expired by ours has expired
 DEFAULT_S = 900.0  # how long a token without `exp` is valid
 SHORTEST_S, LONGEST_S = 30.0, 24 * 3600.0  # how long one with `exp` may be
 MAX_TOKEN = 8192
@@ -73,40 +76,46 @@ class VonageAuth:
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("You did not provide correct credentials: a bearer token is needed")
         if len(token) > MAX_TOKEN:
-            raise _refused()
+            raise _refused("it is too long")
         try:
             application_id = _read(token)
         except (jwt.PyJWTError, ValueError, RecursionError):
-            raise _refused() from None
+            raise _refused("it is no RS256 token that names an application") from None
         application = await self._applications.find(application_id)
-        if application is None or not application.public_key:
-            raise _refused()
+        if application is None:
+            raise _refused("no application has its application_id")
+        if not application.public_key:
+            raise _refused("its application has no public key", application)
         try:
             options = dict.fromkeys(_UNCHECKED, False)
             claims = jwt.decode(token, public_key(application.public_key), algorithms=["RS256"], options=options)  # type: ignore[arg-type]
         except (jwt.PyJWTError, ValueError, InvalidInput):
-            raise _refused() from None
-        self._in_time(claims)
+            raise _refused("its signature is not that of the application's key", application) from None
+        if fault := self._untimely(claims):
+            raise _refused(fault, application)
         return application, claims
 
-    def _in_time(self, claims: Mapping[str, Any]) -> None:
+    def _untimely(self, claims: Mapping[str, Any]) -> str:
+        """What is wrong with the times of a token; "" where nothing is."""
         now = self._clock.wall()
         issued = _seconds(claims.get("iat"))
         if issued is None or issued > now + SKEW_S:
-            raise _refused()
+            return "iat is absent, no time, or more than a minute ahead"
         expires = issued + DEFAULT_S
         if claims.get("exp") is not None:
             given = _seconds(claims["exp"])
             if given is None or not SHORTEST_S <= given - issued <= LONGEST_S:
-                raise _refused()
+                return "exp is no time from 30 seconds to 24 hours after iat"
             expires = given
         begins = issued if claims.get("nbf") is None else _seconds(claims["nbf"])
-        if begins is None or begins > now + SKEW_S or expires < now - SKEW_S:
-            raise _refused()
+        if begins is None or begins > now + SKEW_S:
+            return "nbf is no time, or has not come"
+        return "it has expired" if expires <= now else ""
 
 
-def _refused() -> Unauthenticated:
-    """The same words for every reason: they tell an attacker nothing."""
+def _refused(why: str, application: Application | None = None) -> Unauthenticated:
+    """The same words for every reason: they tell an attacker nothing. The log tells whom this server belongs to."""
+    log.info("a token was refused", reason=why, application_id=application.id if application is not None else "")
     return Unauthenticated("You did not provide correct credentials: the token is not valid")
 
 
