@@ -470,8 +470,9 @@ def stored_audio(database: Database, objects: ObjectStore) -> Callable[[str], Aw
 
 
 def make_data_folder(path: Path) -> None:
+    """A new one is its owner's alone: what people said is in it, and the keys that webhooks are signed with."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = path / ".writable"
         probe.touch()
         probe.unlink()

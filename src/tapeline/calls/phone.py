@@ -319,7 +319,7 @@ class PhoneCall:
             await asyncio.sleep((KEY_MS + KEY_GAP_MS) / 1000)
 
     async def quiet(self, seconds: float, most: float) -> None:
-        """Wait until the peer has said nothing for `seconds`, at the least from now on; `most` seconds at most, or until the call is over."""
+        """Wait until the peer has said nothing for `seconds` from now on, or the call is over; `most` seconds at most."""
         now = self._phone.clock.now
         deadline = now() + most
         self.leg.watch_voice(VOICE)

@@ -148,7 +148,7 @@ def call(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Whom to call: sip:1000@127.0.0.1:5060, or 1000@127.0.0.1.")],
     caller: Annotated[str, typer.Option("--from", metavar="URI", help="Who calls, as the peer sees it.")] = "",
     say: Annotated[str, typer.Option("--say", metavar="TEXT", help="Say this once the peer has answered and is quiet.")] = "",
-    play: Annotated[Path | None, typer.Option("--play", metavar="FILE", help="Play this audio file instead, as soon as the peer answers.")] = None,
+    play: Annotated[Path | None, typer.Option("--play", metavar="FILE", help="Play this audio file instead, at once.")] = None,
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write what is heard to this WAV file.")] = None,
     dtmf: Annotated[str, typer.Option("--dtmf", metavar="DIGITS", help="Press these keys afterwards; a comma waits a second.")] = "",
     seconds: Annotated[float, typer.Option("--seconds", metavar="N", min=0, help="Hang up N seconds after the answer.")] = 0.0,

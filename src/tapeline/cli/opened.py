@@ -34,7 +34,7 @@ async def database(settings: Settings, *, create: bool = False) -> AsyncIterator
                 f"there is no tapeline database at {file}",
                 hint="name the server's data folder with --data or the setting server.data, or its settings file with --config",
             )
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     opened = Database(settings.server.database_url)
     await opened.open()
     try:

@@ -18,6 +18,8 @@ import structlog
 import typer
 import uvloop
 
+from tapeline.core.errors import InvalidInput
+from tapeline.core.loglines import log_to_stderr
 from tapeline.core.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+LEVELS = ("debug", "info", "warning", "error")
 LINES = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
 
 
@@ -40,8 +43,8 @@ def serve(
     """Run the server: SIP, media, recording, API and worker, until SIGINT or SIGTERM."""
     options: dict[str, Any] = {"data": data, "http": http, "sip": sip}
     given = {key: value for key, value in options.items() if value}
-    settings = load(config, {"server": given} if given else None)
     configure_logging(log_level)
+    settings = load(config, {"server": given} if given else None)
     raise_file_limit()
     folder = config.parent if config is not None else Path(".")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -93,7 +96,9 @@ def announce(settings: Settings, started: Started) -> None:
 
 
 def configure_logging(level: str) -> None:
-    number = getattr(logging, level.upper(), logging.INFO)
+    if level.lower() not in LEVELS:
+        raise InvalidInput(f"--log-level {level!r} is not a level", hint=f"levels are: {' '.join(LEVELS)}")
+    number = logging.getLevelNamesMapping()[level.upper()]
     terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[
@@ -109,7 +114,7 @@ def configure_logging(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(number, logging.WARNING), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    log_to_stderr(max(number, logging.WARNING))
 
 
 def raise_file_limit() -> None:

@@ -182,7 +182,8 @@ class Sender:
                 await asyncio.sleep(2.0)
         facts = {"delivery": row.id, "ref": row.ref, "state": state, "status": result.status, "reason": result.reason}
         if result.reason:
-            log.warning("a delivery failed: %s", result.reason, extra=facts)
+            event = "a delivery failed" if state == "failed" else "a delivery will be tried again"
+            log.warning(event, extra=facts | {"to": _host(row.url)})
         self._announce(facts)
         return pause if state == "waiting" else None
 

@@ -27,6 +27,7 @@ from typing import Any
 
 from tapeline.core.errors import TapelineError
 from tapeline.core.ids import is_id
+from tapeline.core.loglines import log_to_stderr
 from tapeline.delivery.carry import Carrier
 from tapeline.delivery.config import WorkerConfig
 from tapeline.delivery.dispatch import Dispatcher
@@ -291,7 +292,7 @@ class Worker:
 
 def main() -> None:
     os.nice(NICE)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s worker %(levelname)s %(message)s")
+    log_to_stderr(logging.INFO, "worker")
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log each address, which may hold a password
     asyncio.run(Worker(WorkerConfig.from_environment()).run())
     logging.shutdown()

@@ -1,6 +1,7 @@
 """The command line as a whole: one clear line for what goes wrong, and a page that tells of every command."""
 
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,3 +89,17 @@ def test_light_commands_load_no_heavy_parts() -> None:
     """`tapeline --help` and `flow check` start fast: no database, web or media code is imported for them."""
     code = "import sys, tapeline.cli; print([m for m in ('sqlalchemy', 'fastapi', 'numpy', 'dbos', 'obstore') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_level_of_the_log_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve", "--log-level", "loud"]) == 1
+    assert capsys.readouterr().err == "error: --log-level 'loud' is not a level\nhint: levels are: debug info warning error\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_data_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    from tapeline.app import make_data_folder
+
+    make_data_folder(tmp_path / "new" / "data")
+    assert stat.S_IMODE((tmp_path / "new" / "data").stat().st_mode) == 0o700
