@@ -48,6 +48,7 @@ WATCH = pytest.StashKey[StallWatch]()
 def pytest_configure(config: pytest.Config) -> None:
     # A run in the background starts with SIGINT ignored, and so would every child that is to be ended by Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()  # until all is imported and collected
     config.addinivalue_line("markers", "leakless: fails where it leaves threads, descriptors or tasks behind (always on in tests/system)")
 
 
@@ -59,6 +60,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.fixturenames.insert(0, "nothing_left_behind")
             if inspect.iscoroutinefunction(item.obj):
                 item.fixturenames.append("no_task_left_behind")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays until the end: the collector does not look through all of it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -123,16 +123,20 @@ def create_app(
     people = PeopleFace(Keys(tokens, clock), Staff(agents, tokens, clock))
     customer = CustomerFace(accounts)
     brake = Brake(settings.server.max_failed_logins, clock)
-    app.include_router(Logins(agents, sessions, brake, secure=settings.server.base_url.startswith("https:")).router())
-    app.include_router(router(voipbin.routes(service, people, customer, settings), authenticator))
     applications = applications or Applications()
     owned = VonageApplications(applications, authenticator, accounts, clock)
-    app.include_router(vonage.router(service, VonageAuth(applications, clock), owned))
     rules = Rules(allow_private=settings.delivery.allow_private_addresses)
     storage = KazooStorage(service, rules, probe or _unable, unprobed=settings.delivery.allow_unvalidated_storage)
-    app.include_router(kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock, rules, storage))
-    app.include_router(links(service))
-    app.include_router(system.router(service, metrics, authenticator))
+    for part in (
+        Logins(agents, sessions, brake, secure=settings.server.base_url.startswith("https:")).router(),
+        router(voipbin.routes(service, people, customer, settings), authenticator),
+        vonage.router(service, VonageAuth(applications, clock), owned),
+        kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock, rules, storage),
+        links(service),
+        system.router(service, metrics, authenticator),
+    ):
+        # Not include_router: FastAPI would build every route a second time, at the first request and on the loop.
+        app.router.routes.extend(part.routes)
     return app
 
 

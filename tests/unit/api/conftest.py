@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from api_world import World
 from kazoo_world import KazooWorld
-from renewal import fresh_world
+from renewal import fresh_house, fresh_world
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[KazooWorld]:
     """A world whose documents, callflows and deliveries are rows of a database."""
-    made = KazooWorld()
+    made = fresh_house()
     await made.open(tmp_path)
     yield made
     await made.close()

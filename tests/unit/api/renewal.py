@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import copy
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from api_world import World
+from kazoo_world import KazooWorld
 
 from tapeline.testing.clock import FakeClock
 
 DAY_S = 86_400.0
 
+W = TypeVar("W", bound=World)
 
-class Renewal:
+
+class Renewal(Generic[W]):
     """Made right after what it renews."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: W) -> None:
         self._world = world
         self._parts: dict[int, Any] = {}
         self._gather(world)
         self._kept = self._copy({number: dict(vars(part)) for number, part in self._parts.items()})
 
-    def renewed(self) -> World:
+    def renewed(self) -> W:
         for number, state in self._copy(self._kept).items():
             vars(self._parts[number]).clear()
             vars(self._parts[number]).update(state)
@@ -49,9 +52,19 @@ class Renewal:
 
 
 @cache
-def _renewal() -> Renewal:
+def _worlds() -> Renewal[World]:
     return Renewal(World())
 
 
+@cache
+def _houses() -> Renewal[KazooWorld]:
+    return Renewal(KazooWorld())
+
+
 def fresh_world() -> World:
-    return _renewal().renewed()
+    return _worlds().renewed()
+
+
+def fresh_house() -> KazooWorld:
+    """Not opened yet."""
+    return _houses().renewed()

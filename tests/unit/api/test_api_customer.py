@@ -8,11 +8,6 @@ import pytest
 from api_world import World
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def test_the_account_tells_its_secret_to_its_administrator_alone(world: World) -> None:
     await world.accounts.amend(world.account, webhook_secret="s" * 32)
     async with world.client() as client:
