@@ -12,8 +12,9 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 # Most of them wait for processes and clocks, so more of them run than there are processors
 WORKERS ?= 5
-# Tests with real peers hold recordings against what was said in real time: they run beside few others, and none that only computes
-PEER_WORKERS ?= 4
+# Tests with real peers hold recordings against what was said in real time: they run beside few others, and none that only computes.
+# Those with a crowd of calls run alone.
+PEER_WORKERS ?= 5
 
 # Tests of the sources themselves, which `make check` runs
 CHECKS := tests/unit/test_architecture.py tests/unit/test_style.py
@@ -36,7 +37,8 @@ check: build
 
 test-compiled: build
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --ignore tests/fuzz $(addprefix --ignore ,$(CHECKS)) -m "not peer"
-	$(BIN)/pytest -q -n $(PEER_WORKERS) --dist loadfile tests/system -m peer
+	$(BIN)/pytest -q -n $(PEER_WORKERS) --dist loadfile tests/system -m "peer and not crowd"
+	$(BIN)/pytest -q tests/system -m crowd
 
 # Ten seconds for each parser, less for what is built of them.
 test-fuzz: build
@@ -46,7 +48,8 @@ test-fuzz: build
 UNCOMPILED := tests/unit/rtp tests/sim tests/fuzz/test_fuzz_rtp.py $(addprefix tests/system/test_,recorded_calls.py live_control.py \
 	crash.py drain.py world_fails.py thousand_calls.py rtp_engine.py cli_phone.py two_telephones.py)
 test-uncompiled: build
-	TAPELINE_COMPILED=0 $(BIN)/pytest -q -n 3 --dist worksteal $(UNCOMPILED)
+	TAPELINE_COMPILED=0 $(BIN)/pytest -q -n 3 --dist worksteal $(UNCOMPILED) -m "not crowd"
+	TAPELINE_COMPILED=0 $(BIN)/pytest -q tests/system/test_recorded_calls.py -m crowd
 
 peers:
 	@scripts/peers

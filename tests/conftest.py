@@ -5,7 +5,7 @@ or a task behind fails.
 
 A test of the whole system that fails is repeated once, and the summary tells of it, and whether a processor provably stood still or more
 wanted to run than there are processors: a voice that could not be sent in time is nobody's recording. It does not pass for that reason:
-the second time counts.
+the second time counts. It is held with everything made anew, servers shared by a module too.
 """
 
 from __future__ import annotations
@@ -122,7 +122,11 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     reports = runtestprotocol(item, nextitem=nextitem, log=False)
     if failed := [report for report in reports if report.failed]:
         why = watch.worst_since(began) or _crowd() or "for no reason that the machine gives"
-        item.user_properties.append((REPEATED, f"{why}\n{failed[0].longreprtext[-LONGEST_REASON:]}"))
+        item.user_properties.append((REPEATED, f"{why}\n{_told(failed[0])}"))
+        # What the test did to what it shares with others must not decide about the second time.
+        torn = pytest.CallInfo.from_call(lambda: item.session._setupstate.teardown_exact(None), "teardown")
+        if torn.excinfo is not None:
+            item.user_properties.append((REPEATED, f"what it shares did not end well: {torn.excinfo.exconly()}"))
         # What the first left unclosed is its own, not the second's. pytest keeps the failure, and so its frames, for debuggers.
         for name in ("last_type", "last_value", "last_traceback", "last_exc"):
             sys.__dict__.pop(name, None)
@@ -134,6 +138,13 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def _told(report: pytest.TestReport) -> str:
+    """What was asserted, and the end of all that was said of it."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    asserted = f"{crash.path}:{crash.lineno}: {crash.message[:LONGEST_REASON]}\n...\n" if crash else ""
+    return asserted + report.longreprtext[-LONGEST_REASON:]
 
 
 def _crowd() -> str | None:

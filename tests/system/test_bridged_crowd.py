@@ -18,7 +18,7 @@ from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, caller_number
 from tapeline.testing.sippcarrier import SippCarrier, carrier_missing
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.skipif(bool(carrier_missing()), reason=carrier_missing())]
+pytestmark = [pytest.mark.peer, pytest.mark.crowd, pytest.mark.slow, pytest.mark.skipif(bool(carrier_missing()), reason=carrier_missing())]
 
 CALLS, RATE = 100, 20.0
 SECONDS = float(os.environ.get("TAPELINE_CROWD_SECONDS", "15"))

@@ -14,7 +14,7 @@ from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, sipp_missing
 
 MISSING = sipp_missing() or nginx_missing()
-pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
+pytestmark = [pytest.mark.peer, pytest.mark.crowd, pytest.mark.slow, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 
 CALLS, RATE, SECONDS = 200, 10.0, 1.5
 

@@ -28,6 +28,7 @@ def flow(*actions: dict[str, object]) -> dict[str, object]:
     return {"actions": list(actions)}
 
 
+@pytest.mark.crowd
 @pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())
 def test_two_hundred_calls_are_recorded_as_they_were_spoken(tmp_path: Path) -> None:
     plans = voices(CALLS, 5)
