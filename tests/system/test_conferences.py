@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tapeline.audio import wav
 from tapeline.calls.phone import Phone, PhoneCall, PhoneConfig, resolve
 from tapeline.core.ids import ZERO_ID, new_id
 from tapeline.testing import Plan, decode, tone
 from tapeline.testing.baresip import Baresip, baresip_missing
-from tapeline.testing.process import until
+from tapeline.testing.process import ChildFailed, until
 from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, sipp_missing
 
@@ -30,7 +31,8 @@ TONES = (417.0, 617.0, 917.0)
 AFTERWARDS_HZ = 2117.0  # what a flow plays when its caller has left the conference
 MUSIC_HZ = 2517.0
 LEVEL_DB = -18.0
-LISTEN_S = 1.1  # how long is listened to what is to be heard; what a busy machine makes late or early of it is cut off
+LISTEN_S = 0.8  # how long is listened to what is to be heard
+WAV_HEADER = len(wav.header(8000, 1, None))
 
 
 def joining(conference_id: str, **option: Any) -> dict[str, Any]:
@@ -84,20 +86,27 @@ class Speaker:
 
     call: PhoneCall
     saved: Path
-    begun: float  # when it began to keep
 
-    def heard(self, begin: float, end: float) -> tuple[NDArray[np.float64], int]:
-        """What it heard between two moments of the loop, clear of what changed at both; and the rate."""
-        file = decode(self.saved)
-        first, last = begin - self.begun + 0.55, min(end - self.begun, file.seconds) - 0.15
-        stretch = file.samples[round(first * file.rate) : round(last * file.rate), 0]
-        assert len(stretch) >= 0.1 * file.rate, (first, last, file.seconds)
-        return stretch, file.rate
+    def hearing(self) -> NDArray[np.float64]:
+        """The last that it heard, as far as that is written by now."""
+        heard = np.frombuffer(self.saved.read_bytes()[WAV_HEADER:], np.int16)
+        return heard[-round(LISTEN_S * self.call.rate) :] / 32768
 
-    def hears(self, frequencies: Sequence[float], begin: float, end: float) -> list[bool]:
-        """Which tones sounded then."""
-        stretch, rate = self.heard(begin, end)
-        return [level(stretch, rate, hertz) > LEVEL_DB - 6 for hertz in frequencies]
+    async def hears(self, *tones: float, of: Sequence[float], level_db: float = LEVEL_DB) -> None:
+        """Wait until just these of all tones are heard, for a while."""
+        expected, found = [hertz in tones for hertz in of], [False]
+
+        def agrees() -> bool:
+            stretch = self.hearing()
+            if len(stretch) < LISTEN_S * self.call.rate:
+                return False
+            found[:] = [usual_level(stretch, self.call.rate, hertz) > level_db - 6 for hertz in of]
+            return found == expected
+
+        try:
+            await asyncio.to_thread(until, agrees, f"{tones} of {of} to be heard in {self.saved.name}", every_s=0.1)
+        except ChildFailed as late:
+            raise AssertionError(f"{late}; at last it was {found}") from late
 
 
 def room(server: Server, conference_id: str = ROOM) -> Any:
@@ -176,11 +185,7 @@ async def speak(server: Server, phone: Phone, number: str, hertz: float, saved: 
     call.save(saved)
     voice = Plan.of([tone(hertz, 10, level_db=level_db)]).voice(rate=call.rate)
     call.leg.play(voice, loop=True)
-    return Speaker(call, saved, now())
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
+    return Speaker(call, saved)
 
 
 async def in_it(server: Server, conference_id: str, count: int) -> list[str]:
@@ -194,36 +199,26 @@ async def test_each_hears_the_others_and_rest_moderates(server: Server, tmp_path
         for number, (phone, hertz) in enumerate(zip(three, TONES, strict=True), 1):
             speakers.append(await speak(server, phone, "talk", hertz, tmp_path / f"{hertz:.0f}.wav"))
             stays = await in_it(server, TALK, number)
-        together = now()
-        await asyncio.sleep(LISTEN_S)
+        first, second, third = speakers
+        tones = (*TONES, AFTERWARDS_HZ)
+        await first.hears(TONES[1], TONES[2], of=tones)
+        await second.hears(TONES[0], TONES[2], of=tones)
+        await third.hears(TONES[0], TONES[1], of=tones)
         stay = server.api.get(f"/v1.0/conferencecalls/{stays[0]}").ok().json()
         assert (stay["status"], stay["conference_id"]) == ("joined", TALK)
-        moderated = now()
         for change in ("mute", "deaf"):
             assert server.api.post(f"/v1.0/conferencecalls/{stays[0]}/{change}").ok().json()["tapeline"][change] is True
-        await asyncio.sleep(LISTEN_S)
-        kicked = now()
+        await first.hears(of=tones)  # deaf
+        await third.hears(TONES[1], of=tones)  # and mute
         gone = server.api.request("DELETE", f"/v1.0/conferencecalls/{stays[1]}").ok().json()
         assert (gone["status"], gone["tapeline"]["reason"]) == ("leaved", "kicked")
-        await asyncio.sleep(LISTEN_S)
-        left = now()
-        speakers[2].call.hang_up()
+        await second.hears(AFTERWARDS_HZ, of=tones)  # its flow goes on
+        await third.hears(of=tones)
+        third.call.hang_up()
         await in_it(server, TALK, 1)
-        over = now()
         deleted = server.api.request("DELETE", f"/v1.0/conferences/{TALK}").ok().json()
         assert deleted["status"] == "terminated" and deleted["tm_delete"]
-        await asyncio.sleep(LISTEN_S)
-        end = now()
-    first, second, third = speakers
-    tones = (*TONES, AFTERWARDS_HZ)
-    assert first.hears(tones, together, moderated) == [False, True, True, False]
-    assert second.hears(tones, together, moderated) == [True, False, True, False]
-    assert third.hears(tones, together, moderated) == [True, True, False, False]
-    assert first.hears(tones, moderated, kicked) == [False] * 4  # deaf
-    assert third.hears(tones, moderated, kicked) == [False, True, False, False]  # and mute
-    assert second.hears(tones, kicked, left) == [False, False, False, True]  # its flow goes on
-    assert third.hears(tones, kicked, left) == [False] * 4
-    assert first.hears(tones, over, end) == [False, False, False, True]
+        await first.hears(AFTERWARDS_HZ, of=tones)
     assert server.api.get(f"/v1.0/conferences/{TALK}").status == 404
     past = [stay for stay in server.api.everything("conferencecalls") if stay["conference_id"] == TALK]
     assert sorted(stay["tapeline"]["reason"] for stay in past) == ["ended", "kicked", "left"]
@@ -238,19 +233,18 @@ async def test_eight_of_four_codecs_hear_the_seven_others_and_are_recorded_at_on
         ]
         assert sorted({speaker.call.rate for speaker in speakers}) == [8000, 16000, 48000]
         await in_it(server, CROWD, 8)
-        begin = now()
-        await asyncio.sleep(0.5)
+        for own, speaker in zip(tones, speakers, strict=True):
+            await speaker.hears(*(hertz for hertz in tones if hertz != own), of=tones, level_db=quiet_db - 3)
         body = {"format": "wav", "rate": 16000}
         recording_id = server.api.post(f"/v1.0/conferences/{CROWD}/recording_start", body).ok().json()["recording_id"]
         await asyncio.sleep(1.5)
-        end = now()
+        stretches = [speaker.hearing() for speaker in speakers]
         server.api.post(f"/v1.0/conferences/{CROWD}/recording_stop").ok()
-    for number, (own, speaker) in enumerate(zip(tones, speakers, strict=True)):
-        stretch, rate = speaker.heard(begin, end)
+    for number, (own, speaker, stretch) in enumerate(zip(tones, speakers, stretches, strict=True)):
         for hertz in tones:
-            found = usual_level(stretch, rate, hertz)
+            found = usual_level(stretch, speaker.call.rate, hertz)
             # Opus codes a chord of seven steady tones less exactly than a voice.
-            tolerance_db = 6.0 if rate == 48000 else 2.0
+            tolerance_db = 6.0 if speaker.call.rate == 48000 else 2.0
             assert (found < -45) if hertz == own else (found == pytest.approx(quiet_db, abs=tolerance_db)), (number, hertz)
     await asyncio.to_thread(until, lambda: server.api.recording(recording_id)["status"] == "available", "the recording", 60)
     file = decode(server.api.file(recording_id))
@@ -262,26 +256,17 @@ async def test_music_until_the_moderator_comes_and_the_end_with_it(server: Serve
     async with phones("PCMU", "PCMA") as (one, other):
         attendee = await speak(server, one, "attendee", TONES[0], tmp_path / "attendee.wav")
         (stay,) = await in_it(server, MODERATED, 1)
-        waiting = now()
+        tones = (TONES[1], MUSIC_HZ, AFTERWARDS_HZ)
         assert server.api.get(f"/v1.0/conferencecalls/{stay}").ok().json()["status"] == "joining"
         refused = server.api.post(f"/v1.0/conferences/{MODERATED}/recording_start", {"format": "wav"})
         assert (refused.status, refused.json()["error"]["reason"]) == (409, "STATE_INVALID")
-        await asyncio.sleep(LISTEN_S)
-        come = now()
+        await attendee.hears(MUSIC_HZ, of=tones)
         moderator = await speak(server, other, "moderator", TONES[1], tmp_path / "moderator.wav")
         await in_it(server, MODERATED, 2)
-        talking = now()
-        await asyncio.sleep(LISTEN_S)
-        left = now()
+        await attendee.hears(TONES[1], of=tones)
         moderator.call.hang_up()
         await asyncio.to_thread(until, lambda: server.api.get(f"/v1.0/conferences/{MODERATED}").status == 404, "the end")
-        over = now()
-        await asyncio.sleep(LISTEN_S)
-        end = now()
-    tones = (TONES[1], MUSIC_HZ, AFTERWARDS_HZ)
-    assert attendee.hears(tones, waiting, come) == [False, True, False]
-    assert attendee.hears(tones, talking, left) == [True, False, False]
-    assert attendee.hears(tones, over, end) == [False, False, True]
+        await attendee.hears(AFTERWARDS_HZ, of=tones)
 
 
 def holds(server: Server, recording_id: str) -> list[Any]:
@@ -291,27 +276,19 @@ def holds(server: Server, recording_id: str) -> list[Any]:
 
 @pytest.mark.skipif(bool(baresip_missing()), reason=baresip_missing())
 async def test_who_holds_is_not_heard_whatever_it_plays(server: Server, tmp_path: Path) -> None:
-    with Baresip(tmp_path / "baresip", Plan.of([tone(TONES[0], 12, level_db=LEVEL_DB)])) as holder:
+    with Baresip(tmp_path / "baresip", Plan.of([tone(TONES[0], 60, level_db=LEVEL_DB)])) as holder:
         async with phones("PCMA") as (phone,):
             await asyncio.to_thread(holder.dial, server.uri("held"))
             listener = await speak(server, phone, "held", TONES[1], tmp_path / "heard.wav")
             await in_it(server, HELD, 2)
-            begin = now()
             recording_id = server.api.post(f"/v1.0/conferences/{HELD}/recording_start", {"format": "wav"}).ok().json()["recording_id"]
-            await asyncio.sleep(LISTEN_S)
-            holding = now()
+            await listener.hears(TONES[0], of=TONES)
             holder.hold()
             await asyncio.to_thread(until, lambda: len(holds(server, recording_id)) == 1, "the hold")
-            held = now()
-            await asyncio.sleep(LISTEN_S)
-            resuming = now()
+            await listener.hears(of=TONES)
             holder.resume()
             await asyncio.to_thread(until, lambda: len(holds(server, recording_id)) == 2, "its end")
-            resumed = now()
-            await asyncio.sleep(LISTEN_S)
-            end = now()
-    moments = ((begin, holding), (held, resuming), (resumed, end))
-    assert [listener.hears(TONES[:1], *when) for when in moments] == [[True], [False], [True]]
+            await listener.hears(TONES[0], of=TONES)
     first, second = holds(server, recording_id)
     assert (first["event"], second["event"]) == ("held", "unheld")
     server.api.post(f"/v1.0/conferences/{HELD}/recording_stop").ok()
@@ -324,10 +301,7 @@ async def test_who_holds_is_not_heard_whatever_it_plays(server: Server, tmp_path
 async def test_a_conference_that_is_not_there_keeps_no_flow(server: Server, tmp_path: Path) -> None:
     async with phones("PCMU") as (phone,):
         speaker = await speak(server, phone, "nowhere", TONES[0], tmp_path / "heard.wav")
-        begin = now()
-        await asyncio.sleep(LISTEN_S)
-        end = now()
-    assert speaker.hears((AFTERWARDS_HZ,), begin, end) == [True]
+        await speaker.hears(AFTERWARDS_HZ, of=(AFTERWARDS_HZ,))
 
 
 def test_calls_to_a_conference_hear_each_other(server: Server) -> None:
