@@ -198,7 +198,12 @@ class Recorder:
     def on_tap_ended(self, event: TapEnded) -> None:
         if event.reason != "stopped":
             log.error("recording cut short", recording_id=self.id, reason=event.reason, detail=event.detail)
-        self._machine.tap_ended(event.frames, event.reason, self._kit.clock.now())
+        self._tap_ended(event.frames, event.reason)
+
+    def _tap_ended(self, frames: int, reason: str) -> None:
+        if reason == "disk_full":
+            self._kit.free_bytes = 0  # the disk has told it itself; no other recording shall begin on the strength of an older look
+        self._machine.tap_ended(frames, reason, self._kit.clock.now())
         self._act()
 
     # -- what the machine asks for -------------------------------------------------------------------------------------
@@ -251,8 +256,7 @@ class Recorder:
         except (OSError, TapelineError) as error:
             log.error("recording could not begin", recording_id=self.id, error=str(error))
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-            self._machine.tap_ended(0, "disk_full" if full else "io_error", self._kit.clock.now())
-            self._act()
+            self._tap_ended(0, "disk_full" if full else "io_error")
             return
         self._tap = tap
         self._kit.taps[tap.id] = self
