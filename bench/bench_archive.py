@@ -1,114 +1,54 @@
 """How quick lists and searches of recordings are over a million rows, and a retention sweep beside them, on SQLite.
 
 Pages are asked for as the service asks for them, one after the other, as a client would go on from page to page, and at random places; of
-each kind the 95th percentile counts. Beside it stands the CPU time spent, which a busy machine does not lengthen as much. The sweep
-removes a hundred thousand of the rows while holds are placed on others of them and pages are asked for all the time: none that is held
-may go, and the pages say how responsive the rest stays.
-Run: python bench/bench_archive.py [--rows N] [--swept N] [--json]
+each kind the 95th percentile counts, of the best of several rounds: on a machine that others use, the rest says how busy they were. Beside
+it stands the CPU time spent, which a busy machine does not lengthen as much.
+
+The sweep is that of a real worker, a process of its own as in the service. It removes a hundred thousand of the rows and their audio while
+holds are placed on others of them, events are told, and pages are asked for all the time: none that is held may go, and the pages say how
+responsive the rest stays.
+Run: python bench/bench_archive.py [--rows N] [--swept N] [--rounds N] [--json]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
-import sqlite3
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tapeline.delivery.retain import Sweeper
-from tapeline.store import Database, ObjectStore, Search
+import figures
+from archive_rows import DAY_S, SPAN_S, Archive, fact
+from archive_worker import watched
+from tapeline.delivery.config import WorkerConfig
+from tapeline.store import CallFilter, Database, Search
 
 GOAL_MS = 50.0
-DAY_S = 86400.0
-NOW = 1_800_000_000.0
-SPAN_S = 400 * DAY_S
-PEAKS = json.dumps([[round(n / 400, 3) for n in range(200)]])
-TIMELINE = json.dumps([{"at": 0.0, "event": "started"}, {"at": 1.5, "event": "masked", "mode": "silence"}, {"at": 9.0, "event": "stopped"}])
-# Indexes and triggers that wait until the rows are there, and what the triggers would have done.
-LATER = "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = 'recordings' AND type IN ('index', 'trigger') AND sql IS NOT NULL"
-TEXTS = (
-    "INSERT INTO recording_places (place, id) SELECT CAST(created * 1000 AS INTEGER) * 1048576 - 1"
-    " + row_number() OVER (PARTITION BY CAST(created * 1000 AS INTEGER) ORDER BY created, id), id FROM recordings",
-    "INSERT INTO recording_text (rowid, source, destination, note, id, account) SELECT p.place, r.source, r.destination, r.note, r.id,"
-    " r.account FROM recording_places p JOIN recordings r ON r.id = p.id ORDER BY p.place",
-)
-MEASURES = json.dumps({"peak_db": -3.1, "loudness_lufs": -21.4, "silent_s": 3.2, "silent_ratio": 0.1})
+PAGE = 50  # what KAZOO's and Vonage's lists have on a page at most, or unless they are asked for more
+AVAILABLE: Mapping[str, Sequence[str]] = {"state": ("available",)}
+
+Took = list[tuple[float, float]]  # milliseconds of each page, and those of CPU
+Ask = Callable[[int], Awaitable[object]]  # the nth page
 
 
-def new_id(chance: random.Random) -> str:
-    found = f"{chance.getrandbits(128):032x}"
-    return f"{found[:8]}-{found[8:12]}-4{found[13:16]}-a{found[17:20]}-{found[20:]}"
-
-
-class Archive:
-    """A database of `count` recordings: three quarters of one account, the rest of twenty others."""
-
-    def __init__(self, path: Path, count: int) -> None:
-        self.path = path
-        self.count = count
-        self.chance = random.Random(1)
-        self.accounts = [new_id(self.chance) for _ in range(21)]
-        self.flows = [new_id(self.chance) for _ in range(50)]
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        chance = self.chance
-        for n in range(self.count):
-            created = NOW - SPAN_S + n * SPAN_S / self.count
-            duration = min(chance.expovariate(1 / 180), 7200.0)
-            key = new_id(chance)
-            account = self.accounts[0] if chance.random() < 0.75 else chance.choice(self.accounts)
-            yield {
-                "id": key, "account": account, "state": "failed" if chance.random() < 0.002 else "available", "created": created,
-                "call_id": new_id(chance), "activeflow_id": new_id(chance), "reference": "call", "node": "bench", "reason": "hangup",
-                "recovered": 0, "paused": "", "format": "wav", "channels": 1, "rate": 8000, "duration": duration,
-                "size": int(duration * 16000), "sha256": key * 2, "object_key": f"{account}/{key}.wav", "content_type": "audio/wav",
-                "on_end_flow_id": "", "label": "", "origin": "flow", "started": created, "ended": created + duration,
-                "updated": created, "timeline": TIMELINE, "measures": MEASURES, "peaks": PEAKS, "custom": "{}", "tags": "[]",
-                "source": f"+49{chance.randrange(10**10):010d}", "destination": f"{chance.randrange(1000, 2000)}",
-                "direction": chance.choice(("incoming", "outgoing")), "flow_id": chance.choice(self.flows),
-                "note": f"complaint {n}" if n % 50 == 0 else "",
-            }  # fmt: skip
-
-    def fill(self) -> None:
-        """Rows first, then the indexes over them, which is several times as quick as row by row; what comes of it is the same."""
-        connection = sqlite3.connect(self.path, isolation_level=None)
-        connection.execute("PRAGMA synchronous=OFF")
-        connection.execute("PRAGMA journal_mode=MEMORY")
-        connection.execute("PRAGMA cache_size=-2000000")  # kilobytes: else pages of the indexes go out and come back all the time
-        rows = self.rows()
-        names = list(next(self.rows()))
-        statement = f"INSERT INTO recordings ({', '.join(names)}) VALUES ({', '.join(':' + name for name in names)})"
-        connection.execute("BEGIN")
-        known = [(account, f"bench {n}", 1.0) for n, account in enumerate(self.accounts)]
-        connection.executemany("INSERT INTO accounts (id, name, created) VALUES (?, ?, ?)", known)
-        later = list(connection.execute(LATER))
-        for kind, name, _ in later:
-            connection.execute(f"DROP {kind} {name}")
-        connection.executemany(statement, rows)
-        for _, _, made in later:
-            connection.execute(made)
-        for made in TEXTS:
-            connection.execute(made)
-        connection.execute(
-            "INSERT INTO recording_tags (recording, tag, account, created)"
-            " SELECT id, CASE abs(random()) % 10 WHEN 0 THEN 'claim' ELSE 'vip' END, account, created FROM recordings WHERE rowid % 20 = 0"
-        )
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.close()
+async def timed(ask: Ask, count: int) -> Took:
+    took = []
+    for n in range(count):
+        began, spent = time.perf_counter(), time.process_time()
+        await ask(n)
+        took.append(((time.perf_counter() - began) * 1000, (time.process_time() - spent) * 1000))
+    return took
 
 
 def searches(archive: Archive) -> dict[str, Search]:
     mine = Search(archive.accounts[0])
     chance = archive.chance
-    middle = NOW - SPAN_S / 2
+    middle = archive.now - SPAN_S / 2
     return {
         "list, newest first": mine,
         "list, every account": Search(),
@@ -132,121 +72,205 @@ def searches(archive: Archive) -> dict[str, Search]:
     }
 
 
-def percentile(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+def searching(database: Database, archive: Archive, wanted: Search) -> Ask:
+    """Every other page follows the one before, the others are at random places."""
+    place: tuple[float, str] | None = None
 
-
-async def pages(database: Database, archive: Archive, wanted: Search, count: int) -> list[tuple[float, float]]:
-    """Milliseconds of each page, and those of CPU: half of them one after the other, half from random places on."""
-    took = []
-    place = None
-    for n in range(count):
+    async def ask(n: int) -> None:
+        nonlocal place
         if n % 2:
-            at = NOW - archive.chance.random() * SPAN_S
-            asked = replace(wanted, after=(at, "") if wanted.until is None else None)
+            at = archive.now - archive.chance.random() * SPAN_S
+            await database.recordings.page(replace(wanted, after=(at, "") if wanted.until is None else None))
         else:
-            asked = replace(wanted, after=place)
-        began, spent = time.perf_counter(), time.process_time()
-        found = await database.recordings.page(asked)
-        took.append(((time.perf_counter() - began) * 1000, (time.process_time() - spent) * 1000))
-        if not n % 2:
-            place = found.after
-    return took
+            place = (await database.recordings.page(replace(wanted, after=place))).after
+
+    return ask
 
 
-async def searching(database: Database, archive: Archive, count: int) -> list[dict[str, Any]]:
-    rows = []
-    for name, wanted in searches(archive).items():
-        took = await pages(database, archive, wanted, count)
-        rows.append(row(name, took))
-    return rows
+def lists(database: Database, archive: Archive) -> dict[str, Ask]:
+    """What the faces list beside: calls, KAZOO's windows of a month, Vonage's pages."""
+    chance, account = archive.chance, archive.accounts[0]
+
+    def at() -> float:
+        return archive.now - chance.random() * SPAN_S
+
+    async def calls(n: int) -> None:
+        await database.calls.list(account, before=at() if n % 2 else None)
+
+    async def kazoo(n: int) -> None:
+        since = at()
+        await database.recordings.search(Search(account, since, since + 31 * DAY_S, None, bool(n % 2), PAGE + 1, AVAILABLE))
+
+    async def voicemail(n: int) -> None:
+        await database.recordings.search(Search(account, limit=200, equal={**AVAILABLE, "origin": ("voicemail",)}))
+
+    async def vonage(n: int) -> None:
+        await database.calls.of_application(archive.application, CallFilter(offset=PAGE * n, limit=PAGE))
+
+    async def far(n: int) -> None:
+        await database.calls.of_application(archive.application, CallFilter(offset=chance.randrange(archive.count // 2), limit=PAGE))
+
+    async def busy(n: int) -> None:
+        await database.calls.of_application(archive.application, CallFilter(outcome="busy", ascending=bool(n % 2), limit=PAGE))
+
+    async def day(n: int) -> None:
+        since = at()
+        await database.calls.of_application(archive.application, CallFilter(since=since, until=since + DAY_S, limit=PAGE))
+
+    async def use(n: int) -> None:
+        await database.keeping.usage(account if n % 2 else None)
+
+    return {
+        "calls, newest first and deep in the past": calls, "KAZOO: a page of a month": kazoo, "KAZOO: voicemail (none)": voicemail,
+        "Vonage: calls of an application": vonage, "Vonage: at any offset": far, "Vonage: one status": busy, "Vonage: a day": day,
+        "what an account stores": use,
+    }  # fmt: skip
 
 
-async def sweeping(database: Database, archive: Archive, folder: Path, swept: int) -> list[dict[str, Any]]:
-    """Days so that the oldest `swept` rows are over, holds placed while they go, and pages beside it."""
-    days = SPAN_S / DAY_S * (1 - swept / archive.count)
-    async with database.reading() as connection:
-        query = f"SELECT id FROM recordings ORDER BY created LIMIT {swept}"
-        over = [row[0] for row in (await connection.exec_driver_sql(query)).all()]
-    archive.chance.shuffle(over)
-    held: list[str] = []
-    busy: list[tuple[float, float]] = []
-    holds: list[tuple[float, float]] = []
-    done = asyncio.Event()
+async def asking(database: Database, archive: Archive, count: int, rounds: int) -> list[dict[str, Any]]:
+    asks = {name: searching(database, archive, wanted) for name, wanted in searches(archive).items()} | lists(database, archive)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in asks}
+    for _ in range(rounds):
+        for name, ask in asks.items():
+            found[name].append(row(name, await timed(ask, count)))
+    return [min(rows, key=lambda each: each["value"]) for rows in found.values()]
 
-    async def hold() -> None:
+
+class Sweep:
+    """The oldest `count` rows are over; some of them are held while they go."""
+
+    def __init__(self, database: Database, archive: Archive, folder: Path, count: int) -> None:
+        self._database = database
+        self._archive = archive
+        self._folder = folder
+        self._count = count
+        self._days = (archive.now - archive.created(count)) / DAY_S + 0.02  # above the longest recording
+        self._held: set[str] = set()
+        self._told: list[str] = []
+        self._pages: Took = []
+        self._holds: Took = []
+        self._stall = 0.0
+        self._over = False
+
+    async def run(self) -> list[dict[str, Any]]:
+        over = [row[0] for row in await self._all(f"SELECT id FROM recordings ORDER BY created LIMIT {self._count}")]
+        random.Random(2).shuffle(over)
+        config = WorkerConfig(
+            str(self._folder), str(self._database.url.render_as_string(False)), str(self._folder / "objects"),
+            f"sqlite:///{self._folder / 'dbos.sqlite'}", "bench", retention_days=self._days,
+        )  # fmt: skip
+        began = time.monotonic()
+        async with watched(config) as worker:
+            others = [asyncio.create_task(each) for each in (self._hold(over), self._ask(), self._tell(), self._beat())]
+            quiet = began
+            last = 0
+            while time.monotonic() - quiet < 20 or not last:
+                if worker.removed > last:
+                    last, quiet = worker.removed, time.monotonic()
+                await asyncio.sleep(0.2)
+            self._over = True
+            await asyncio.gather(*others)
+        return [
+            *await self._results(over),
+            fact("a sweep of them all, resting nine tenths of it", round(quiet - began), "s"),
+            fact("memory of the worker, growth", round(worker.growth / 1e6, 1), "MB", 50),
+            fact("longest stall of the worker's loop", round(worker.stall * 1000), "ms"),
+            fact("longest stall of the loop that asks for pages", round(self._stall * 1000), "ms"),
+            row("a page while it runs", self._pages),
+            row("a hold while it runs", self._holds),
+        ]
+
+    async def _results(self, over: Sequence[str]) -> list[dict[str, Any]]:
+        gone = {row[0] for row in await self._all("SELECT id FROM recordings WHERE deleted IS NOT NULL")}
+        files = await asyncio.to_thread(lambda: {path.stem for path in (self._folder / "objects").rglob("*.wav")})
+        left = {
+            "held recordings that were removed": len(gone & self._held),
+            "recordings that were over and are there": len(set(over) - gone - self._held),
+            "audio of removed ones that is there": len(files & gone),
+            "audio of held ones that is not": len(self._held - files),
+            "removed ones that were not told of once": len(gone ^ set(self._told)) + len(self._told) - len(set(self._told)),
+            "removed ones without a row of the audit": len(gone ^ {row[0] for row in await self._all("SELECT subject FROM audit")}),
+            "removed ones with peaks": (await self._all("SELECT count(*) FROM recordings WHERE deleted > 0 AND peaks != '[]'"))[0][0],
+        }
+        sums = "SELECT account, count(*), sum(size) FROM recordings WHERE deleted IS NULL GROUP BY account"
+        counted = {row[0]: (row[1], row[2]) for row in await self._all(sums)}
+        usage = await self._database.keeping.usage()
+        left["accounts whose storage is told wrongly"] = sum(counted.get(name) != use for name, use in usage.items())
+        return [
+            fact(f"recordings removed of {self._count}, the rest held in time", len(gone), "rows"),
+            fact("holds placed while it ran", len(self._held), "rows"),
+            *(fact(case, value, "", 0) for case, value in left.items()),
+        ]
+
+    async def _all(self, query: str) -> Sequence[Any]:
+        async with self._database.reading() as connection:
+            return (await connection.exec_driver_sql(query)).all()
+
+    async def _hold(self, over: Sequence[str]) -> None:
         for recording in over:
-            if done.is_set():
+            if self._over:
                 return
-            began = time.perf_counter()
-            if await database.keeping.hold(recording, NOW, "bench", "bench") is not None:
-                held.append(recording)
-            holds.append(((time.perf_counter() - began) * 1000, 0.0))
-            await asyncio.sleep(0.02)
 
-    async def ask() -> None:
-        while not done.is_set():
-            busy.extend(await pages(database, archive, Search(archive.accounts[0]), 2))
-            await asyncio.sleep(0.02)
+            async def hold(_: int, recording: str = recording) -> None:
+                if await self._database.keeping.hold(recording, self._archive.now, "bench", "bench") is not None:
+                    self._held.add(recording)
 
-    sweeper = Sweeper(database, ObjectStore(str(folder / "objects")), default_days=days, node="bench", wall=lambda: NOW)
-    others = [asyncio.create_task(hold()), asyncio.create_task(ask())]
-    began = time.monotonic()
-    gone = await sweeper.sweep()
-    seconds = time.monotonic() - began
-    done.set()
-    await asyncio.gather(*others)
-    async with database.reading() as connection:
-        both = "SELECT count(*) FROM recordings WHERE held IS NOT NULL AND deleted IS NOT NULL"
-        lost = (await connection.exec_driver_sql(both)).scalar_one()
-    return [
-        {"case": f"recordings removed of {swept}, the rest held in time", "value": gone, "unit": "rows", "beside": "", "goal": None},
-        {"case": "holds placed while it ran", "value": len(held), "unit": "rows", "beside": "", "goal": None},
-        {"case": "held recordings that were removed", "value": lost, "unit": "rows", "beside": "", "goal": 0},
-        {"case": "a sweep of them all", "value": round(seconds), "unit": "s", "beside": "", "goal": None},
-        row("a page while it runs", busy),
-        row("a hold while it runs", holds),
-    ]
+            self._holds += await timed(hold, 1)
+            await asyncio.sleep(0.05)
 
+    async def _ask(self) -> None:
+        ask = searching(self._database, self._archive, Search(self._archive.accounts[0]))
+        while not self._over:
+            self._pages += await timed(ask, 2)
+            await asyncio.sleep(0.05)
 
-def row(case: str, took: list[tuple[float, float]]) -> dict[str, Any]:
-    waited, spent = ([each[n] for each in took] for n in (0, 1))
-    cpu = f"{percentile(spent, 0.95):.1f}" if any(spent) else ""
-    return {"case": case, "value": round(percentile(waited, 0.95), 1), "unit": "ms", "beside": cpu, "goal": GOAL_MS}
+    async def _tell(self) -> None:
+        """As the API's process tells of what was removed."""
+        last = False
+        while not last:
+            last = self._over
+            while waiting := await self._database.outbox.waiting("bench"):
+                self._told += [entry.subject for entry in waiting]
+                await self._database.outbox.done([entry.id for entry in waiting])
+            await asyncio.sleep(1.0)
+
+    async def _beat(self) -> None:
+        while not self._over:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            self._stall = max(self._stall, time.monotonic() - began - 0.01)
 
 
-@asynccontextmanager
-async def filled(folder: Path, count: int) -> AsyncIterator[tuple[Database, Archive]]:
-    database = Database(f"sqlite:///{folder / 'rows.sqlite'}")
-    await database.open()
-    archive = Archive(folder / "rows.sqlite", count)
-    await asyncio.to_thread(archive.fill)
-    try:
-        yield database, archive
-    finally:
-        await database.close()
+def row(case: str, took: Took) -> dict[str, Any]:
+    waited, spent = (sorted(each[n] for each in took) for n in (0, 1))
+    at = min(len(waited) - 1, int(len(waited) * 0.95))
+    return {"case": case, "value": round(waited[at], 1), "unit": "ms", "beside": f"{spent[at]:.1f}", "goal": GOAL_MS}
 
 
 async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as folder:
-        async with filled(Path(folder), options.rows) as (database, archive):
-            found = await searching(database, archive, options.pages)
-            return found + await sweeping(database, archive, Path(folder), options.swept)
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        archive = Archive(folder / "rows.sqlite", options.rows, folder / "objects", options.swept)
+        began = time.monotonic()
+        database = await archive.filled()
+        filled = fact("the database made, for all this", round(time.monotonic() - began), "s")
+        try:
+            found = await asking(database, archive, options.pages, options.rounds)
+            swept = await Sweep(database, archive, folder, options.swept).run() if options.swept else []
+            return [*found, *swept, filled]
+        finally:
+            await database.close()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = figures.parser(__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--swept", type=int, default=100_000)
     parser.add_argument("--pages", type=int, default=60)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", help="where the database is made: it takes 6 kB a row while it grows")
     options = parser.parse_args()
-    rows = asyncio.run(run(options))
-    if options.json:
-        print(json.dumps({"rows": rows}))
-        return
-    for found in rows:
-        print(f"{found['case']:<52} {found['value']:>10} {found['unit']:<5} {found['beside']}")
+    figures.report(asyncio.run(run(options)), options.json)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """All benches, and the page that tells of them: `make bench` writes docs/performance.md.
 
-    python bench/run.py [--quick] [--dry] [--rows N]
+    python bench/run.py [--quick] [--dry] [--rows N] [--only NAMES]
 
 Each bench is a program of its own and prints JSON; this one runs them in turn, on an otherwise idle machine if you want figures worth
 keeping, and writes what they found between the marks in the page. `--quick` takes a tenth of the time, `--dry` prints and writes nothing.
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +106,19 @@ def coded(quick: bool) -> list[str]:
 def archive(quick: bool, rows: int) -> list[str]:
     size = min(rows, 100_000) if quick else rows
     swept = size // 10
-    arguments = ["--rows", str(size), "--swept", str(swept), "--pages", "20" if quick else "60"]
+    arguments = ["--rows", str(size), "--swept", str(swept), *(["--pages", "20", "--rounds", "1"] if quick else [])]
     found = json.loads(run("bench_archive.py", "--json", *arguments))["rows"]
-    text = f"A page of 100 recordings over {size:,} rows on SQLite, 95th percentile, half of them at random places; beside it the CPU time."
-    text += f" Then a sweep over {swept:,} rows, with holds placed and pages asked for while it runs. `bench/bench_archive.py`."
+    text = f"A page of 100 recordings over {size:,} rows on SQLite (of 50 for KAZOO and Vonage), 95th percentile of the best of three"
+    text += f" rounds, half of them at random places; beside it the CPU time. Then a worker's sweep over {swept:,} rows with their audio,"
+    text += " with holds placed, events told and pages asked for while it runs. `bench/bench_archive.py`."
     return table("Lists, searches and the sweep", text, found, "CPU ms")
+
+
+def export(quick: bool, rows: int) -> list[str]:
+    arguments = ["--recordings", str(min(rows, 10_000))] if quick else []
+    found = json.loads(run("bench_export.py", "--json", *arguments))["rows"]
+    text = "One export of small recordings (4 kB each) by a worker, and the file read again. `bench/bench_export.py`."
+    return table("Export", text, found)
 
 
 def machine() -> str:
@@ -122,21 +131,49 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, {system}, {time.strftime('%Y-%m-%d')}."
 
 
+def section(bench: Callable[..., list[str]], options: argparse.Namespace) -> str:
+    """A bench's part of the page, and how busy the machine was beside it."""
+    before = os.getloadavg()[0]
+    rows = (options.rows,) if bench in SIZED else ()
+    lines = bench(options.quick, *rows)
+    load = f"Load of the machine before and after: {before:.1f}, {os.getloadavg()[0]:.1f}; {time.strftime('%Y-%m-%d')}."
+    return "\n".join([*lines, "", load])
+
+
+def renewed(measured: str, sections: list[str]) -> str:
+    """The page's measured part with `sections` in the places of those with the same titles."""
+    for new in sections:
+        title = new.partition("\n")[0]
+        before, found, after = measured.partition(f"{title}\n")
+        rest = after.partition("\n### ")
+        measured = before + new + "\n\n" + rest[1].lstrip() + rest[2] if found else f"{measured.rstrip()}\n\n{new}\n\n"
+    return measured
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--dry", action="store_true")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the archive; the sweep, which rests most of the time, has a tenth")
+    parser.add_argument("--only", help="names of benches, parted by commas: the others' figures stay")
     options = parser.parse_args()
-    benches = (rtp, bridge, coded, sip, finish, deliveries)
-    parts = [[f"Machine: {machine()}"], *(bench(options.quick) for bench in benches), archive(options.quick, options.rows)]
-    text = "\n\n".join("\n".join(part) for part in parts)
-    print(text)
+    chosen = [BENCHES[name] for name in options.only.split(",")] if options.only else list(BENCHES.values())
+    sections = [section(bench, options) for bench in chosen]
+    print("\n\n".join(sections))
     if not options.dry:
         page = PAGE.read_text()
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+        before, _, rest = page.partition(BEGIN)
+        measured, _, after = rest.partition(END)
+        if not options.only:
+            measured = f"\n\nMachine: {machine()}\n\n"
+        PAGE.write_text(f"{before}{BEGIN}{renewed(measured, sections)}{END}{after}")
 
+
+BENCHES = {
+    "rtp": rtp, "bridge": bridge, "coded": coded, "sip": sip, "finish": finish, "deliveries": deliveries, "archive": archive,
+    "export": export,
+}  # fmt: skip
+SIZED = (archive, export)
 
 if __name__ == "__main__":
     main()

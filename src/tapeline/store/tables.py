@@ -140,9 +140,10 @@ calls = Table(
     _later("application_id"),
     _later("event_url"),
     _later("event_method"),
-    Index("calls_created", "created", "id"),
-    Index("calls_application_created", "application_id", "created", "id"),
-    Index("calls_account_created", "account", "created", "id"),
+    Index("calls_created", "created", "id", **_where("deleted IS NULL")),
+    Index("calls_application_created", "application_id", "created", "id", **_where("deleted IS NULL")),
+    Index("calls_account_created", "account", "created", "id", **_where("deleted IS NULL")),
+    Index("calls_activeflow", "activeflow_id"),
     Index("calls_node_status", "node", "status"),
 )
 

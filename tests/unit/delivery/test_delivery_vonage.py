@@ -97,5 +97,16 @@ async def test_calls_are_found_by_how_they_ended(tmp_path: Path, answered: bool)
         total, page = await database.calls.of_application(application, CallFilter(since=3.0, until=8.0, ascending=False, offset=1, limit=2))
         assert total == 6 and [each.created for each in page] == [7.0, 6.0]
         assert (await database.calls.of_application(application, CallFilter(activeflow_id="f1")))[0] == len(ENDS) // 2
+        for ascending in (True, False):
+            listed = [each.id for each in (await database.calls.of_application(application, CallFilter(limit=100, ascending=ascending)))[1]]
+            for offset in range(len(rows) + 2):  # from either end
+                wanted = CallFilter(offset=offset, limit=3, ascending=ascending)
+                total, page = await database.calls.of_application(application, wanted)
+                assert total == len(rows) and [each.id for each in page] == listed[offset : offset + 3]
+        late = CallRow(new_id(), "a", "outgoing", "hangup", time.time(), {"kind": "tel"}, {"kind": "tel"}, application_id=application)
+        await database.calls.upsert(late)
+        assert (await database.calls.of_application(application, CallFilter(limit=1)))[0] == len(rows) + 1
+        await database.calls.delete(rows[0].id)
+        assert (await database.calls.of_application(application, CallFilter(limit=1)))[0] == len(rows)
     finally:
         await database.close()
