@@ -38,6 +38,7 @@ from tapeline.calls.drain import Drain
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errands import Errands
 from tapeline.calls.kazoo.automatic import Automatic
+from tapeline.calls.kazoo.boxes import Boxes
 from tapeline.calls.kazoo.profiles import Profiles
 from tapeline.calls.kazoo.stored import Refresher, Stored
 from tapeline.calls.kazoo.voicemail import message_left
@@ -171,6 +172,7 @@ class Server:
         self._switch = Switch(self._equipment, endpoint, shell, self._routes, accounts, self._advertise())
         self._service = Service(self._switch, database, objects, self._equipment, refresher.refresh)
         self._equipment.change_document = self._service.documents.write
+        self._equipment.boxes = Boxes(self._equipment, self._service.archive)
 
         await self._listen_for_events(database)
         recovered = await self._recover(database)

@@ -20,14 +20,16 @@ from tapeline.flow.dialects.voipbin import TYPES
 from tapeline.flow.dialects.vonage import ACTIONS
 from tapeline.flow.ops import asking
 from tapeline.flow.ops.answering import Answer, Ring
-from tapeline.flow.ops.connecting import Dial, JoinRoom, Park, PassOn, PlaceCall
+from tapeline.flow.ops.connecting import Dial, JoinRoom, Page, Park, PassOn, PlaceCall
 from tapeline.flow.ops.deciding import Branch, Compare, CompareTime, HasDigits, HasStatus, Jump, SetVariable
-from tapeline.flow.ops.ending import Hangup, OnlyWith, Skip, Stop
+from tapeline.flow.ops.ending import Hangup, Skip, Stop
 from tapeline.flow.ops.fetching import FetchProgram, LoadProgram, Notify
 from tapeline.flow.ops.keys import Gather, SendDigits
+from tapeline.flow.ops.mailbox import AtBox, CheckMailbox
 from tapeline.flow.ops.menu import Menu
 from tapeline.flow.ops.recording import Record, StopRecording
 from tapeline.flow.ops.sounding import Echo, Play, Say, Tone
+from tapeline.flow.ops.stored import ByRule, Described, SwitchRules
 from tapeline.flow.ops.waiting import Block, Hold, Remain, Sleep
 from tapeline.flow.program import Op
 
@@ -39,9 +41,23 @@ MOST_COMMANDS = 3 * (LIMITS.burst + LIMITS.depth)  # of one input: no step issue
 # --- programs
 
 
+TEXTS = st.sampled_from(["", "a", "${x}", "${voipbin.call.digits}", "1", "${x}${x}"])
+
+
+def of_documents() -> list[st.SearchStrategy[Op]]:
+    """Those that go by what an account has stored."""
+    return [
+        st.builds(CheckMailbox, TEXTS, single=st.booleans()),
+        st.builds(AtBox, TEXTS, st.just(CheckMailbox("b"))),
+        st.builds(ByRule, st.just(("r",))),
+        st.builds(SwitchRules, st.just(("r",)), st.sampled_from(["menu", "enable", "nothing"])),
+        st.builds(Described, TEXTS, TEXTS, st.just(lambda document: Sleep(0.0))),
+    ]
+
+
 def operations() -> list[st.SearchStrategy[Op]]:
     """One strategy, or more, for each operation."""
-    texts = st.sampled_from(["", "a", "${x}", "${voipbin.call.digits}", "1", "${x}${x}"])
+    texts = TEXTS
     seconds = st.sampled_from([0.0, 0.001, 1.0, 60.0])
     limit = st.none() | seconds
     mode = st.sampled_from(["push", "replace"])
@@ -94,7 +110,8 @@ def operations() -> list[st.SearchStrategy[Op]]:
         st.builds(Hangup, texts),
         st.builds(Stop),
         st.builds(Skip, texts),
-        st.builds(OnlyWith, texts, st.just("why")),
+        *of_documents(),
+        st.builds(Page, st.lists(party, max_size=2).map(tuple)),
     ]
 
 
@@ -110,6 +127,7 @@ def programs(draw: st.DrawFn) -> flow.Program:
 
 # --- what happens on the call
 
+MESSAGE = flow.Message("a", "1", "now", "new", "recording:a")
 DOCUMENTS = [
     b"",
     b"[]",
@@ -142,6 +160,9 @@ def happening(token: int, choice: random.Random, program: flow.Program) -> flow.
         flow.Parted(token, choice.random() < 0.5),
         flow.DialRoom(token, "room"),
         flow.RoomLeft(token, choice.choice(["left", "full"]), choice.choice(["", "", "after"])),
+        flow.LookedUp(token, choice.choice([None, {"name": "x"}])),
+        flow.RuleFound(token, choice.choice(["r", ""])),
+        flow.MailboxTold(token, choice.choice(["in", "pin", "own", "done", "closed"]), (MESSAGE,)),
         flow.Unsupported(token),
         flow.CallStatus(choice.choice(["ringing", "progressing"])),
     ]

@@ -17,7 +17,7 @@ from tapeline.store.documents import document_id
 OFFICE = {"cycle": "weekly", "wdays": ["monday"], "time_window_start": 9 * 3600, "time_window_stop": 17 * 3600}
 
 
-def keep(exchange: Exchange, kind: str, name: str, **body: Any) -> None:
+def keep(exchange: Exchange, kind: str, name: str, /, **body: Any) -> None:
     row = DocumentRow(document_id(ACCOUNT, kind, name), ACCOUNT, kind, name, body, 1.0, 1.0)
     exchange.kit.stored.take_documents([row])
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tapeline.calls.conference.register import Conferences
     from tapeline.calls.dialer import Dialer
     from tapeline.calls.kazoo.automatic import Automatic
+    from tapeline.calls.kazoo.boxes import Boxes
     from tapeline.calls.kazoo.metaflows import Metaflows
     from tapeline.calls.kazoo.parking import Parking
     from tapeline.calls.recorder import Recorder
@@ -89,6 +90,7 @@ class Equipment:
     automatic: Automatic = field(init=False)  # set by the composition root, as are the conferences
     conferences: Conferences = field(init=False)  # set by the composition root: they work with this themselves
     webhooks: Webhooks = field(init=False)
+    boxes: Boxes = field(init=False)  # set by the composition root
     parking: Parking = field(init=False)  # set by the switch, too
     dialer: Dialer = field(init=False)  # set by the switch, which the calls it places are known to
     sockets: Sockets = field(init=False)  # likewise

@@ -174,7 +174,7 @@ class Script:
         self._kit.spawn(self._sound(command, [partial(self._kit.prompts.say, command.text, command.language)]))
 
     def _play(self, command: flow.Play) -> None:
-        own = {f"recording:{recording_id}" for recording_id in self._call.recordings.ids}
+        own = {f"recording:{recording_id}" for recording_id in self._call.recordings.ids} | self._of_kazoo.playable
         allowed = [url for url in command.urls if url in own or not url.startswith("recording:")]
         self._kit.spawn(self._sound(command, [partial(self._kit.prompts.load, url) for url in allowed]))
 

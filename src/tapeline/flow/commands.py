@@ -28,6 +28,7 @@ __all__ = [
     "LoadFlow",
     "Log",
     "LookUp",
+    "Mailbox",
     "Park",
     "Party",
     "PlaceCall",
@@ -250,6 +251,29 @@ class FindRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Mailbox:
+    """Something about voicemail boxes, one of which the run has open from the time on that it was let in. Ends with `MailboxTold`.
+
+    `whose`     is `value`, a box, the caller's own: `own`, or ``
+    `open`      the box `value`; "": the caller's only one (`single`), or the one with the caller's number (`by_caller`)
+    `number`    the box that has the number `value`
+    `pin`       let in with `value`
+    `list`      its messages
+    `file`      the message `value` into `folder`
+
+    What opens one answers `in`, `pin` (ask for it), `closed` (nobody is let in), `missing`; a PIN answers `in`, `wrong`, or `locked`: too
+    many were wrong.
+    """
+
+    token: int
+    action: str
+    value: str = ""
+    folder: str = ""
+    single: bool = False
+    by_caller: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Dial:
     """Call `destinations` and connect the caller with who answers first. Ends with `DialEnded`, or `DialRoom` for a conference."""
 
@@ -322,5 +346,5 @@ class Log:
 Command = (
     Answer | Ring | Say | Play | Tone | StopPlay | Echo | StartRecording | StopRecording | SendDigits
     | Ask | ReportDigits | Complain | Fetch | Send | LoadFlow | Dial | JoinRoom | Linger | PlaceCall | Hangup | Log | Park
-    | LookUp | FindRule
+    | LookUp | FindRule | Mailbox
 )  # fmt: skip

@@ -24,6 +24,8 @@ __all__ = [
     "FlowLoaded",
     "HungUp",
     "LookedUp",
+    "MailboxTold",
+    "Message",
     "Parted",
     "PlayEnded",
     "RecordingEnded",
@@ -194,6 +196,24 @@ class RuleFound:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """One in a voicemail box: from whom, when it was left (to be spoken), and the address to play it by."""
+
+    id: str
+    caller: str
+    when: str
+    folder: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxTold:
+    token: int
+    result: str
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Unsupported:
     """This system cannot carry out the command with this token. The flow goes on with the next step."""
 
@@ -230,5 +250,5 @@ class Elapsed:
 Event = (
     Answered | Asked | Parted | PlayEnded | Digit | RecordingStarted | RecordingRefused | RecordingEnded | Fetched | FlowLoaded | DigitsSent
     | DialEnded | DialRoom | RoomLeft | RoomPrelude | Unparked | LookedUp | RuleFound | Unsupported | HungUp | CallStatus | Replaced
-    | Elapsed
+    | MailboxTold | Elapsed
 )  # fmt: skip

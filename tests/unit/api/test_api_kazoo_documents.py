@@ -177,7 +177,7 @@ async def test_a_put_that_is_no_metaflow_is_refused(
 
 
 def test_a_user_is_found_by_id_and_name() -> None:
-    from tapeline.api.kazoo.documents import user_named
+    from tapeline.calls.kazoo.profiles import user_named
 
     users = Settings(users=[User(name="anna", id="3f0e6c0a-5a4e-4f0c-9a5e-0c4f6f0d9b1e"), User(name="otto")]).users
     assert [user_named(users, text) for text in ("ANNA", "3f0e6c0a5a4e4f0c9a5e0c4f6f0d9b1e", "otto", "", "x")] == [

@@ -17,6 +17,8 @@ AT_ONCE: dict[type, Reply] = {
     flow.Play: lambda command: flow.PlayEnded(command.token),
     flow.Tone: lambda command: flow.PlayEnded(command.token),
     flow.SendDigits: lambda command: flow.DigitsSent(command.token),
+    flow.LookUp: lambda command: flow.LookedUp(command.token, None),
+    flow.Mailbox: lambda command: flow.MailboxTold(command.token, ""),
     flow.StartRecording: lambda command: flow.RecordingStarted(command.token, f"rec-{command.token}", {"format": command.spec.format}),
 }
 

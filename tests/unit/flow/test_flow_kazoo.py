@@ -64,7 +64,9 @@ def test_the_sample_per_user_when_the_user_answers_ends_after_the_conversation(p
 
 def test_the_sample_per_user_when_nobody_answers_goes_to_the_box(phone):
     call = phone(PER_USER, variables=VARIABLES, replies=dialled(False, "NO_ANSWER") | ENDED).start()
-    assert call.names == ["StartRecording", "Dial", "StopRecording", "Answer", "Say", "Tone", "StartRecording", "Hangup"]
+    assert call.names == [
+        "StartRecording", "Dial", "StopRecording", "Mailbox", "LookUp", "Answer", "Say", "Tone", "StartRecording", "Hangup"
+    ]  # fmt: skip
     message = call.last(flow.StartRecording).spec
     assert (message.heard, message.origin, message.blocking, message.custom["voicemail_box"]) == ("caller", "voicemail", True, "b1")
     assert "these children are an action themselves" in warnings(PER_USER)

@@ -18,11 +18,11 @@ from starlette.responses import Response
 from tapeline.api.auth import principal_of
 from tapeline.api.bodies import read_json
 from tapeline.api.kazoo.bodies import KazooRoute, data_of
-from tapeline.api.kazoo.documents import user_named
 from tapeline.api.kazoo.rules import Rules
 from tapeline.api.kazoo.schema import check
 from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
 from tapeline.api.ports import Service
+from tapeline.calls.kazoo.profiles import user_named
 from tapeline.calls.views import ChannelView
 from tapeline.core.errors import InvalidInput, InvalidState
 from tapeline.core.kazoo import gregorian

@@ -24,21 +24,16 @@ from tapeline.api.kazoo.rules import Rules
 from tapeline.api.kazoo.schema import Rule, check
 from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
 from tapeline.api.ports import Service
+from tapeline.calls.kazoo.profiles import user_named
 from tapeline.core.ids import new_id
 from tapeline.core.settings import User
 
-__all__ = ["KazooDocuments", "Subject", "owner_ids", "user_named"]
+__all__ = ["KazooDocuments", "Subject", "owner_ids"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,127}", re.ASCII)
 READ, WRITE = "calls:read", "account:write"
 
 Body = Mapping[str, Any]
-
-
-def user_named(users: Sequence[User], text: str) -> User | None:
-    """The user of that id, with or without dashes, or of that name."""
-    wanted = text.lower()
-    return next((user for user in users if wanted in {user.name.lower(), user.id.lower(), hex_id(user.id)} - {""}), None)
 
 
 def owner_ids(users: Sequence[User], text: str) -> frozenset[str]:

@@ -19,18 +19,16 @@ from starlette.responses import Response
 from tapeline.api.auth import principal_of
 from tapeline.api.files import file_response, safe_name
 from tapeline.api.kazoo.bodies import KazooRoute, page_key, page_place, page_size, read_data
-from tapeline.api.kazoo.documents import user_named
-from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, recording_uuid, success, uuid_of
+from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, recording_uuid, success, uuid_of
 from tapeline.api.ports import Service
+from tapeline.calls.kazoo.boxes import box_names, folder_of, messages_of
 from tapeline.calls.views import RecordingView
 from tapeline.core.kazoo import gregorian, recording_document
 from tapeline.core.settings import User
-from tapeline.store import Search
 
 __all__ = ["KazooVoicemail"]
 
 FOLDERS = ("new", "saved", "deleted")
-LOOKED_AT = 20_000  # rows of other boxes that one request may pass over
 
 
 class KazooVoicemail:
@@ -50,17 +48,10 @@ class KazooVoicemail:
 
     async def list_messages(self, request: Request, account: str, box: str) -> Response:
         size, after = page_size(request.query_params), page_place(request.query_params.get("start_key", ""))
-        names, owner = self._names(box), uuid_of(account)
-        found: list[RecordingView] = []
-        looked = 0
-        while len(found) <= size and looked < LOOKED_AT:
-            wanted = Search(owner, after=after, limit=max(size + 1, 200), equal={"state": ("available",), "origin": ("voicemail",)})
-            rows = await self._service.archive.search(wanted, principal_of(request))
-            looked += len(rows)
-            found += [row for row in rows if str(row.custom.get("voicemail_box", "")).lower() in names]
-            if len(rows) < wanted.limit:
-                break
-            after = (rows[-1].created, rows[-1].id)
+        names, principal = box_names(self._users, box), principal_of(request)
+        found = await messages_of(
+            lambda wanted: self._service.archive.search(wanted, principal), uuid_of(account), names, size + 1, after
+        )
         more: dict[str, Any] = {"next_start_key": page_key(found[size - 1].created, found[size - 1].id)} if len(found) > size else {}
         shown = [_told(view) for view in found[:size]]
         return success(request, shown, page_size=len(shown), **more)
@@ -89,22 +80,14 @@ class KazooVoicemail:
     async def _find(self, request: Request, account: str, box: str, id: str) -> RecordingView:
         view = await self._service.get_recording(recording_uuid(id), principal_of(request))
         here = view.account == uuid_of(account) and view.origin == "voicemail" and view.state == "available"
-        if not here or str(view.custom.get("voicemail_box", "")).lower() not in self._names(box):
+        if not here or str(view.custom.get("voicemail_box", "")).lower() not in box_names(self._users, box):
             raise BadIdentifier(id)
         return view
-
-    def _names(self, box: str) -> frozenset[str]:
-        """What a box may be called by, in lower case."""
-        user = user_named(self._users, box)
-        own = (user.id, user.name, user.extension, hex_id(user.id)) if user is not None else ()
-        return frozenset(name.lower() for name in (box, hex_id(box), *own) if name)
 
 
 def _told(view: RecordingView) -> dict[str, Any]:
     """A message's metadata as KAZOO has them. `length` is in milliseconds."""
     whole = recording_document(view)
-    notes = view.custom.get("notes")
-    folder = notes.get("folder", "new") if isinstance(notes, dict) else "new"
     same = {name: whole[name] for name in ("from", "to", "caller_id_number", "caller_id_name", "call_id")}
     at = gregorian(view.started or view.created)
-    return {**same, "timestamp": at, "folder": folder, "length": whole["duration_ms"], "media_id": whole["id"]}
+    return {**same, "timestamp": at, "folder": folder_of(view), "length": whole["duration_ms"], "media_id": whole["id"]}

@@ -1,4 +1,5 @@
-"""What a flow of KAZOO's asks for beside what all flows do: documents of the account, rules of time, slots to wait in.
+"""What a flow of KAZOO's asks for beside what all flows do: documents of the account, rules of time, voicemail boxes, slots to
+wait in.
 
 Each command is answered with one event of its token, also when it failed, as by `calls.script`, which hands them on.
 """
@@ -14,6 +15,7 @@ import structlog
 from tapeline import flow
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.kazoo import temporal
+from tapeline.calls.kazoo.boxes import Visit
 from tapeline.calls.session import Call
 from tapeline.core.errors import TapelineError
 
@@ -32,6 +34,7 @@ class Deeds:
         self._call = call
         self._kit = equipment
         self._tell = tell
+        self._visit = Visit(call, equipment)
 
     def do(self, command: Any) -> bool:
         """Carry out `command`; False where it is none of these."""
@@ -94,6 +97,24 @@ class Deeds:
             log.warning("rules could not be changed", call_id=self._call.facts.id, rules=command.rules[:10], error=error or "none is known")
         self._tell(flow.RuleFound(command.token, "", error or ("" if count else "none of these rules is known")))
 
+    # -- voicemail boxes -----------------------------------------------------------------------------------------------
+
+    @property
+    def playable(self) -> frozenset[str]:
+        """Addresses of recordings that this run may play, though they are not its call's."""
+        return self._visit.playable
+
+    def _mailbox(self, command: flow.Mailbox) -> None:
+        self._kit.spawn(self._visited(command))
+
+    async def _visited(self, command: flow.Mailbox) -> None:
+        try:
+            told = await self._visit.answer(command)
+        except TapelineError as error:
+            log.warning("a voicemail box cannot be looked into", call_id=self._call.facts.id, error=str(error))
+            told = flow.MailboxTold(command.token, "failed")
+        self._tell(told)
+
     # -- slots ---------------------------------------------------------------------------------------------------------
 
     def _park(self, command: flow.Park) -> None:
@@ -111,6 +132,7 @@ class Deeds:
     _deeds: dict[type, Callable[[Deeds, Any], None]] = {
         flow.LookUp: _look_up,
         flow.FindRule: _find_rule,
+        flow.Mailbox: _mailbox,
         flow.Park: _park,
     }
 

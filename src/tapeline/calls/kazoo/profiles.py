@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tapeline.core.callrecording import Rules, legacy, merged
+from tapeline.core.kazoo import hex_id
 from tapeline.core.settings import Settings, User
 
-__all__ = ["Endpoint", "Profiles"]
+__all__ = ["Endpoint", "Profiles", "user_named"]
 
 
 class Document(Protocol):
@@ -91,6 +92,12 @@ class Profiles:
         devices = dict(self._devices.get((account, user.name.lower()), {}))
         devices |= {name: self._documents[account, "device", name] for name in names if (account, "device", name) in self._documents}
         return (own, *devices.values())
+
+
+def user_named(users: Sequence[User], text: str) -> User | None:
+    """The user of that id, with or without dashes, or of that name."""
+    wanted = text.lower()
+    return next((user for user in users if wanted in {user.name.lower(), user.id.lower(), hex_id(user.id)} - {""}), None)
 
 
 def _login(device: Mapping[str, Any]) -> str:

@@ -85,6 +85,7 @@ class Stored:
     def __init__(self) -> None:
         self._callflows: dict[str, Callflow] = {}
         self._documents: dict[str, DocumentRow] = {}
+        self._kinds: dict[tuple[str, str], dict[str, DocumentRow]] = {}  # by account and kind, then by id
         self._followers: list[Callable[[Iterable[DocumentRow]], None]] = []
         self._plans: dict[str, _Plan] = {"": _Plan()}
 
@@ -124,6 +125,10 @@ class Stored:
         row = self._documents.get(document_id(account, kind, name))
         return row.body if row is not None else {}
 
+    def all(self, account: str, kind: str) -> list[DocumentRow]:
+        """All documents of a kind."""
+        return list(self._kinds.get((account, kind), {}).values())
+
     def program(self, flow_id: str, account: str) -> flow.Program | None:
         """A stored callflow by its id, with or without dashes; None where the account has no such one."""
         found = self._callflows.get(flow_id if "-" in flow_id else _dashed(flow_id.lower()))
@@ -155,10 +160,12 @@ class Stored:
 
     def take_documents(self, rows: Sequence[DocumentRow]) -> None:
         for row in rows:
+            of_kind = self._kinds.setdefault((row.account, row.kind), {})
             if row.deleted is None:
-                self._documents[row.id] = row
+                self._documents[row.id] = of_kind[row.id] = row
             else:
                 self._documents.pop(row.id, None)
+                of_kind.pop(row.id, None)
         for take in self._followers if rows else ():
             take(rows)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
@@ -16,9 +17,13 @@ from tapeline.flow.diagnostics import Problems
 from tapeline.flow.dialects.kazoo_module import KEYS, LONGEST_S, Module, Plan, template
 from tapeline.flow.fields import Fields
 from tapeline.flow.jsondoc import wrap
-from tapeline.flow.ops.ending import OnlyWith, Skip
+from tapeline.flow.ops.answering import Answer
+from tapeline.flow.ops.ending import Skip
+from tapeline.flow.ops.mailbox import AtBox, CheckMailbox
 from tapeline.flow.ops.recording import Record, StopRecording, filled
 from tapeline.flow.ops.sounding import Play, Say, Tone
+from tapeline.flow.ops.stored import Described
+from tapeline.flow.program import Op
 
 __all__ = ["recording_spec", "record_call", "record_caller", "voicemail"]
 
@@ -164,14 +169,21 @@ def record_caller(module: Module) -> Plan:
 
 
 def voicemail(module: Module) -> Plan:
-    """Greeting, beep, message. The message is a recording like any other, of the box that it was left in."""
+    """Greeting, beep, message. The message is a recording like any other, of the box that it was left in. Who calls its own hears it."""
     data = module.data
-    data.ignore("interdigit_timeout", "single_mailbox_login", "callerid_match_login")
-    if data.text("action", "compose") == "check":
-        module.warn("listening to a box by telephone is not part of this system", "action", "messages are listed over the API")
-        return Plan((Skip("voicemail", "messages are listed over the API"),))
+    box = module.text("id")
+    check = CheckMailbox(
+        box,
+        "${kazoo.language}",
+        single=data.boolean("single_mailbox_login"),
+        by_caller=data.boolean("callerid_match_login"),
+        between_s=data.integer("interdigit_timeout", 2000, low=1, clamp=True) / 1000,
+    )
+    if data.text("action", "compose", choices=("", "compose", "check")) == "check":
+        data.ignore("max_message_length")
+        return Plan((check,))
+    box = box or "${kazoo.box_id}"
     minimum = data.number("min_message_size", 0.5, low=0, high=60, clamp=True)
-    box = module.text("id") or "${kazoo.box_id}"
     spec = RecordSpec(
         heard="caller",
         format="mp3",
@@ -187,8 +199,19 @@ def voicemail(module: Module) -> Plan:
         custom={**_custom(module), "voicemail_box": box},
     )
     media = Fields(data.node("media"), data.problems, data.place)
-    own = template(media.text("unavailable"))
-    text = module.text("greeting") or "The person you are calling is not available. Please leave a message after the tone."
-    greeting = Play((own,), answers=True, stop_keys=KEYS) if own else Say(text, "${kazoo.language}", stop_keys=KEYS)
-    known = OnlyWith(box, "there is no such box: a placeholder stands for the only one, and there is none or more than one")
-    return Plan((known, greeting, Tone("beep"), Record(spec, answers=True)), missing=True)
+    greeting = partial(_greeting, template(media.text("unavailable")), module.text("greeting"))
+    door = AtBox(box, replace(check, box=box))
+    return Plan((door, Described("vmbox", box, greeting, needed=False), Tone("beep"), Record(spec, answers=True)), missing=True)
+
+
+def _greeting(own: str, text: str, document: Mapping[str, Any]) -> Op:
+    """What the data say, else what the box's document does, else some words."""
+    media = document.get("media")
+    kept = media.get("unavailable") if isinstance(media, Mapping) else None
+    address = own or (template(kept) if isinstance(kept, str) and not text else "")
+    if address:
+        return Play((address,), answers=True, stop_keys=KEYS)
+    said = text or ("" if document.get("skip_greeting") is True else "The person you are calling is not available.")
+    if not text and document.get("skip_instructions") is not True:
+        said = f"{said} Please leave a message after the tone.".strip()
+    return Say(said, "${kazoo.language}", stop_keys=KEYS) if said else Answer()

@@ -12,7 +12,7 @@ from typing import ClassVar
 from tapeline.flow import commands
 from tapeline.flow.program import DEFAULT, Context, Finish, Op, Performance
 
-__all__ = ["Hangup", "OnlyWith", "Skip", "Stop"]
+__all__ = ["Hangup", "Skip", "Stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +38,6 @@ class Stop(Op):
     def perform(self, context: Context) -> Performance:
         yield from ()
         return Finish()
-
-
-@dataclass(frozen=True, slots=True)
-class OnlyWith(Op):
-    """Go on where `text` is not empty; else the result is `missing`. `why` is for people."""
-
-    kind: ClassVar[str] = "only_with"
-
-    text: str
-    why: str
-
-    def perform(self, context: Context) -> Performance:
-        yield from ()
-        if context.text(self.text):
-            return DEFAULT
-        context.log("warning", "action passed over", why=self.why)
-        return "missing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class Described(Op):
     document: str
     name: str
     make: Callable[[Mapping[str, Any]], Op]
+    needed: bool = True  # that there is none is worth a line in the log
 
     def perform(self, context: Context) -> Performance:
         token = context.token()
@@ -49,7 +50,7 @@ class Described(Op):
         context.issue(commands.LookUp(token, self.document, name))
         event = yield from reply(token, context.now + PATIENCE_S)
         found = event.document if isinstance(event, LookedUp) else None
-        if found is None:
+        if found is None and self.needed:
             context.log("warning", "there is no such document", document=self.document, name=name[:64])
         return (yield from self.make(found or {}).perform(context))
 
