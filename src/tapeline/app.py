@@ -28,6 +28,7 @@ import uvicorn
 from tapeline import __version__, rtp, sip
 from tapeline.api.app import create_app
 from tapeline.api.kazoo.webhooks import KazooWebhooks
+from tapeline.api.protocol import BoundedHttp
 from tapeline.api.sessions import session_key
 from tapeline.api.voipbin.states import recording_shaper
 from tapeline.api.voipbin.webhooks import VoipbinWebhooks
@@ -372,6 +373,7 @@ class Server:
         )
         config = uvicorn.Config(
             app,
+            http=BoundedHttp,
             log_config=None,
             access_log=False,
             lifespan="off",
