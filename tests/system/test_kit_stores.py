@@ -1,17 +1,24 @@
-"""The receivers of files: nginx stores what is PUT to it and tells of it, pouchdb-server is a CouchDB to talk to."""
+"""The receivers of files: nginx stores what is PUT to it and tells of it, pouchdb-server is a CouchDB to talk to, Swift has a bucket."""
 
 from __future__ import annotations
 
 import urllib.error
 import urllib.request
+from datetime import timedelta
 from pathlib import Path
 
+import obstore
+import obstore.store
 import pytest
 
 from tapeline.testing.nginx import Nginx, nginx_missing
 from tapeline.testing.pouchdb import PouchDB, pouchdb_missing
+from tapeline.testing.s3server import S3Server, s3_server_missing
 
 pytestmark = pytest.mark.peer
+
+# obstore starts its runtime at its first use and keeps it as long as the process lives: no leak of whichever test comes first.
+obstore.put(obstore.store.MemoryStore(), "x", b"")
 
 
 def put(url: str, body: bytes) -> int:
@@ -44,3 +51,17 @@ def test_pouchdb_takes_documents_and_refuses_what_conflicts(tmp_path: Path) -> N
         refused.value.close()
         assert refused.value.code == 409
         assert [(found["_id"], found["a"]) for found in database.documents("some/name")] == [("one", 1)]
+
+
+@pytest.mark.skipif(bool(s3_server_missing()), reason=s3_server_missing())
+def test_the_s3_server_keeps_its_objects_over_a_restart_and_takes_no_wrong_signature(tmp_path: Path) -> None:
+    with S3Server(tmp_path) as server:
+        url = obstore.sign(server.bucket(), "PUT", "a/b c.mp3", timedelta(hours=1))
+        assert put(url, b"sound") == 200
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            put(url[:-1] + ("0" if url[-1] != "0" else "1"), b"other")
+        refused.value.close()
+        assert refused.value.code == 403
+        server.stop()
+        server.start()
+        assert server.keys() == ["a/b c.mp3"] and server.content("a/b c.mp3")[0] == b"sound"

@@ -49,6 +49,7 @@ class House:
         self.objects = root / "objects"
         self.rows = root / "tapeline.sqlite"
         self.jobs = root / "dbos.sqlite"
+        self.environment: dict[str, str] = {}  # of its worker, over ours
         self.config = WorkerConfig(str(root), f"sqlite:///{self.rows}", str(self.objects), f"sqlite:///{self.jobs}", "test", slots=2)
 
     def record(self, seconds: float = 1.0, channels: int = 1, **fields: Any) -> str:
@@ -282,7 +283,7 @@ class Running:
 @asynccontextmanager
 async def working(house: House, fault: str = "") -> AsyncIterator[Running]:
     """A worker over the house, made to fail at `fault`. Its process is its own; only its code was read before."""
-    running = Running(await WorkerChild.born({VARIABLE: house.config.to_json(), "TAPELINE_FAULT": fault}))
+    running = Running(await WorkerChild.born({**house.environment, VARIABLE: house.config.to_json(), "TAPELINE_FAULT": fault}))
     try:
         yield running
     finally:

@@ -21,10 +21,11 @@ from tapeline.delivery.bodies import Multipart, StoredBody
 from tapeline.delivery.couch import CouchAccess, put_couch
 from tapeline.delivery.errors import DeliveryFailed, Refused
 from tapeline.delivery.ftp import put_ftp
-from tapeline.delivery.http import GuardedClient, Streamed
+from tapeline.delivery.http import GuardedClient, Response, Streamed
 from tapeline.delivery.plans import Handler, handler_in
 from tapeline.delivery.policies import Policy, policy_of
 from tapeline.store import DeliveryRow, ObjectStore
+from tapeline.store.objects.remote import error_code
 
 __all__ = ["Carrier"]
 
@@ -54,11 +55,11 @@ class Carrier:
         policy = policy_of(row.policy)
         scheme = urlsplit(row.url).scheme.lower()
         if scheme in {"http", "https"}:
-            return await self._over_http(row, row.url, signature)
+            return (await self._over_http(row, row.url, signature)).status
         if not row.object_key:
             raise Refused(f"only files are sent over {scheme}")
         if scheme == s3.SCHEME:
-            return await self._over_http(row, s3.signed("PUT", row.url, await self._handler(row)), ())
+            return await self._to_bucket(row)
         body = await StoredBody.of(self._objects, row.object_key)
         if scheme in couch.SCHEMES:
             return await self._to_couch(row, body, policy)
@@ -66,7 +67,14 @@ class Carrier:
             return await put_ftp(row.url, body, self._client.addresses, idle_s=policy.idle_s, answer_s=policy.answer_s)
         raise Refused(f"nothing is sent over {scheme or 'no protocol'}")
 
-    async def _over_http(self, row: DeliveryRow, url: str, signature: Sequence[tuple[str, str]]) -> int:
+    async def _to_bucket(self, row: DeliveryRow) -> int:
+        answer = await self._over_http(row, s3.signed("PUT", row.url, await self._handler(row)), ())
+        if not answer.ok:
+            said = error_code(answer.body.decode("utf-8", "replace"))
+            raise DeliveryFailed(f"answered {answer.status}" + (f": {said}" if said else ""), fault="destination", status=answer.status)
+        return answer.status
+
+    async def _over_http(self, row: DeliveryRow, url: str, signature: Sequence[tuple[str, str]]) -> Response:
         policy = policy_of(row.policy)
         body: Streamed | bytes = row.body.encode()
         content_type, headers = row.content_type, row.headers
@@ -75,7 +83,7 @@ class Carrier:
             if row.body:
                 body = Multipart(row.body, body, content_type, names=_names(row.body), headers=headers)
                 content_type, headers = body.content_type, {}
-        answer = await self._client.request(
+        return await self._client.request(
             row.method,
             url,
             body=body,
@@ -86,7 +94,6 @@ class Carrier:
             max_bytes=ANSWER_BYTES,
             redirects=policy.redirects,
         )
-        return answer.status
 
     async def _handler(self, row: DeliveryRow) -> Handler:
         """Whose credentials are used. Raises DeliveryFailed where the account has put it away: it may come back."""

@@ -32,13 +32,14 @@ class Refused(InvalidInput):
 
 class DeliveryFailed(Unavailable):
     """One try failed; `fault` says whose fault it is, and with it who has to act. Its reason is NO_ANSWER where none came, or only part of
-    one: the next try may be better."""
+    one: the next try may be better. `status` of the answer, 0 for none."""
 
     reason = "DELIVERY_FAILED"
 
-    def __init__(self, message: str, *, fault: Fault, hint: str = "", reason: str = "") -> None:
+    def __init__(self, message: str, *, fault: Fault, hint: str = "", reason: str = "", status: int = 0) -> None:
         super().__init__(message, hint=hint, reason=reason)
         self.fault: Fault = fault
+        self.status = status
 
 
 class NotVerified(Unavailable):

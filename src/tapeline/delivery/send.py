@@ -139,7 +139,7 @@ class Sender:
         except Refused as error:
             return _Result(reason=_plain(error), fault=error.fault, final=True)
         except DeliveryFailed as error:
-            return _Result(reason=_plain(error), fault=error.fault)
+            return _Result(error.status, _plain(error), error.fault)
         except ObjectMissing:
             return _Result(reason="the recording's audio has been deleted", fault="us", final=True)
         except TapelineError as error:

@@ -20,11 +20,12 @@ from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import LocalStore, from_url
+from obstore.store import LocalStore
 
 from tapeline.core.ids import is_id, new_id
 from tapeline.core.recordspec import Format
 from tapeline.store.errors import ObjectMissing, ObjectsUnavailable
+from tapeline.store.objects.remote import NO_BUCKET, UPLOAD_IDLE_S, answered, open_remote, words
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Backend
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["ObjectStat", "ObjectStore", "object_key"]
 
 PART = 8 * 1024 * 1024  # bytes: of a multipart upload
+PARTS = 4  # of one file at a time: a slow line is not shared by more than can get through it
 PIECE = 256 * 1024  # bytes: what `read` yields at a time, about
 _SAFE = re.compile(r"[0-9a-z][0-9a-z./-]{0,200}")
 
@@ -75,6 +77,7 @@ class ObjectStore:
         self.url = url
         self._folder = _folder_of(url)
         self._opened: Backend | None = None
+        self._uploads: Backend | None = None
 
     @property
     def local(self) -> bool:
@@ -94,11 +97,13 @@ class ObjectStore:
         """Store the file at `path`, whole or not at all. It must not change afterwards."""
         _checked(key)
         try:
-            backend = await self._backend()
+            backend = await self._backend(uploads=True)
             if self._folder is not None:
                 await asyncio.to_thread(self._put_local, self._folder, key, path)
             else:
-                await obstore.put_async(backend, key, path, attributes={"Content-Type": content_type})
+                await obstore.put_async(
+                    backend, key, path, attributes={"Content-Type": content_type}, chunk_size=PART, max_concurrency=PARTS
+                )
         except (OSError, BaseError) as error:
             raise _unavailable("put", error) from error
 
@@ -109,7 +114,7 @@ class ObjectStore:
         """
         _checked(key)
         try:
-            backend = await self._backend()
+            backend = await self._backend(uploads=True)
             for left in await self._left_by_others(key):
                 await asyncio.to_thread(left.unlink, missing_ok=True)
             file = obstore.open_writer_async(
@@ -136,12 +141,16 @@ class ObjectStore:
 
     async def stat(self, key: str) -> ObjectStat:
         """Size, etag and time of change. Raises ObjectMissing."""
+        backend = await self._backend()
         try:
-            found = await obstore.head_async(await self._backend(), _checked(key))
-        except (FileNotFoundError, NotFoundError) as error:
-            raise ObjectMissing("no such object") from error
+            try:
+                found = await obstore.head_async(backend, _checked(key))
+            except (OSError, BaseError) as error:
+                if self.local or not answered(error):
+                    raise
+                found = (await obstore.get_async(backend, key)).meta  # the answer to HEAD does not say why
         except (OSError, BaseError) as error:
-            raise _unavailable("stat", error) from error
+            raise _absent(error) or _unavailable("stat", error) from error
         return ObjectStat(found["size"], (found["e_tag"] or "").strip('"'), found["last_modified"].timestamp())
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -157,10 +166,8 @@ class ObjectStore:
             found = await obstore.get_async(await self._backend(), _checked(key), options=wanted)
             async for piece in found.stream(min_chunk_size=PIECE):
                 yield bytes(piece)
-        except (FileNotFoundError, NotFoundError) as error:
-            raise ObjectMissing("no such object") from error
         except (OSError, BaseError) as error:
-            raise _unavailable("read", error) from error
+            raise _absent(error) or _unavailable("read", error) from error
 
     async def sha256(self, key: str) -> str:
         """The SHA-256, in hexadecimal, of the object read back whole."""
@@ -175,31 +182,28 @@ class ObjectStore:
         _checked(key)
         try:
             return await asyncio.to_thread(digest)
-        except (FileNotFoundError, NotFoundError) as error:
-            raise ObjectMissing("no such object") from error
         except (OSError, BaseError) as error:
-            raise _unavailable("read back", error) from error
+            raise _absent(error) or _unavailable("read back", error) from error
 
     async def delete(self, key: str) -> None:
         """Remove the object. It is no error if there is none."""
         try:
             await obstore.delete_async(await self._backend(), _checked(key))
-        except (FileNotFoundError, NotFoundError):
-            return
         except (OSError, BaseError) as error:
-            raise _unavailable("delete", error) from error
+            if _absent(error) is None:
+                raise _unavailable("delete", error) from error
 
-    async def _backend(self) -> Backend:
-        if self._opened is None:
+    async def _backend(self, *, uploads: bool = False) -> Backend:
+        if self._opened is None or self._uploads is None:
             try:
                 if self._folder is not None:
                     await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
-                    self._opened = LocalStore(self._folder)
+                    self._opened = self._uploads = LocalStore(self._folder)
                 else:
-                    self._opened = from_url(self.url)
+                    self._opened, self._uploads = open_remote(self.url), open_remote(self.url, UPLOAD_IDLE_S)
             except (OSError, BaseError, ValueError) as error:
                 raise _unavailable("open", error) from error
-        return self._opened
+        return self._uploads if uploads else self._opened
 
     def _put_local(self, folder: Path, key: str, path: Path) -> None:
         """Link or copy beside the target, sync, rename. A reader sees the old object, or the new one, never a part."""
@@ -241,6 +245,12 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _absent(error: Exception) -> ObjectMissing | None:
+    """Nothing where it is more than one object that is not there."""
+    if isinstance(error, FileNotFoundError | NotFoundError) and NO_BUCKET not in str(error):
+        return ObjectMissing("no such object")
+    return None
+
+
 def _unavailable(what: str, error: Exception) -> ObjectsUnavailable:
-    words = str(error).strip().splitlines() or [type(error).__name__]
-    return ObjectsUnavailable(f"the object store failed to {what}: {words[0][:300]}")
+    return ObjectsUnavailable(f"the object store failed to {what}: {words(error)}")
