@@ -1,10 +1,10 @@
 cimport cython
-from tapeline.rtp.engine.buses cimport close_bus, crowded, forget_past, ignore, join, leave, set_live, watch_voice
+from tapeline.rtp.engine.buses cimport close_bus, forget_past, ignore, join, leave, set_live, watch_voice
 from tapeline.rtp.engine.coding cimport finish_coding, take_coded
 from tapeline.rtp.engine.inbound cimport close_digit, configure, receive, receive_reports, set_keys
 from tapeline.rtp.engine.moves cimport depart, name, tell_departures
 from tapeline.rtp.engine.outbound cimport (
-    dial, release_players, send_due, send_report, speak_on_bus, start_player, stop_player,
+    dial, end_players, release_players, send_due, send_report, speak_on_bus, start_player, stop_player,
 )
 from tapeline.rtp.engine.relay cimport watch_relay
 from tapeline.rtp.engine.samples cimport loudness
@@ -15,7 +15,8 @@ from tapeline.rtp.engine.structs cimport (
     Bus, Leg, Shard, Tap, bus_of, leg_of, ms, position, push, tap_of,
 )
 from tapeline.rtp.engine.system cimport call_coder, clock, close_sockets, read_commands, receive_batch, unwatch, wait, wall_offset, watch, write_events
-from tapeline.rtp.engine.taps cimport add_tap, command_tap, due, forget_closed, hurry, oldest_needed, serve_tap, stop_tap
+from tapeline.rtp.engine.taps cimport add_tap, command_tap, due, forget_closed, hurry, make_room, oldest_needed, serve_tap, stop_tap
+from tapeline.rtp.engine.timing cimport follow_lateness
 
 @cython.locals(ready=cython.int, i=cython.int, behind=cython.longlong)
 cdef void run(Shard* shard) noexcept nogil
@@ -34,16 +35,14 @@ cdef void serve_taps(Shard* shard, long long when) noexcept nogil
 cdef void release_buses(Shard* shard, long long when) noexcept nogil
 @cython.locals(n=cython.int, level=cython.int)
 cdef void listen_for_voice(Shard* shard, Leg* leg, long long when) noexcept nogil
-@cython.locals(most=cython.longlong, expected=cython.int)
+@cython.locals(expected=cython.int)
 cdef void look_after(Shard* shard, Leg* leg, long long when) noexcept nogil
-@cython.locals(wanted=cython.longlong)
-cdef void set_delay(Shard* shard, Leg* leg, long long lateness, int slack_ms) noexcept nogil
-@cython.locals(op=cython.int, target=cython.longlong, first=cython.longlong, leg="Leg*")
+@cython.locals(op=cython.int, target=cython.longlong)
 cdef void execute(Shard* shard, int i) noexcept nogil
+@cython.locals(op=cython.int, target=cython.longlong, first=cython.longlong, leg="Leg*")
+cdef void command_leg(Shard* shard, int i) noexcept nogil
+@cython.locals(op=cython.int, target=cython.longlong, first=cython.longlong)
+cdef void command_bus(Shard* shard, int i) noexcept nogil
 cdef void close_leg(Shard* shard, Leg* leg, long long at) noexcept nogil
-@cython.locals(i=cython.int)
-cdef void end_players(Shard* shard, Leg* leg, long long at) noexcept nogil
-@cython.locals(i=cython.int)
-cdef void make_room(Shard* shard, Leg* leg, Bus* bus) noexcept nogil
 @cython.locals(i=cython.int, _=cython.int)
 cdef void close_all(Shard* shard) noexcept nogil

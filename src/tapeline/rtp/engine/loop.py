@@ -15,7 +15,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.buses import close_bus, crowded, forget_past, ignore, join, leave, set_live, watch_voice
+    from tapeline.rtp.engine.buses import close_bus, forget_past, ignore, join, leave, set_live, watch_voice
     from tapeline.rtp.engine.coding import finish_coding, take_coded
     from tapeline.rtp.engine.constants import (
         ADD_BUS,
@@ -56,6 +56,7 @@ if not cython.compiled:
     from tapeline.rtp.engine.moves import depart, name, tell_departures
     from tapeline.rtp.engine.outbound import (
         dial,
+        end_players,
         release_players,
         send_due,
         send_report,
@@ -78,7 +79,8 @@ if not cython.compiled:
     from tapeline.rtp.engine.relay import watch_relay
     from tapeline.rtp.engine.samples import loudness
     from tapeline.rtp.engine.state import bus_of, leg_of, ms, position, push, tap_of
-    from tapeline.rtp.engine.taps import add_tap, command_tap, due, forget_closed, hurry, oldest_needed, serve_tap, stop_tap
+    from tapeline.rtp.engine.taps import add_tap, command_tap, due, forget_closed, hurry, make_room, oldest_needed, serve_tap, stop_tap
+    from tapeline.rtp.engine.timing import follow_lateness
 
 if TYPE_CHECKING:
     from tapeline.rtp.engine import state
@@ -265,14 +267,7 @@ def look_after(shard: state.Shard, leg: state.Leg, when: int) -> None:
     expected = leg.configured and leg.receives and not leg.held and not leg.timed_out
     if expected and leg.timeout_ns and when - leg.last_at >= leg.timeout_ns:
         leg.timed_out = push(shard, MEDIA_TIMEOUT, leg.id, when, when - leg.last_at, 0, 0)
-    if when >= leg.next_calm:
-        leg.next_calm = when + 2000000000
-        most = leg.lateness if leg.lateness > leg.lateness_before else leg.lateness_before
-        leg.lateness_before = leg.lateness
-        leg.lateness = 0
-        set_delay(shard, leg, most, 10)
-    else:
-        set_delay(shard, leg, leg.lateness, 1000)
+    follow_lateness(shard, leg, when)
     if leg.configured and leg.reports_port and when >= leg.next_report:
         # RFC 3550 section 6.2: every five seconds, spread so that legs do not fall into step.
         leg.next_report = when + ms(4000) + (leg.out_ssrc & 0x7FFFFFFF)
@@ -280,17 +275,32 @@ def look_after(shard: state.Shard, leg: state.Leg, when: int) -> None:
             send_report(shard, leg, shard.now)
 
 
-def set_delay(shard: state.Shard, leg: state.Leg, lateness: int, slack_ms: int) -> None:
-    """The live path reads one tick and the usual lateness behind the clock; it comes nearer only when it is `slack_ms` too far off."""
-    wanted = shard.tick_ns // 1000000 * leg.rate_ms + lateness + 2 * leg.rate_ms
-    if leg.coded:  # what was decoded comes back a tick later, and begins earlier than its packet
-        wanted += shard.tick_ns // 1000000 * leg.rate_ms + leg.advance
-    if wanted > leg.delay or wanted < leg.delay - slack_ms * leg.rate_ms:
-        leg.delay = wanted
-
-
 def execute(shard: state.Shard, i: int) -> None:
     """Carry out one command."""
+    op = shard.commands[i].op
+    target = shard.commands[i].target
+    if op in (ADD_BUS, JOIN, LEAVE, CLOSE_BUS, PLAY_BUS, STOP_BUS):
+        command_bus(shard, i)
+    elif op in (SET_MASK, STOP_TAP, HEAR):
+        command_tap(shard, i)
+    elif op == ADD_TAP:
+        add_tap(shard, tap_of(target), shard.commands[i].args[0])
+    elif op == ARRIVE_TAP:
+        shard.taps[shard.n_taps] = tap_of(target)
+        shard.n_taps += 1
+    elif op == DEPART:
+        name(shard, i)
+    elif op == DEPARTED:
+        shard.departing += 1
+        depart(shard)
+    elif op == QUIT:
+        shard.running = 0
+    else:
+        command_leg(shard, i)
+
+
+def command_leg(shard: state.Shard, i: int) -> None:
+    """A leg's sockets, what was agreed about it, and what it says by itself."""
     op = shard.commands[i].op
     target = shard.commands[i].target
     first = shard.commands[i].args[0]
@@ -319,14 +329,21 @@ def execute(shard: state.Shard, i: int) -> None:
         dial(shard, leg_of(target), i)
     elif op == WATCH_VOICE:
         watch_voice(leg_of(target), first, shard.commands[i].args[1])
-    elif op == ADD_BUS:
+    elif op == IGNORE:
+        ignore(leg_of(target), first)
+
+
+def command_bus(shard: state.Shard, i: int) -> None:
+    """Who is on a bus, and what it says to all of them."""
+    op = shard.commands[i].op
+    target = shard.commands[i].target
+    first = shard.commands[i].args[0]
+    if op == ADD_BUS:
         shard.buses[shard.n_buses] = bus_of(target)
         shard.n_buses += 1
     elif op == JOIN:
         make_room(shard, leg_of(first), bus_of(target))
         join(bus_of(target), leg_of(first), shard.commands[i].args[1], shard.commands[i].args[2], shard.commands[i].args[3])
-    elif op == IGNORE:
-        ignore(leg_of(target), first)
     elif op == LEAVE:
         leave(leg_of(first), shard.commands[i].args[1])
     elif op == CLOSE_BUS:
@@ -336,20 +353,6 @@ def execute(shard: state.Shard, i: int) -> None:
         start_player(shard, bus_of(first).voice, target, shard.commands[i].args[1])
     elif op == STOP_BUS:
         stop_player(shard, bus_of(target).voice, first, shard.commands[i].args[1])
-    elif op == ADD_TAP:
-        add_tap(shard, tap_of(target), first)
-    elif op in (SET_MASK, STOP_TAP, HEAR):
-        command_tap(shard, i)
-    elif op == DEPART:
-        name(shard, i)
-    elif op == DEPARTED:
-        shard.departing += 1
-        depart(shard)
-    elif op == ARRIVE_TAP:
-        shard.taps[shard.n_taps] = tap_of(target)
-        shard.n_taps += 1
-    elif op == QUIT:
-        shard.running = 0
 
 
 def close_leg(shard: state.Shard, leg: state.Leg, at: int) -> None:
@@ -363,23 +366,6 @@ def close_leg(shard: state.Shard, leg: state.Leg, at: int) -> None:
     leg.closed_at = at
     leg.watched = 0
     leg.next_check = 0
-
-
-def end_players(shard: state.Shard, leg: state.Leg, at: int) -> None:
-    for i in range(leg.n_players):
-        if not leg.players[i].ended:
-            leg.players[i].ended = 1
-            leg.players[i].stopped = 1
-            leg.players[i].ended_at = at
-    release_players(shard, leg)
-
-
-def make_room(shard: state.Shard, leg: state.Leg, bus: state.Bus) -> None:
-    """Before a change of who hears whom: where too many changes wait for their taps, these write before their time."""
-    if crowded(leg, bus):
-        for i in range(shard.n_taps):
-            hurry(shard, shard.taps[i], shard.now, 2 * shard.tick_ns)
-        forget_past(shard, oldest_needed(shard, shard.now - 100000000))
 
 
 def close_all(shard: state.Shard) -> None:

@@ -37,5 +37,8 @@ cdef void fill_block(Shard* shard, Leg* leg, long long now) noexcept nogil
 cdef void start_player(Shard* shard, Leg* leg, long long handle, long long at) noexcept nogil
 @cython.locals(i=cython.int)
 cdef void stop_player(Shard* shard, Leg* leg, long long number, long long at) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void end_players(Shard* shard, Leg* leg, long long at) noexcept nogil
+cdef void end_player(Player* player, long long at) noexcept nogil
 @cython.locals(k=cython.int)
 cdef void dial(Shard* shard, Leg* leg, int i) noexcept nogil

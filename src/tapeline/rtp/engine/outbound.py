@@ -288,11 +288,23 @@ def start_player(shard: state.Shard, leg: state.Leg, handle: int, at: int) -> No
 
 def stop_player(shard: state.Shard, leg: state.Leg, number: int, at: int) -> None:
     for i in range(leg.n_players):
-        if leg.players[i].id == number and not leg.players[i].ended:
-            leg.players[i].ended = 1
-            leg.players[i].stopped = 1
-            leg.players[i].ended_at = at
+        if leg.players[i].id == number:
+            end_player(leg.players[i], at)
     release_players(shard, leg)
+
+
+def end_players(shard: state.Shard, leg: state.Leg, at: int) -> None:
+    for i in range(leg.n_players):
+        end_player(leg.players[i], at)
+    release_players(shard, leg)
+
+
+def end_player(player: state.Player, at: int) -> None:
+    """Stop it, where it did not end by itself."""
+    if not player.ended:
+        player.ended = 1
+        player.stopped = 1
+        player.ended_at = at
 
 
 def dial(shard: state.Shard, leg: state.Leg, i: int) -> None:

@@ -1,5 +1,5 @@
 cimport cython
-from tapeline.rtp.engine.buses cimport hear_recorded, mix_spans, mix_voice, note_heard, note_leg
+from tapeline.rtp.engine.buses cimport crowded, forget_past, hear_recorded, mix_spans, mix_voice, note_heard, note_leg
 from tapeline.rtp.engine.samples cimport add_mix, gather, saturate, shape, zero
 from tapeline.rtp.engine.structs cimport (
     ALL, BLOCK, CHANGES, CUT, HEAR, IN, LAG, LINGER, MIX, OUT, PLAIN, RAMP, STOP_TAP, TAP_ENDED, TAP_PROGRESS, TONE, WRITE,
@@ -22,6 +22,8 @@ cdef int due(Tap* tap, long long now) noexcept nogil
 @cython.locals(i=cython.int)
 cdef int serve_tap(Shard* shard, Tap* tap, long long now) noexcept nogil
 cdef void hurry(Shard* shard, Tap* tap, long long now, long long lag_ns) noexcept nogil
+@cython.locals(i=cython.int)
+cdef void make_room(Shard* shard, Leg* leg, Bus* bus) noexcept nogil
 @cython.locals(at=cython.longlong, n=cython.int, space=cython.int, part=cython.longlong)
 cdef void write_until(Shard* shard, Tap* tap, long long pos) noexcept nogil
 @cython.locals(i=cython.int)

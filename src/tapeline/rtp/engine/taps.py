@@ -15,7 +15,7 @@ except ImportError:
     from tapeline.rtp.engine import nocython as cython
 
 if not cython.compiled:
-    from tapeline.rtp.engine.buses import hear_recorded, mix_spans, mix_voice, note_heard, note_leg
+    from tapeline.rtp.engine.buses import crowded, forget_past, hear_recorded, mix_spans, mix_voice, note_heard, note_leg
     from tapeline.rtp.engine.constants import (
         ALL,
         BLOCK,
@@ -167,6 +167,14 @@ def hurry(shard: state.Shard, tap: state.Tap, now: int, lag_ns: int) -> None:
     """Write before its time what is older than `lag_ns`: after a stall, or where too many changes wait."""
     if not tap.ended:
         write_until(shard, tap, position(now - lag_ns, tap.rate))
+
+
+def make_room(shard: state.Shard, leg: state.Leg, bus: state.Bus) -> None:
+    """Before a change of who hears whom: where too many changes wait for their taps, these write before their time."""
+    if crowded(leg, bus):
+        for i in range(shard.n_taps):
+            hurry(shard, shard.taps[i], shard.now, 2 * shard.tick_ns)
+        forget_past(shard, oldest_needed(shard, shard.now - 100000000))
 
 
 def write_until(shard: state.Shard, tap: state.Tap, pos: int) -> None:

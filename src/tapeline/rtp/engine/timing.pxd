@@ -27,3 +27,7 @@ cdef void follow(Leg* leg, long long stamp, double ahead) noexcept nogil
 cdef void draw_line(Shard* shard, Leg* leg) noexcept nogil
 @cython.locals(rise=cython.double)
 cdef int above(Leg* leg, int a, int b, int c) noexcept nogil
+@cython.locals(most=cython.longlong)
+cdef void follow_lateness(Shard* shard, Leg* leg, long long when) noexcept nogil
+@cython.locals(wanted=cython.longlong)
+cdef void set_delay(Shard* shard, Leg* leg, long long lateness, int slack_ms) noexcept nogil

@@ -5,7 +5,8 @@ unwrapped timestamp plus `leg.base`. Delay only ever adds, so the least of (arri
 jitter; a line drawn under the minima of the last 48 seconds gives offset and skew of the sender's clock, and `base` follows it: at once
 in silence, else one sample at a time, and then only once it is certain that the clock drifts or is far off. A new stream settles for
 almost a second, in which what was placed still moves with its clock; jumps of timestamps are told from packets held up on the way by
-going on. Knows nothing of packets, addresses or the recorder but how far it has read.
+going on. From how late packets were follows `leg.delay`: how far the live path reads behind the clock. Knows nothing of packets,
+addresses or the recorder but how far it has read.
 """
 
 from __future__ import annotations
@@ -293,3 +294,24 @@ def above(leg: state.Leg, a: int, b: int, c: int) -> int:
     """Whether point `b` lies on or above the line from `a` to `c`."""
     rise = (leg.point_offset[c] - leg.point_offset[a]) * (leg.point_time[b] - leg.point_time[a])
     return (leg.point_offset[b] - leg.point_offset[a]) * (leg.point_time[c] - leg.point_time[a]) >= rise
+
+
+def follow_lateness(shard: state.Shard, leg: state.Leg, when: int) -> None:
+    """Let the live path read as far behind the clock as packets were late: later at once, nearer again after a calm while."""
+    if when >= leg.next_calm:
+        leg.next_calm = when + 2000000000
+        most = leg.lateness if leg.lateness > leg.lateness_before else leg.lateness_before
+        leg.lateness_before = leg.lateness
+        leg.lateness = 0
+        set_delay(shard, leg, most, 10)
+    else:
+        set_delay(shard, leg, leg.lateness, 1000)
+
+
+def set_delay(shard: state.Shard, leg: state.Leg, lateness: int, slack_ms: int) -> None:
+    """The live path reads one tick and the usual lateness behind the clock; it comes nearer only when it is `slack_ms` too far off."""
+    wanted = shard.tick_ns // 1000000 * leg.rate_ms + lateness + 2 * leg.rate_ms
+    if leg.coded:  # what was decoded comes back a tick later, and begins earlier than its packet
+        wanted += shard.tick_ns // 1000000 * leg.rate_ms + leg.advance
+    if wanted > leg.delay or wanted < leg.delay - slack_ms * leg.rate_ms:
+        leg.delay = wanted
