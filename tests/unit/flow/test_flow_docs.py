@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tapeline.flow.dialects.kazoo_modules import MODULES
-from tapeline.flow.dialects.voipbin import TYPES
+from tapeline.flow.dialects.voipbin_actions import TYPES
 
 DOCS = Path(__file__).parents[3] / "docs" / "flows.md"
 
