@@ -7,8 +7,10 @@ import hashlib
 import json
 import random
 import sqlite3
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +69,16 @@ class Archive:
         self._stored = stored
 
     async def filled(self) -> Database:
+        """The database, made now where it is not there."""
+        made = self.path.exists()
         database = Database(f"sqlite:///{self.path}")
         await database.open()
-        await database.close()
-        await asyncio.to_thread(self._fill)
-        await database.open()
+        if not made:
+            await database.close()
+            await asyncio.to_thread(self._fill)
+            await database.open()
+        last = await rows_of(database, "SELECT max(created) FROM recordings")
+        self.now = float(last[0][0])
         return database
 
     def created(self, number: int) -> float:
@@ -137,6 +144,25 @@ class Archive:
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.close()
+
+
+async def rows_of(database: Database, query: str) -> Sequence[Any]:
+    async with database.reading() as connection:
+        return (await connection.exec_driver_sql(query)).all()
+
+
+@asynccontextmanager
+async def archived(folder: str | None, count: int, stored: int) -> AsyncIterator[tuple[Database, Archive, Path]]:
+    """An archive in `folder`, which stays, and is used as it is where there is one; else in a folder of its own, which goes."""
+    with ExitStack() as stack:
+        place = Path(folder) if folder else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        place.mkdir(parents=True, exist_ok=True)
+        archive = Archive(place / "rows.sqlite", count, place / "objects", stored)
+        database = await archive.filled()
+        try:
+            yield database, archive, place
+        finally:
+            await database.close()
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: Iterator[dict[str, Any]]) -> None:

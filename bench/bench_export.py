@@ -12,14 +12,13 @@ import hashlib
 import json
 import shutil
 import subprocess
-import tempfile
 import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import figures
-from archive_rows import Archive, fact
+from archive_rows import Archive, archived, fact, rows_of
 from archive_worker import watched
 from tapeline.delivery.config import WorkerConfig
 from tapeline.store import Database, ExportRow
@@ -29,21 +28,14 @@ GROWTH_MB = 50
 
 
 async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        folder = Path(name)
-        archive = Archive(folder / "rows.sqlite", options.recordings, folder / "objects", options.recordings)
-        database = await archive.filled()
-        try:
-            return await exported(database, archive, folder)
-        finally:
-            await database.close()
+    async with archived(None, options.recordings, options.recordings) as (database, archive, folder):
+        return await exported(database, archive, folder)
 
 
 async def exported(database: Database, archive: Archive, folder: Path) -> list[dict[str, Any]]:
     """All that the largest account has."""
-    async with database.reading() as connection:
-        query = f"SELECT id, sha256 FROM recordings WHERE account = '{archive.accounts[0]}'"
-        wanted = {row[0]: row[1] for row in (await connection.exec_driver_sql(query)).all()}
+    query = f"SELECT id, sha256 FROM recordings WHERE account = '{archive.accounts[0]}'"
+    wanted = {row[0]: row[1] for row in await rows_of(database, query)}
     config = WorkerConfig(
         str(folder), database.url.render_as_string(False), str(folder / "objects"), f"sqlite:///{folder / 'dbos.sqlite'}", "bench",
         retention_days=0.0,
@@ -87,7 +79,6 @@ def checked(path: Path, wanted: dict[str, str]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = figures.parser(__doc__)
     parser.add_argument("--recordings", type=int, default=134_000, help="three quarters of them are of the account that exports")
-    parser.add_argument("--folder", help="where they are made: 8 kB each, and their rows")
     options = parser.parse_args()
     figures.report(asyncio.run(run(options)), options.json)
 

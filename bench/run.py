@@ -1,6 +1,6 @@
 """All benches, and the page that tells of them: `make bench` writes docs/performance.md.
 
-    python bench/run.py [--quick] [--dry] [--rows N] [--only NAMES]
+    python bench/run.py [--quick] [--dry] [--rows N] [--only NAMES] [--folder F]
 
 Each bench is a program of its own and prints JSON; this one runs them in turn, on an otherwise idle machine if you want figures worth
 keeping, and writes what they found between the marks in the page. `--quick` takes a tenth of the time, `--dry` prints and writes nothing.
@@ -103,19 +103,32 @@ def coded(quick: bool) -> list[str]:
     return table("G.722 and Opus", f"{text} `bench/bench_codecs.py`.", found["rows"])
 
 
-def archive(quick: bool, rows: int) -> list[str]:
-    size = min(rows, 100_000) if quick else rows
-    swept = size // 10
-    arguments = ["--rows", str(size), "--swept", str(swept), *(["--pages", "20", "--rounds", "1"] if quick else [])]
+def sized(quick: bool, options: argparse.Namespace) -> tuple[int, list[str]]:
+    """How many recordings the archive has, and what says so, and where it is."""
+    size = min(options.rows, 100_000) if quick else options.rows
+    return size, ["--rows", str(size), *(["--folder", options.folder] if options.folder else [])]
+
+
+def archive(quick: bool, options: argparse.Namespace) -> list[str]:
+    size, arguments = sized(quick, options)
+    arguments += ["--pages", "20", "--rounds", "1"] if quick else []
     found = json.loads(run("bench_archive.py", "--json", *arguments))["rows"]
-    text = f"A page of 100 recordings over {size:,} rows on SQLite (of 50 for KAZOO and Vonage), 95th percentile of the best of three"
-    text += f" rounds, half of them at random places; beside it the CPU time. Then a worker's sweep over {swept:,} rows with their audio,"
-    text += " with holds placed, events told and pages asked for while it runs. `bench/bench_archive.py`."
-    return table("Lists, searches and the sweep", text, found, "CPU ms")
+    text = f"A page of 100 over {size:,} recordings, and as many calls, on SQLite (of 50 for KAZOO and Vonage), 95th percentile of the best"
+    text += " of three rounds, half of them at random places; beside it the CPU time. `bench/bench_archive.py`."
+    return table("Lists and searches", text, found, "CPU ms")
 
 
-def export(quick: bool, rows: int) -> list[str]:
-    arguments = ["--recordings", str(min(rows, 10_000))] if quick else []
+def sweep(quick: bool, options: argparse.Namespace) -> list[str]:
+    size, arguments = sized(quick, options)
+    swept = size // 10
+    found = json.loads(run("bench_sweep.py", "--json", "--swept", str(swept), *arguments))["rows"]
+    text = f"{swept:,} of {size:,} recordings are over; a worker's sweep removes them and their audio, with holds placed, events told and"
+    text += " pages asked for while it runs, 95th percentile. In the service it works a tenth of the time. `bench/bench_sweep.py`."
+    return table("The retention sweep", text, found, "CPU ms")
+
+
+def export(quick: bool) -> list[str]:
+    arguments = ["--recordings", "10000"] if quick else []
     found = json.loads(run("bench_export.py", "--json", *arguments))["rows"]
     text = "One export of small recordings (4 kB each) by a worker, and the file read again. `bench/bench_export.py`."
     return table("Export", text, found)
@@ -134,8 +147,7 @@ def machine() -> str:
 def section(bench: Callable[..., list[str]], options: argparse.Namespace) -> str:
     """A bench's part of the page, and how busy the machine was beside it."""
     before = os.getloadavg()[0]
-    rows = (options.rows,) if bench in SIZED else ()
-    lines = bench(options.quick, *rows)
+    lines = bench(options.quick, options) if bench in SIZED else bench(options.quick)
     load = f"Load of the machine before and after: {before:.1f}, {os.getloadavg()[0]:.1f}; {time.strftime('%Y-%m-%d')}."
     return "\n".join([*lines, "", load])
 
@@ -154,7 +166,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--dry", action="store_true")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of the archive; the sweep, which rests most of the time, has a tenth")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the archive; a tenth of them is swept")
+    parser.add_argument("--folder", help="keep the archive there, and use it again")
     parser.add_argument("--only", help="names of benches, parted by commas: the others' figures stay")
     options = parser.parse_args()
     chosen = [BENCHES[name] for name in options.only.split(",")] if options.only else list(BENCHES.values())
@@ -171,9 +184,9 @@ def main() -> None:
 
 BENCHES = {
     "rtp": rtp, "bridge": bridge, "coded": coded, "sip": sip, "finish": finish, "deliveries": deliveries, "archive": archive,
-    "export": export,
+    "sweep": sweep, "export": export,
 }  # fmt: skip
-SIZED = (archive, export)
+SIZED = (archive, sweep)
 
 if __name__ == "__main__":
     main()

@@ -40,6 +40,7 @@ class WorkerConfig:
     export_hours: float = 24.0
     public_url: str = ""  # where the API is reached from outside
     sweep_s: float = 60.0  # between two looks for what is over
+    sweep_share: float = 0.1  # of the time that a sweep may be at work
     signers: Mapping[str, Sequence[str]] = field(default_factory=dict)  # applications of the settings: id -> account's name, secret
 
     @property

@@ -23,12 +23,13 @@ __all__ = ["Sweeper"]
 log = logging.getLogger(__name__)
 
 PAGE = 100  # rows in one transaction
-SHARE = 0.1  # of the time that a sweep may hold the database
 AT_ONCE = 8  # objects deleted side by side
 
 
 class Sweeper:
-    """`on_removed` is told after each page, so that others can be told in turn. Coroutines of one event loop."""
+    """`share` is the part of the time that a sweep may be at work.
+
+    `on_removed` is told after each page, so that others can be told in turn. Coroutines of one event loop."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Sweeper:
         objects: ObjectStore,
         *,
         default_days: float,
+        share: float = 0.1,
         node: str,
         stopping: Callable[[], bool] = lambda: False,
         on_removed: Callable[[int], None] = lambda count: None,
@@ -44,6 +46,7 @@ class Sweeper:
         self._database = database
         self._objects = objects
         self._days = default_days
+        self._share = share
         self._node = node
         self._stopping = stopping
         self._on_removed = on_removed
@@ -62,7 +65,7 @@ class Sweeper:
             fault("swept")
             self._on_removed(len(removed))
             await self._delete([row.key for row in removed if row.key])
-            await asyncio.sleep(took * (1 / SHARE - 1))
+            await asyncio.sleep(took * (1 / self._share - 1))
         if count:
             log.info("recordings removed, their time is over", extra={"count": count})
         return count

@@ -89,6 +89,7 @@ class Worker:
             self._database,
             objects,
             default_days=config.retention_days,
+            share=config.sweep_share,
             node=config.node,
             stopping=self._stopping,
             on_removed=lambda count: self._say({"removed": count}),
