@@ -15,7 +15,8 @@ __all__ = ["permitted"]
 
 
 def permitted(spec: RecordSpec, settings: RecordingSettings, storage: Mapping[str, Any]) -> RecordSpec:
-    """The specification within the settings' limits. `storage`: the account's document of storage plans, {} where it has none.
+    """The specification within the settings' limits, and in their format where it names none. `storage`: the account's document of
+    storage plans, {} where it has none.
 
     Raises InvalidState where the recording would be kept nowhere.
     """
@@ -25,4 +26,5 @@ def permitted(spec: RecordSpec, settings: RecordingSettings, storage: Mapping[st
         planned, _ = storage_handler(storage, spec.custom, spec.origin)
         if not (spec.deliver or planned or settings.store_recordings or spec.origin == "voicemail"):
             raise InvalidState("the recording has no url and recording.store_recordings is false", reason="NOT_STORED")
-    return replace(spec, max_s=min(spec.max_s or longest, longest))
+    form = spec.format if spec.format_named else settings.default_format
+    return replace(spec, format=form, format_named=True, max_s=min(spec.max_s or longest, longest))

@@ -46,6 +46,7 @@ class RecordSpec:
     heard: Heard = "both"
     channels: int = 1  # 2 with `both`: left the recorded leg's own voice, right what it hears; any number with `participants`
     format: Format = "wav"
+    format_named: bool = True  # else the setting `recording.default_format` stands in its place
     rate: int = 8000  # 0: the leg's own
     begin: Begin = "now"
     max_s: float = 86400.0

@@ -318,3 +318,9 @@ async def test_an_application_with_an_event_url_need_not_name_one(world: World) 
     application = add_application(world, event_url="https://app.test/e")
     async with client_of(world, application) as client:
         assert (await client.post("/v1/calls", json={"to": TO, "ncco": NCCO})).status_code == 201
+
+
+async def test_what_to_do_is_told_with_what_is_wrong(world: World, application: Application) -> None:
+    async with client_of(world, application) as client:
+        refused = await client.post("/v1/calls", content=b"[1]")
+    assert refused.status_code == 400 and refused.json()["detail"] == "the body is not a JSON object (send a JSON object or nothing)"

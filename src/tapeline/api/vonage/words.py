@@ -86,7 +86,7 @@ def failure(error: TapelineError, request: Request) -> JSONResponse:
         more["invalid_parameters"] = [{"name": name, "reason": reason} for name, reason in error.wrong]
     elif isinstance(error, InvalidInput) and error.problems:
         more["invalid_parameters"] = [{"name": "body", "reason": problem} for problem in error.problems]
-    return refusal(code, request, "internal error" if code == 500 else error.message, headers, **more)
+    return refusal(code, request, "internal error" if code == 500 else str(error), headers, **more)
 
 
 def refusal(code: int, request: Request, detail: str = "", headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:

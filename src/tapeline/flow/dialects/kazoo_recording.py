@@ -47,8 +47,10 @@ def _delivery(module: Module) -> tuple[Delivery, ...] | None:
     return (Delivery(template(url), cast(Literal["PUT", "POST"], method.upper()), naming="kazoo"),)
 
 
-def _format(module: Module) -> Format:
-    return cast(Format, module.data.text("format", "mp3", choices=("", "mp3", "wav"), lower=True) or "mp3")
+def _format(module: Module) -> tuple[Format, bool]:
+    """The format, and whether the document names it."""
+    named = module.data.text("format", choices=("", "mp3", "wav"), lower=True)
+    return cast(Format, named or "mp3"), bool(named)
 
 
 def _limit(module: Module) -> float:
@@ -123,10 +125,12 @@ def _call_spec(module: Module) -> RecordSpec | None:
     deliver = _delivery(module)
     on_answer, on_bridge = data.boolean("record_on_answer"), data.boolean("record_on_bridge")
     label = module.text("label") or template(module.document) or "${kazoo.dialled}"
+    form, named = _format(module)
     spec = RecordSpec(
         heard="both",
         channels=2,
-        format=_format(module),
+        format=form,
+        format_named=named,
         rate=_rate(module),
         begin="answer" if on_answer else "bridge" if on_bridge else "media",
         max_s=_limit(module),
@@ -147,10 +151,12 @@ def record_caller(module: Module) -> Plan:
     data = module.data
     data.ignore("origin", "action", "record_on_answer", "record_on_bridge", "should_follow_transfer")  # it is answered, and alone
     deliver = _delivery(module)
+    form, named = _format(module)
     spec = RecordSpec(
         heard="caller",
         channels=1,
-        format=_format(module),
+        format=form,
+        format_named=named,
         rate=_rate(module),
         max_s=_limit(module),
         min_s=float(data.integer("record_min_sec", 0, low=0, clamp=True)),
