@@ -13,6 +13,7 @@ from tapeline import flow
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
 from tapeline.core.recordspec import RecordSpec
+from tapeline.testing.waveforms import sine
 
 RECORDING = {"1": "start", "2": "stop", "3": "toggle", "4": "mask", "5": "unmask"}
 SPLIT = RecordSpec(channels=2, exclusive=False)
@@ -183,3 +184,29 @@ async def test_a_document_is_compiled_once_for_all_its_calls(tmp_path: Path) -> 
             exchange.kit.metaflows.own(caller, [one, other])
         kept = exchange.kit.metaflows._compiled
         assert len(kept) == 2 and kept[id(one)][0] is one
+
+
+async def test_break_ends_what_is_being_played_and_leaves_the_music(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        exchange.kit.metaflows.own(caller, [{"digit_timeout": 0, "numbers": {"1": {"module": "break"}}}])
+        caller.play(sine(800.0, 5.0, caller.leg.rate), lambda stopped: None)
+        caller.play(sine(900.0, 5.0, caller.leg.rate), lambda stopped: None, loop=True)
+        await exchange.wait(0.5)
+        assert caller.media.playing == 2
+        await press(exchange, caller, "*1")
+        await exchange.wait(0.5)
+        assert caller.media.playing == 1 and caller.place is callee.place is not None
+
+
+async def test_intercept_lets_somebody_take_the_place_of_whom_one_talks_with(tmp_path: Path) -> None:
+    async with Exchange(tmp_path) as exchange:
+        caller, callee = exchange.talk().calls
+        wanted = {"module": "intercept", "data": {"target_type": "user", "target_id": "carol"}}
+        exchange.kit.metaflows.own(caller, [{"digit_timeout": 0, "numbers": {"1": wanted}}])
+        await press(exchange, caller, "*1")
+        (wish, _), = exchange.dialled
+        assert [(party.kind, party.target) for party in wish.parties] == [("user", "carol")] and wish.caller is caller
+        await exchange.outcome(True)
+        await exchange.wait(0.5)
+        assert callee.status == "hangup" and caller.place is exchange.calls[-1].place is not None

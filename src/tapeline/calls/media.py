@@ -27,6 +27,7 @@ class Media:
         self.agreed: offer_answer.Agreed | None = None
         self.held = False  # the peer has put us on hold
         self.playing = 0  # sounds that the peer hears now
+        self._sounds: dict[int, rtp.Player] = {}  # those of them that end by themselves
         self.on_play: Callable[[], None] | None = None  # told when a sound begins
         self._local = local
         self._kit = equipment
@@ -108,13 +109,21 @@ class Media:
 
     # -- sound ---------------------------------------------------------------------------------------------------------
 
+    def break_off(self) -> None:
+        """End what is being played, but for what goes on for ever: music, a tone that says that it rings."""
+        for player in list(self._sounds.values()):
+            player.stop()
+
     def play(self, samples: Any, then: Callable[[bool], None], *, loop: bool = False) -> rtp.Player:
         """Play samples (int16[n] at the leg's rate) to the peer; `then(stopped)` follows in any case."""
         player = self.leg.play(samples, loop=loop)
         self.playing += 1
+        if not loop:
+            self._sounds[player.id] = player
 
         def ended(stopped: bool) -> None:
             self.playing -= 1
+            self._sounds.pop(player.id, None)
             then(stopped)
 
         self._kit.players[player.id] = ended

@@ -11,10 +11,11 @@ from typing import Final, Literal
 
 from tapeline.delivery.pauses import pause_after
 
-__all__ = ["KEEP_TRYING_S", "LONGEST_PAUSE_S", "POLICIES", "Policy", "policy_of"]
+__all__ = ["KAZOO_RETRIES", "KEEP_TRYING_S", "LONGEST_PAUSE_S", "POLICIES", "Policy", "policy_of"]
 
 KEEP_TRYING_S: Final = 3 * 86400.0  # how long a delivery is tried, or waits for a worker
 LONGEST_PAUSE_S: Final = 3600.0
+KAZOO_RETRIES: Final = 5  # that a webhook of KAZOO's may ask for; its policy is `kazoo-N`
 
 Meaning = Literal["taken", "refused", "again"]
 
@@ -53,10 +54,15 @@ def _vonage(status: int) -> Meaning:
     return "taken" if 200 <= status < 300 else "again" if status in (429, 502, 503, 504) else "refused"
 
 
+def _kazoo(retries: int) -> Policy:
+    return Policy(_only_success, lambda failures: 3.0, most=retries + 1, timeout_s=30.0, idle_s=15.0, answer_s=15.0, redirects=3)
+
+
 POLICIES: Final[dict[str, Policy]] = {
     "upload": Policy(_only_success, _growing, answer_s=300.0),
     "server": Policy(_server_errors, _growing, timeout_s=60.0),
-    "kazoo": Policy(_only_success, lambda failures: 3.0, most=3, timeout_s=30.0, idle_s=15.0, answer_s=15.0, redirects=3),
+    "kazoo": _kazoo(2),
+    **{f"kazoo-{retries}": _kazoo(retries) for retries in range(KAZOO_RETRIES + 1)},
     "voipbin": Policy(_voipbin, lambda failures: 1.0, most=3, timeout_s=30.0, idle_s=15.0, answer_s=15.0, redirects=3),
     "vonage": Policy(_vonage, lambda failures: 1.0, most=2, timeout_s=15.0, idle_s=15.0, answer_s=15.0),
 }

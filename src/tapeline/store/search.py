@@ -58,6 +58,13 @@ class Search:
     tag: str = ""
     shortest: float | None = None
     longest: float | None = None
+    ended_since: float | None = None  # when it ended; where that is not known, when it was created
+    ended_until: float | None = None
+
+    @property
+    def by_end(self) -> bool:
+        """Whether it matters when a recording ended."""
+        return self.ended_since is not None or self.ended_until is not None
 
     def as_filter(self) -> dict[str, Any]:
         """What it asks for, as JSON can keep it: without its place and its limit."""
@@ -83,6 +90,11 @@ def conditions(wanted: Search, columns: Any = None) -> list[ColumnElement[bool]]
         found.append(of.created >= wanted.since)
     if wanted.until is not None:
         found.append(of.created <= wanted.until)
+    ended = func.coalesce(of.ended, of.created) if wanted.by_end else None
+    if ended is not None and wanted.ended_since is not None:
+        found.append(ended >= wanted.ended_since)
+    if ended is not None and wanted.ended_until is not None:
+        found.append(ended <= wanted.ended_until)
     found += [of[name].in_(list(values)) for name, values in wanted.equal.items()]
     if wanted.shortest is not None:
         found.append(of.duration >= wanted.shortest)
@@ -180,7 +192,7 @@ def _looks(wanted: Search, dialect: str) -> tuple[int, ...]:
     """How many rows may be looked at, one time after the other."""
     if not pointer(wanted) and _led(wanted, dialect) != "time":
         return (LOOK_FIRST, LOOK_UP - LOOK_FIRST)
-    fetched = wanted.note or wanted.tag or set(wanted.equal) - {"state", "direction", "flow_id"}
+    fetched = wanted.note or wanted.tag or wanted.by_end or set(wanted.equal) - {"state", "direction", "flow_id"}
     return (LOOK_UP if fetched else LOOK_ALONG,)
 
 
@@ -205,6 +217,7 @@ def _way(wanted: Search, dialect: str, look: int) -> _Way:
 def _columns(wanted: Search) -> list[ColumnElement[Any]]:
     """What is compared: no more, so that where an index has all of it the rows themselves are not read."""
     more = [name for name in wanted.equal if name not in _COMPARED] + (["note"] if wanted.note else [])
+    more += ["ended"] if wanted.by_end else []
     return [_TABLE.c[name] for name in (*_COMPARED, *more)]
 
 

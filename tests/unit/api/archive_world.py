@@ -39,6 +39,8 @@ class MemoryArchive:
         rows = [view for view in self._recordings.values() if view.deleted is None and account in (None, view.account)]
         rows = [view for view in rows if all(getattr(view, name) in values for name, values in wanted.equal.items())]
         rows = [view for view in rows if (wanted.since or 0.0) <= view.created <= (wanted.until or 9e99)]
+        ended = [view.created if view.ended is None else view.ended for view in rows]
+        rows = [view for view, end in zip(rows, ended, strict=True) if (wanted.ended_since or 0.0) <= end <= (wanted.ended_until or 9e99)]
         rows.sort(key=lambda view: (view.created, view.id), reverse=not wanted.ascending)
         if wanted.after is not None:
             before = [(row.created, row.id) == wanted.after for row in rows].index(True)

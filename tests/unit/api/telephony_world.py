@@ -30,13 +30,14 @@ class MemoryTelephony:
         self.traces: dict[str, str] = {}
         self.unreachable = False
         self.users: dict[str, str] = {}  # call id -> the user of ours at its end
+        self.other_leg = ""  # of every channel
         self.metaflows: list[tuple[str, Mapping[str, Any]]] = []
 
     async def channels(self, account: str, principal: Principal) -> list[ChannelView]:
         if not principal.may_see(account):
             raise not_yours("account")
         up = [call for call in self._calls.values() if call.account == account and call.status != "hangup"]
-        return [ChannelView(call, self.users.get(call.id, "")) for call in up]
+        return [ChannelView(call, self.users.get(call.id, ""), self.other_leg) for call in up]
 
     async def metaflow(self, call_id: str, document: Mapping[str, Any], principal: Principal) -> None:
         await self._view(call_id, principal)

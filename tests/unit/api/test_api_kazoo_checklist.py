@@ -72,6 +72,15 @@ async def test_paging_and_31_day_window(house: KazooWorld, client: httpx2.AsyncC
     assert too_wide.status_code == 400
 
 
+async def test_a_window_holds_what_ended_in_it_however_long_before_that_it_began(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    """Who asks every few minutes for what is new misses no recording that took longer than that."""
+    begun = house.clock.wall()
+    long = made(house, created=begun - 3 * 3600, started=begun - 3 * 3600)
+    at = gregorian(house.clock.wall())
+    assert await listed(client, house, created_from=at - 300, created_to=at + 300) == [long]
+    assert await listed(client, house, created_from=at - 3 * 3600 - 300, created_to=at - 300) == []
+
+
 async def test_filters(house: KazooWorld, client: httpx2.AsyncClient) -> None:
     one = made(house, sip_call_id="a@b", custom={"owner_id": "u1", "interaction_id": "i-1"})
     made(house, sip_call_id="c@d", custom={"owner_id": "u2", "interaction_id": "i-2"})

@@ -155,6 +155,52 @@ async def test_channels_put_metaflow_is_202(house: KazooWorld, client: httpx2.As
 
 
 @pytest.mark.parametrize(
+    ("data", "done"),
+    [
+        ({"action": "transfer", "target": "2002", "moh": None}, {"target": "2002"}),
+        ({"action": "hangup"}, {}),
+        ({"action": "break"}, {}),
+        ({"action": "callflow", "id": "5f" * 16}, {"id": "5f" * 16}),
+        ({"action": "intercept", "target_type": "user", "target_id": "bob"}, {"target_type": "user", "target_id": "bob"}),
+    ],
+)
+async def test_channels_post_does_what_a_metaflow_would(
+    house: KazooWorld, client: httpx2.AsyncClient, data: dict[str, Any], done: dict[str, Any]
+) -> None:
+    call = house.service.call(house.account, sip_call_id="a84b4c@pbx")
+    house.service.telephony.other_leg = "other@pbx"
+    answer = await client.post(house.path("/channels/a84b4c@pbx"), json={"data": data})
+    assert (answer.status_code, answer.json()["message"]) == (202, f"{data['action']} initiated"), answer.text
+    assert house.service.telephony.metaflows == [(call, {"module": data["action"], "data": done})]
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"action": "transfer"}, "target"),
+        ({"action": "callflow", "id": 5}, "id"),
+        ({"action": "intercept", "target_id": "bob"}, "target_type"),
+        ({"action": "intercept", "target_type": "pet", "target_id": "bob"}, "data.target_type"),
+        ({"action": "transfer", "target": "1", "transfer_type": "soon"}, "data.transfer_type"),
+        ({"action": "record_call"}, "message"),
+        ({}, "message"),
+    ],
+)
+async def test_a_post_to_a_channel_that_is_wrong_is_refused(
+    house: KazooWorld, client: httpx2.AsyncClient, data: dict[str, Any], field: str
+) -> None:
+    house.service.call(house.account, sip_call_id="a84b4c@pbx")
+    house.service.telephony.other_leg = "other@pbx"
+    answer = await client.post(house.path("/channels/a84b4c@pbx"), json={"data": data})
+    assert answer.status_code == 400 and field in answer.json()["data"], answer.text
+    assert (await client.post(house.path("/channels/none"), json={"data": {"action": "hangup"}})).status_code == 404
+    house.service.telephony.other_leg = ""
+    alone = await client.post(house.path("/channels/a84b4c@pbx"), json={"data": {"action": "transfer", "target": "2002"}})
+    assert alone.json()["data"]["other_leg_call_id"]["required"]["message"] == "Channel is not bridged"
+    assert not house.service.telephony.metaflows
+
+
+@pytest.mark.parametrize(
     ("body", "code"),
     [
         ({"data": {"action": "hangup"}}, 400),

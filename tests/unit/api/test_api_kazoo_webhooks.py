@@ -14,6 +14,7 @@ from tapeline.api.kazoo.webhooks import KazooWebhooks
 from tapeline.api.kazoo.words import hex_id, month_id
 from tapeline.core.happening import Happening
 from tapeline.core.ids import new_id
+from tapeline.delivery.policies import policy_of
 from tapeline.store import DeliveryRow
 
 HOOK = {"name": "told", "uri": "https://example.com/hook?x=1", "hook": "object"}
@@ -88,7 +89,7 @@ async def test_object_events_created_edited_deleted(
     assert [(one["action"], one["id"]) for one in told] == list(zip(("doc_created", "doc_edited", "doc_deleted"), ids, strict=False))
     assert all(one["account_id"] == hex_id(house.account) and one["shop"] == "17" and one["type"] == "call_recording" for one in told)
     assert {(row.url, row.method, row.content_type, row.policy) for row in rows} == {
-        (HOOK["uri"], "POST", "application/x-www-form-urlencoded", "kazoo")
+        (HOOK["uri"], "POST", "application/x-www-form-urlencoded", "kazoo-2")
     }
 
 
@@ -124,3 +125,14 @@ async def test_what_is_told_twice_is_one_row_and_another_account_is_told_nothing
     assert len(rows) == 2 and len({row.id for row in rows}) == 1
     strange = Happening("recording_finished", house.other_account, new_id(), 1.0, {}, new_id())
     assert notifier(strange) is None
+
+
+@pytest.mark.parametrize(("given", "policy"), [(None, "kazoo-2"), (0, "kazoo-0"), ("4", "kazoo-4"), (5, "kazoo-5")])
+async def test_a_webhook_is_tried_as_often_as_it_says(
+    house: KazooWorld, client: httpx2.AsyncClient, notifier: KazooWebhooks, rows: list[DeliveryRow], given: object, policy: str
+) -> None:
+    made = await client.put(house.path("/webhooks"), json={"data": HOOK | {"retries": given}})
+    assert made.status_code == 201, made.text
+    await happen(house, notifier, "recording_finished")
+    assert [row.policy for row in rows] == [policy] and policy_of(policy).most == int(policy[-1]) + 1
+    assert (await client.put(house.path("/webhooks"), json={"data": HOOK | {"retries": 6}})).status_code == 400

@@ -27,7 +27,7 @@ async def fill(database: Database, count: int = 150) -> list[RecordingRow]:
             new_id(), chance.choice([MINE] * 3 + [THEIRS]), state, 1000.0 + n // 3,  # three at a time share their moment
             source=f"+4930{chance.randrange(1000):04d}", destination=chance.choice(["1000", "sip:Ann@example.org", "100%_\"x"]),
             direction=chance.choice(["incoming", "outgoing"]), duration=float(chance.randrange(100)), flow_id=chance.choice(FLOWS),
-            call_id=f"call{n % 40}", updated=1.0, origin="voicemail" if n % 9 == 0 else "flow",
+            ended=None if n % 4 else 1010.0 + n // 3, call_id=f"call{n % 40}", updated=1.0, origin="voicemail" if n % 9 == 0 else "flow",
         )  # fmt: skip
         rows.append(row)
     chance.shuffle(rows)  # they do not come in order
@@ -48,6 +48,8 @@ def fits(row: RecordingRow, wanted: Search) -> bool:
         wanted.account in (None, row.account),
         wanted.since is None or row.created >= wanted.since,
         wanted.until is None or row.created <= wanted.until,
+        wanted.ended_since is None or (row.ended or row.created) >= wanted.ended_since,
+        wanted.ended_until is None or (row.ended or row.created) <= wanted.ended_until,
         all(getattr(row, name) in values for name, values in wanted.equal.items()),
         wanted.shortest is None or (row.duration or 0.0) >= wanted.shortest,
         wanted.longest is None or (row.duration or 0.0) <= wanted.longest,
@@ -68,6 +70,8 @@ SEARCHES: list[dict[str, Any]] = [
     {"equal": {"call_id": ("call7", "call8"), "state": ("available",)}, "number": "4930", "since": 1003.0},
     {"equal": {"origin": ("voicemail",), "state": ("available",)}}, {"equal": {"origin": ("flow", "voicemail")}},
     {"since": 1020.0, "until": 1060.0}, {"since": 1020.0, "until": 1060.0, "number": "4930"}, {"since": 1050.0, "tag": "vip"},
+    {"ended_since": 1020.0, "ended_until": 1040.0}, {"ended_since": 1050.0, "since": 1045.0, "tag": "vip"},
+    {"ended_until": 1015.0, "note": "said"},
     {"number": "4930", "note": "yes", "tag": "vip", "equal": {"direction": ("incoming",)}},
 ]  # fmt: skip
 
@@ -105,6 +109,15 @@ async def test_pages_together_are_what_fits(
             assert len(found) == len(set(found)) and set(found) == {row.id for row in expected}, asked
             times = {row.id: row.created for row in rows}
             assert [times[id] for id in found] == [row.created for row in expected], asked
+
+
+async def test_a_list_by_the_end_is_in_either_order(database: Database, rows: list[RecordingRow]) -> None:
+    wanted = Search(MINE, ended_since=1020.0, ended_until=1040.0)
+    expected = {row.id for row in rows if fits(row, wanted)}
+    for ascending in (False, True):
+        found = await database.recordings.search(replace(wanted, ascending=ascending))
+        assert {row.id for row in found} == expected and expected
+        assert [row.created for row in found] == sorted((row.created for row in found), reverse=not ascending)
 
 
 async def test_a_page_looks_at_a_bounded_number_of_rows(

@@ -2,6 +2,7 @@
 
     GET /accounts/A/channels        .../users/U/channels        .../devices/D/channels
     GET /accounts/A/channels/UUID
+    POST /accounts/A/channels/UUID  {"data": {"action": "transfer", "target": "2002"}}      hangup, break, callflow, intercept
     PUT /accounts/A/channels/UUID   {"data": {"action": "metaflow", "data": {"module": "record_call", "data": {"action": "start"}}}}
 
 A channel's UUID is the call's SIP Call-ID, as it stands in recordings; our own id of the call is taken, too.
@@ -10,7 +11,7 @@ A channel's UUID is the call's SIP Call-ID, as it stands in recordings; our own 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,6 +32,15 @@ from tapeline.core.settings import User
 __all__ = ["KazooChannels"]
 
 
+COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {  # of a POST, with the fields that each needs and what is said where they are missing
+    "transfer": {"target": "No target destination specified"},
+    "hangup": {},
+    "break": {},
+    "callflow": {"id": "No callflow specified"},
+    "intercept": {"target_type": "No target type specified", "target_id": "No target id specified"},
+}
+
+
 class KazooChannels:
     def __init__(self, service: Service, rules: Rules, users: Sequence[User]) -> None:
         self._service = service
@@ -44,6 +54,7 @@ class KazooChannels:
             KazooRoute("GET", "/devices/{device}/channels", "calls:read", self.of_device, "A device's calls that are up"),
             KazooRoute("GET", "/channels/{id}", "calls:read", self.get_channel, "A call that is up"),
             KazooRoute("PUT", "/channels/{id}", "calls:write", self.put_channel, "Do something to a call that is up"),
+            KazooRoute("POST", "/channels/{id}", "calls:write", self.post_channel, "Transfer a call that is up, hang it up"),
         )
 
     async def list_channels(self, request: Request, account: str) -> Response:
@@ -86,6 +97,28 @@ class KazooChannels:
             raise BadIdentifier(id) from error  # it has ended meanwhile
         return success(request, {}, 202, message="metaflow sent")
 
+    async def post_channel(self, request: Request, account: str, id: str) -> Response:
+        """One of the commands of old. It is done after the answer, as a metaflow is."""
+        data = data_of(await read_json(request))
+        channel = await self._channel(request, account, id)
+        action = str(data.get("action"))
+        if action not in COMMANDS:
+            raise InvalidInput("invalid data", hint=f"the action must be one of {', '.join(COMMANDS)}")
+        if action in ("transfer", "intercept") and not channel.other_leg:
+            raise _required("other_leg_call_id", "Channel is not bridged")
+        for name, said in COMMANDS[action].items():
+            if not isinstance(data.get(name), str) or not data[name]:
+                raise _required(name, said)
+        wanted = {"module": action, "data": {name: value for name, value in data.items() if name != "action" and value is not None}}
+        faults = check(wanted, self._rules.metaflow)
+        if faults:
+            raise FieldErrors(faults)
+        try:
+            await self._service.telephony.metaflow(channel.call.id, wanted, principal_of(request))
+        except InvalidState as error:
+            raise BadIdentifier(id) from error  # it has ended meanwhile
+        return success(request, {}, 202, message=f"{action} initiated")
+
     async def _channels(self, request: Request, account: str) -> list[ChannelView]:
         return list(await self._service.telephony.channels(uuid_of(account), principal_of(request)))
 
@@ -117,3 +150,7 @@ class KazooChannels:
             "username": channel.user,
             "timestamp": gregorian(call.created),
         }
+
+
+def _required(field: str, message: str) -> FieldErrors:
+    return FieldErrors({field: {"required": {"message": message, "target": "required"}}})

@@ -37,6 +37,7 @@ from tapeline.store import Search
 __all__ = ["KazooRecordings", "document_id"]
 
 RANGE_S = 31 * 86_400 + 3600
+LONGEST_S = 25 * 3600  # of a recording: one that ended in a window was begun so long before it at most
 LOOKED_AT = 20_000  # rows that a filter may pass over in one request; the next page goes on there
 AT_ONCE = 500  # rows in one query
 MOST_UNPAGED = 10_000
@@ -77,7 +78,10 @@ class KazooRecordings:
         found: list[tuple[RecordingView, dict[str, Any]]] = []
         looked, ended = 0, False
         while len(found) <= size and looked < LOOKED_AT and not ended:
-            wanted = Search(account, since, until, after, ascending, min(size + 1, AT_ONCE) if not keep else AT_ONCE, equal)
+            limit = min(size + 1, AT_ONCE) if not keep else AT_ONCE
+            wanted = Search(
+                account, since - LONGEST_S, until, after, ascending, limit, equal, ended_since=since, ended_until=until
+            )
             rows = await self._service.archive.search(wanted, principal_of(request))
             looked += len(rows)
             calls = (row for row in rows if row.origin != "voicemail")  # messages are in their boxes

@@ -16,10 +16,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from tapeline.api.bodies import finite
 from tapeline.api.kazoo.recordings import document_id
 from tapeline.calls.views import RecordingView
 from tapeline.core.happening import LASTING, Happening
 from tapeline.core.kazoo import hex_id
+from tapeline.delivery.policies import KAZOO_RETRIES
 from tapeline.store import DeliveryRow, DocumentRow
 
 __all__ = ["ACTIONS", "KIND", "TYPES", "KazooWebhooks", "message"]
@@ -81,7 +83,8 @@ class KazooWebhooks:
         verb = str(body.get("http_verb", "post")).upper()
         form = urlencode(told)
         as_json = body.get("format") == "json"
-        url = str(body["uri"])
+        url, asked_for = str(body["uri"]), finite(body.get("retries"))
+        retries = min(max(int(asked_for), 0), KAZOO_RETRIES) if asked_for is not None else 2
         return DeliveryRow(
             id=str(uuid.uuid5(_IDS, f"{happening.id} {happening.kind} {hook.id}")),
             account=happening.account,
@@ -93,7 +96,7 @@ class KazooWebhooks:
             method=verb,
             body="" if verb == "GET" else json.dumps(told) if as_json else form,
             content_type="application/json" if as_json else "application/x-www-form-urlencoded",
-            policy="kazoo",
+            policy=f"kazoo-{retries}",
             node=self._node,
         )
 

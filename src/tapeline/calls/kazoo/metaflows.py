@@ -166,6 +166,11 @@ class Actions:
                     samples = await self._kit.prompts.load(str(data.get("id", "")), each.leg.rate)
                     if not each.over:
                         each.play(samples, lambda stopped: None)
+            case "break":
+                call.media.break_off()
+            case "intercept":
+                kind = str(data.get("target_type") or "user")
+                self._transfers.start(call, flow.Party("" if kind == "number" else kind, str(data.get("target_id", ""))))
             case "transfer":
                 self._transfer(call, data, found)
             case "callflow" | "pivot":
