@@ -7,7 +7,7 @@ token is answered with one event of the same token, also when it failed: a flow 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,10 +15,9 @@ from typing import Any
 import structlog
 
 from tapeline import flow
-from tapeline.audio import tones
 from tapeline.calls.activeflows import Activeflow
 from tapeline.calls.alarm import Alarm
-from tapeline.calls.bridge import Bridge, until_alone
+from tapeline.calls.bridge import until_alone
 from tapeline.calls.connecting import connect
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.joining import move_all
@@ -26,12 +25,12 @@ from tapeline.calls.kazoo.deeds import Deeds
 from tapeline.calls.placing import place_each
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
+from tapeline.calls.sounds import Sounds
 from tapeline.calls.variables import variables_of
 from tapeline.calls.vonage.telling import Teller
-from tapeline.core.errors import InvalidInput, TapelineError
+from tapeline.core.errors import TapelineError
 from tapeline.core.recordspec import RecordSpec
 from tapeline.core.vonage import conversation_id
-from tapeline.rtp import Player
 from tapeline.store import ActiveflowRow
 
 __all__ = ["Script", "begin"]
@@ -39,8 +38,6 @@ __all__ = ["Script", "begin"]
 log = structlog.get_logger(__name__)
 
 
-LEVEL_DB = 12.0  # what the loudest level adds to speech and files, and the softest takes away
-KEPT_S = 60  # a longer sound is made anew each time it is played
 RETRY_S = 1.0  # between two tries of a webhook
 MAX_DOCUMENT_BYTES = 100_000  # of a fetched flow: it is compiled on the event loop, which must not stand still
 
@@ -65,15 +62,12 @@ class Script:
         self._kit = equipment
         self._run = flow.Run(program, variables, compile=flow.compile, wall=equipment.clock.wall, status=call.status)
         self._alarm = Alarm(equipment.clock, self._tick)
-        self._players: dict[int, Player] = {}  # by the token of the command that plays
-        self._stopped: set[int] = set()  # tokens told to stop before their sound was ready
-        self._making: set[int] = set()  # tokens of what is played, or will be
+        self._sounds = Sounds(call, equipment, lambda token, interrupted, error: self._tell(flow.PlayEnded(token, interrupted, error)))
         self._recordings: dict[int, Recorder] = {}  # by the token of the step that started it
         self._answering: list[int] = []
         self._dialling: asyncio.Task[None] | None = None
         self._consulting: set[asyncio.Task[None]] = set()  # the application was told of what ended, and may answer with a document
         self.done = asyncio.Event()  # the run is over
-        self._kept: tuple[Any, Any] | None = None  # what was played last, and its samples
         self._teller = Teller(call, equipment)
         self._of_kazoo = Deeds(call, equipment, self._tell)
         self._queue: list[flow.Command] = []
@@ -113,7 +107,7 @@ class Script:
         self._tell(flow.HungUp(cause, by))
         self._alarm.set(None)
         self._let_go()
-        for player in list(self._players.values()):
+        for player in self._sounds.playing:
             player.stop()  # the call may be up, with another program
 
     def _tick(self) -> None:
@@ -171,78 +165,18 @@ class Script:
         self._call.ring()
 
     def _say(self, command: flow.Say) -> None:
-        self._kit.spawn(self._sound(command, [partial(self._kit.prompts.say, command.text, command.language)]))
+        self._sounds.play(command.token, [partial(self._kit.prompts.say, command.text, command.language)], command.level)
 
     def _play(self, command: flow.Play) -> None:
         own = {f"recording:{recording_id}" for recording_id in self._call.recordings.ids} | self._of_kazoo.playable
         allowed = [url for url in command.urls if url in own or not url.startswith("recording:")]
-        self._kit.spawn(self._sound(command, [partial(self._kit.prompts.load, url) for url in allowed]))
-
-    @property
-    def _rate(self) -> int:
-        """Of what is played now: a flow speaks to all whom its call talks with."""
-        place = self._call.place
-        return place.bus.rate if isinstance(place, Bridge) else self._call.leg.rate
+        self._sounds.play(command.token, [partial(self._kit.prompts.load, url) for url in allowed], command.level)
 
     def _tone(self, command: flow.Tone) -> None:
-        self._begin(command.token, self._kit.prompts.beep(self._rate), lambda stopped: self._played(command.token, stopped))
-
-    async def _sound(self, command: flow.Say | flow.Play, makers: list[partial[Any]]) -> None:
-        """Play one sound after another. One that cannot be had is reported and skipped: the flow goes on."""
-        token, interrupted, failures = command.token, False, []
-        self._making.add(token)
-        for make in makers:
-            try:
-                samples = await self._made(make, LEVEL_DB * command.level)
-                if not len(samples):
-                    raise InvalidInput("there is nothing in it to be heard")
-            except (TapelineError, OSError) as error:
-                log.warning("a prompt cannot be played", call_id=self._call.facts.id, error=str(error))
-                failures.append(str(error))
-                continue
-            if token in self._stopped or self._call.status == "hangup":
-                interrupted = True
-                break
-            ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-            self._begin(token, samples, ended.set_result)
-            interrupted = await ended
-            if interrupted:
-                break
-        self._played(token, interrupted, failures[0] if failures and len(failures) == len(makers) else "")
-
-    async def _made(self, make: partial[Awaitable[Any]], level_db: float) -> Any:
-        """The samples at the rate at which they can be played once they are there. The last ones are kept: they may be played in a loop."""
-        while True:
-            rate = self._rate
-            what = (make.func, make.args, rate, level_db)
-            if self._kept is not None and self._kept[0] == what:
-                return self._kept[1]
-            samples = await make(rate)
-            if level_db:
-                samples = await self._kit.thread(tones.louder, samples, level_db)
-            self._kept = (what, samples) if len(samples) <= KEPT_S * rate else None
-            if rate == self._rate:
-                return samples
-
-    def _begin(self, token: int, samples: Any, then: Callable[[bool], None]) -> None:
-        """Play to the call, to one that still rings as early media, or to all in its bridge."""
-        if self._call.status == "ringing":
-            self._call.early_media()
-        place = self._call.place
-        self._players[token] = place.play(samples, then) if isinstance(place, Bridge) else self._call.play(samples, then)
-
-    def _played(self, token: int, interrupted: bool, error: str = "") -> None:
-        self._players.pop(token, None)
-        self._stopped.discard(token)
-        self._making.discard(token)
-        self._tell(flow.PlayEnded(token, interrupted, error))
+        self._sounds.beep(command.token)
 
     def _stop_play(self, command: flow.StopPlay) -> None:
-        player = self._players.get(command.token)
-        if player is not None:
-            player.stop()
-        else:
-            self._stopped.add(command.token)
+        self._sounds.stop(command.token)
 
     def _echo(self, command: flow.Echo) -> None:
         self._call.leg.echo(command.on)
@@ -336,7 +270,7 @@ class Script:
         if found.program is None:
             self._teller.complain("the document that came cannot run", tuple(str(problem) for problem in found.errors[:5]))
             return
-        begun = list(self._players.values())
+        begun = self._sounds.playing
         self._let_go()
         for recorder in self._recordings.values():
             if recorder.spec.blocking:
@@ -347,7 +281,7 @@ class Script:
 
     def _let_go(self) -> None:
         """Nobody is dialled any more, and what is about to be played is not."""
-        self._stopped |= self._making - self._players.keys()
+        self._sounds.let_go()
         if self._dialling is not None:
             self._dialling.cancel()
 

@@ -21,8 +21,8 @@ from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import call_not_found, not_progressing
 from tapeline.calls.placing import place
 from tapeline.calls.rows import call_view
-from tapeline.calls.script import LEVEL_DB
 from tapeline.calls.session import Call
+from tapeline.calls.sounds import LEVEL_DB
 from tapeline.calls.switch import Switch
 from tapeline.calls.views import Address, CallView
 from tapeline.calls.vonage.answering import answer, ask_on, lead_on, run
