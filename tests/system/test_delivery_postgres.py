@@ -183,6 +183,37 @@ async def test_the_archive_is_kept_alike(server: Server) -> None:
     await database.close()
 
 
+async def test_a_role_that_may_make_no_extensions_and_no_schemas_is_enough(server: Server, tmp_path: Path) -> None:
+    """What it may do is written in docs/storage.md. Without an index of texts, parts of numbers and notes are found all the same."""
+    name = "plain_" + new_id().replace("-", "")
+    engine = create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN")
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    engine = create_engine(engine.url.set(database=name), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"GRANT USAGE, CREATE ON SCHEMA public TO {name}")
+        connection.exec_driver_sql(f"CREATE SCHEMA dbos AUTHORIZATION {name}")
+    node = Node("plain", tmp_path, f"postgresql://{name}@127.0.0.1:{server.port}/{name}")
+    recording = node.record()
+    assert await node.work(until=recording) == 0
+    database = Database(node.config.database)
+    await database.open()
+    try:
+        other = RecordingRow(new_id(), ACCOUNT, "available", 2.0, updated=2.0, source="+49301234567")
+        await database.recordings.upsert(other)
+        await database.keeping.amend(recording, note="Said YES twice")
+        mine = Search(ACCOUNT)
+        assert [row.id for row in (await database.recordings.page(replace(mine, number="01234"))).rows] == [other.id]
+        assert [row.id for row in (await database.recordings.page(replace(mine, note="yes"))).rows] == [recording]
+    finally:
+        await database.close()
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT extname FROM pg_extension").scalars().all() == ["plpgsql"]
+    engine.dispose()
+
+
 async def test_the_migrated_schema_is_the_one_the_code_knows(server: Server) -> None:
     database = Database(server.url)
     await database.open()
