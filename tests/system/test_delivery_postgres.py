@@ -79,7 +79,7 @@ class Server:
 def server() -> Iterator[Server]:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
-        pytest.skip("PostgreSQL is not installed (Debian package: postgresql)")
+        pytest.skip("PostgreSQL is not installed (Debian package postgresql); run scripts/peers")
     if os.geteuid() == 0 and "postgres" not in {user.pw_name for user in pwd.getpwall()}:
         pytest.skip("there is no user postgres, and the server refuses to run as root")
     folder = Path(tempfile.mkdtemp(prefix="tapeline-pg-", dir="/tmp"))  # pytest's own folders are closed to other users
