@@ -36,7 +36,7 @@ check: build
 	$(BIN)/pytest -q $(CHECKS)
 
 test-compiled: build
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --ignore tests/fuzz $(addprefix --ignore ,$(CHECKS)) -m "not peer"
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --ignore tests/fuzz $(addprefix --ignore ,$(CHECKS)) -m "not peer and not crowd"
 	$(BIN)/pytest -q -n $(PEER_WORKERS) --dist loadfile tests/system -m "peer and not crowd"
 	$(BIN)/pytest -q tests/system -m crowd
 
@@ -49,7 +49,7 @@ UNCOMPILED := tests/unit/rtp tests/sim tests/fuzz/test_fuzz_rtp.py $(addprefix t
 	crash.py drain.py world_fails.py thousand_calls.py rtp_engine.py cli_phone.py two_telephones.py)
 test-uncompiled: build
 	TAPELINE_COMPILED=0 $(BIN)/pytest -q -n 3 --dist worksteal $(UNCOMPILED) -m "not crowd"
-	TAPELINE_COMPILED=0 $(BIN)/pytest -q tests/system/test_recorded_calls.py -m crowd
+	TAPELINE_COMPILED=0 $(BIN)/pytest -q $(addprefix tests/system/test_,recorded_calls.py rtp_engine.py) -m crowd
 
 peers:
 	@scripts/peers

@@ -158,6 +158,7 @@ async def test_what_came_before_a_busy_python_is_not_lost(line: Line, tmp_path: 
     assert loud.sum() == pytest.approx(8000, abs=200)
 
 
+@pytest.mark.crowd
 async def test_many_calls_at_once(line: Line, tmp_path: Path) -> None:
     """As many as the uncompiled build shall carry: 120, both ways, each recorded."""
     legs, taps, phones = [], [], []

@@ -86,6 +86,21 @@ async def dial(phone: Phone, server: Server, number: str) -> PhoneCall:
     return call
 
 
+async def new_recording(server: Server, before: set[str], status: str = "available") -> Any:
+    """The one recording that there is beside those there were, once it has `status`."""
+
+    def found() -> Any:
+        (*new,) = (row for row in server.api.recordings() if row["id"] not in before)
+        assert len(new) <= 1
+        return next((row for row in new if row["status"] == status), None)
+
+    return await asyncio.to_thread(until, found, f"a recording {status}")
+
+
+def recorded(server: Server) -> set[str]:
+    return {row["id"] for row in server.api.recordings()}
+
+
 def level(samples: np.ndarray, rate: int, hertz: float) -> float:
     """The amplitude of a tone where it is loudest for half a second, of 1."""
     n = rate // 2
@@ -95,13 +110,13 @@ def level(samples: np.ndarray, rate: int, hertz: float) -> float:
 
 
 async def test_a_message_is_left_and_ends_with_silence(server: Server, phone: Phone, tmp_path: Path) -> None:
+    before = recorded(server)
     call = await dial(phone, server, "voicemail")
     call.save(tmp_path / "heard.wav")
-    while not (found := await asyncio.to_thread(server.api.recordings)) or found[0]["status"] != "recording":
-        await asyncio.sleep(0.05)
+    await new_recording(server, before, "recording")
     await call.play(sine(440.0, 2.0, call.rate))
     await asyncio.wait_for(call.over(), 40)
-    (recording,) = await asyncio.to_thread(server.api.wait_for_recordings, 1)
+    recording = await new_recording(server, before)
     file = decode(await asyncio.to_thread(server.api.file, recording["id"]))
     assert file.rate == 16000 and file.channels == 1 and recording["format"] == "mp3"
     assert 4.4 < file.seconds < 8.0, "two seconds of speech and three of silence"
@@ -136,7 +151,7 @@ class Peer:
 
 async def test_a_websocket_talks_with_the_caller(server: Server, phone: Phone, tmp_path: Path) -> None:
     """connect websocket: L16 both ways in frames of 20 ms, the headers first, keys as events; it ends when the peer closes."""
-    peer = Peer()
+    peer, before = Peer(), recorded(server)
     async with serve(peer.talk, "127.0.0.1", PORT):
         call = await dial(phone, server, "socket")
         call.save(tmp_path / "heard.wav")
@@ -153,8 +168,8 @@ async def test_a_websocket_talks_with_the_caller(server: Server, phone: Phone, t
     assert level(np.frombuffer(b"".join(peer.frames), "<i2"), 16000, 500.0) > 0.1
     heard, rate = wav.read(tmp_path / "heard.wav")
     assert level(heard[:, 0], rate, 900.0) > 0.1
-    recordings = await asyncio.to_thread(server.api.wait_for_recordings, 2)
-    recording = next(each for each in recordings if each["format"] == "wav")
+    recording = await new_recording(server, before)
+    assert recording["format"] == "wav"
     samples = decode(await asyncio.to_thread(server.api.file, recording["id"]))
     left, right = np.asarray(samples.samples)[:, 0], np.asarray(samples.samples)[:, 1]
     scale = 1.0 if np.issubdtype(left.dtype, np.integer) else 32768.0
