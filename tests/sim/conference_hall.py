@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapeline.audio import tones
-from tapeline.calls.conference.conference import Charter, Conference
+from tapeline.calls.conference.conference import Conference
+from tapeline.calls.conference.members import Charter
 from tapeline.calls.conference.register import Conferences
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.recorder import Recorder

@@ -11,8 +11,9 @@ from ncco_stage import SPOKEN_HZ, Stage, Talkers, level
 from talking_calls import ACCOUNT, Exchange
 
 from tapeline import flow
-from tapeline.calls.conference.conference import Charter, Conference
+from tapeline.calls.conference.conference import Conference
 from tapeline.calls.conference.loops import Loops
+from tapeline.calls.conference.members import Charter
 from tapeline.calls.dialer import DialResult, Wish
 from tapeline.calls.placing import compiled, place
 from tapeline.calls.recorder import Recorder

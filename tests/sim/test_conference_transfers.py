@@ -13,7 +13,8 @@ from ncco_stage import Stage, Talkers, level
 from talking_calls import ACCOUNT, Refer, sdp
 
 from tapeline.calls.bridge import Bridge
-from tapeline.calls.conference.conference import Charter, Conference
+from tapeline.calls.conference.conference import Conference
+from tapeline.calls.conference.members import Charter
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call
 from tapeline.core.ids import new_id

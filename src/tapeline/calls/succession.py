@@ -10,7 +10,8 @@ from typing import Literal
 
 from tapeline.calls import company
 from tapeline.calls.bridge import Bridge
-from tapeline.calls.conference.conference import Conference, Member
+from tapeline.calls.conference.conference import Conference
+from tapeline.calls.conference.members import Member
 from tapeline.calls.layout import OfAbsent, OfCall, OfFlow
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.session import Call

@@ -25,7 +25,8 @@ import structlog
 from tapeline import rtp, sip
 from tapeline.calls import company
 from tapeline.calls.bridge import Bridge
-from tapeline.calls.conference.conference import Conference, Member
+from tapeline.calls.conference.conference import Conference
+from tapeline.calls.conference.members import Member
 from tapeline.calls.dialer import DialResult, Wish
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import already_transferring, not_bridged

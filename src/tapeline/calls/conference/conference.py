@@ -13,8 +13,8 @@ Nothing here blocks, and nothing asks the database. `on_change` is the one place
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -22,78 +22,27 @@ import structlog
 from tapeline import rtp
 from tapeline.calls import company
 from tapeline.calls.alarm import Alarm
+from tapeline.calls.conference.members import Charter, Member
 from tapeline.calls.conference.recordings import ConferenceRecordings
+from tapeline.calls.conference.sounds import BUS_RATE, Sounds
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import conference_ended, conference_full, nobody_there
 from tapeline.calls.recorder import Recorder, Subject
-from tapeline.calls.views import ConferenceCallView, ConferenceStatus, ConferenceView, StayStatus
+from tapeline.calls.views import ConferenceCallView, ConferenceStatus, ConferenceView
 from tapeline.core.errors import InvalidState, TapelineError
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
-from tapeline.core.roomspec import JoinSpec, RoomSpec, ignores
+from tapeline.core.roomspec import JoinSpec
 from tapeline.core.vonage import telling_too
 
 if TYPE_CHECKING:
     from tapeline.calls.session import Call
 
-__all__ = ["Charter", "Conference", "Member"]
+__all__ = ["Conference"]
 
 log = structlog.get_logger(__name__)
 
-BUS_RATE = 16000  # of tones; members hear each other, and recordings them, at their own
 BEEP = "tone:1000/400"  # that a recording begins
-HOLD_MUSIC = "default"  # as an address of music: what callers on hold hear
-
-
-@dataclass(frozen=True, slots=True)
-class Charter:
-    """What a conference is, whoever is in it. Only `name` to `expires` can be changed while it lives."""
-
-    id: str
-    account: str
-    created: float
-    kind: str = "conference"
-    room: str = ""  # the name under which it was opened; "": made over the API, and found by its id
-    spec: RoomSpec = RoomSpec()
-    name: str = ""
-    detail: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    timeout: int = 0
-    pre_flow_id: str = ""
-    post_flow_id: str = ""
-    expires: float | None = None  # wall time
-    application_id: str = ""  # the Vonage application that a room's name belongs to
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """One stay of one call."""
-
-    id: str
-    call: Call
-    spec: JoinSpec
-    created: float
-    left: Callable[[str], None]  # told why it is over
-    muted: bool
-    deaf: bool
-    status: StayStatus = "joining"
-    joined: float | None = None
-    ended: float | None = None
-    updated: float | None = None
-    reason: str = ""
-    replaced: bool = False  # somebody is on the way who takes its place: until then its leaving ends nothing
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    music: rtp.Player | None = None
-    fetching: bool = False  # its music is being fetched, or cannot be had
-
-    @property
-    def gains(self) -> dict[str, float]:
-        hears, speaks = not self.deaf and self.spec.can_hear != (), not self.muted and self.spec.can_speak != ()
-        return {"hear": float(self.call.hears and hears), "speak": float(self.call.speaks and speaks)}
-
-    def ignores(self, other: Member) -> bool:
-        """Whether it is not to hear `other`."""
-        return ignores((self.call.facts.id, self.spec), (other.call.facts.id, other.spec))
 
 
 class Conference:
@@ -116,6 +65,7 @@ class Conference:
         self._started = False  # a moderator has come
         self._crowded = False  # there were two at a time
         self._recordings = ConferenceRecordings(equipment, on_change=self._changed, on_beep=self._beep, history=history)
+        self._sounds = Sounds(self, equipment)
         self._alarm = Alarm(equipment.clock, lambda: self.end("timeout"))
         self._empty_alarm = Alarm(equipment.clock, lambda: self._recordings.stop_all("empty"))
         self._watch_time()
@@ -191,14 +141,14 @@ class Conference:
         if self._started:
             for each in self.members:
                 self._admit(each)
-        self._tend()
+        self._sounds.tend()
         return member
 
     def _admit(self, member: Member) -> None:
         """Let a member hear and be heard."""
         if member.status != "joining":
             return
-        self._hush(member)
+        self._sounds.hush(member)
         try:
             self._seat(member)
         except TapelineError as error:
@@ -214,7 +164,7 @@ class Conference:
         self._changed(member)
         if member.spec.record is not None:
             self._record_as_asked(member.spec.record)
-        self._sound(member.spec.join_tone if member.spec.join_tone is not None else self.charter.spec.join_tone)
+        self._sounds.sound(member.spec.join_tone if member.spec.join_tone is not None else self.charter.spec.join_tone)
 
     def _seat(self, member: Member) -> None:
         """Put a member on the bus. Who shall not hear it is told before it can be heard."""
@@ -240,8 +190,8 @@ class Conference:
             if not self._members:
                 self._empty()
             if talked:
-                self._sound(member.spec.leave_tone if member.spec.leave_tone is not None else self.charter.spec.leave_tone)
-            self._tend()
+                self._sounds.sound(member.spec.leave_tone if member.spec.leave_tone is not None else self.charter.spec.leave_tone)
+            self._sounds.tend()
 
     def _end_without(self, member: Member) -> None:
         """End where it cannot go on without a member that has left."""
@@ -281,7 +231,7 @@ class Conference:
             self._end_without(member)
             if not self._members and self.status == "progressing":
                 self._empty()
-            self._tend()
+            self._sounds.tend()
 
     async def until_left(self, call: Call) -> tuple[Call, ...]:
         """Wait until `call` is no longer in it. The others stay: nobody is left with it."""
@@ -308,7 +258,7 @@ class Conference:
         if member not in self._members:
             return
         self._members.remove(member)
-        self._hush(member)
+        self._sounds.hush(member)
         member.call.place = None
         talked, member.status = member.status == "joined", "leaved"
         if talked:
@@ -331,7 +281,7 @@ class Conference:
         member.deaf = member.deaf if deaf is None else deaf
         self._recordings.note("moderated", **company.who(member.call), mute=member.muted, deaf=member.deaf)
         self._regain(member)
-        self._tend()
+        self._sounds.tend()
         self._changed(member)
 
     def _regain(self, member: Member) -> None:
@@ -339,60 +289,6 @@ class Conference:
             self.bus.set_gain(member.call.leg, **member.gains)
             company.quiet(member.call, not member.gains["speak"])
             self._recordings.changed(self.bus, self._legs)
-
-    # -- what is heard -------------------------------------------------------------------------------------------------
-
-    def _tend(self) -> None:
-        """Give music to whom waits or is alone, and take it from all others."""
-        alone = len(self.talking) == 1
-        for member in self._members:
-            address = member.spec.music if member.spec.music is not None else self.charter.spec.music
-            waits = member.status == "joining" or (alone and self.charter.spec.music_alone)
-            wanted = (address or "") if waits and member.gains["hear"] else ""
-            if not wanted:
-                self._hush(member)
-            elif member.music is None and not member.fetching:
-                member.fetching = True
-                self._kit.spawn(self._entertain(member, wanted))
-
-    async def _entertain(self, member: Member, address: str) -> None:
-        samples = await self._samples(address, member.call.leg.rate)
-        if samples is None:
-            return
-        member.fetching = False
-        waits = member.status == "joining" or (member.status == "joined" and len(self.talking) == 1)
-        if waits and member.music is None and member.gains["hear"]:
-            member.music = member.call.play(samples, lambda stopped: None, loop=True)
-
-    def _hush(self, member: Member) -> None:
-        if member.music is not None:
-            member.music.stop()
-            member.music = None
-
-    def _sound(self, address: str | None) -> None:
-        if address and self.talking:
-            self._kit.spawn(self._announce(address))
-
-    async def _announce(self, address: str) -> None:
-        samples = await self._samples(address, BUS_RATE)
-        if samples is None or self._bus is None:
-            return
-        try:
-            self._bus.play(samples)
-        except TapelineError as error:
-            log.warning("a tone of a conference is left out", conference_id=self.id, error=str(error))
-
-    async def _samples(self, address: str, rate: int) -> Any:
-        """None where it cannot be had: a conference without its tone is still one."""
-        prompts = self._kit.prompts
-        if address.startswith("recording:"):  # it may be anybody's
-            log.warning("a recording cannot be a sound of a conference", conference_id=self.id)
-            return None
-        try:
-            return await (prompts.music(rate) if address == HOLD_MUSIC else prompts.load(address, rate))
-        except (TapelineError, OSError) as error:
-            log.warning("a sound of a conference cannot be played", conference_id=self.id, error=str(error))
-            return None
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -465,13 +361,18 @@ class Conference:
         return stopped
 
     def _beep(self) -> None:
-        self._sound(BEEP)
+        self._sounds.sound(BEEP)
 
     # -- Place ---------------------------------------------------------------------------------------------------------
 
     @property
     def bus(self) -> rtp.Bus:
         assert self._bus is not None
+        return self._bus
+
+    @property
+    def open_bus(self) -> rtp.Bus | None:
+        """The bus; None where nobody is on it, and nothing listens to it."""
         return self._bus
 
     def note(self, event: str, **facts: Any) -> None:
@@ -502,7 +403,7 @@ class Conference:
         member = self._of(call)
         if member is not None:
             self._regain(member)
-            self._tend()
+            self._sounds.tend()
 
     def _of(self, call: Call) -> Member | None:
         return next((member for member in self._members if member.call is call), None)

@@ -13,7 +13,8 @@ from dataclasses import fields, replace
 import structlog
 
 from tapeline.calls.changes import tell
-from tapeline.calls.conference.conference import Charter, Conference, Member
+from tapeline.calls.conference.conference import Conference
+from tapeline.calls.conference.members import Charter, Member
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.rows import conference_row, conference_view, stay_row
 from tapeline.calls.session import Call

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tapeline.calls.conference.conference import Charter, Conference, Member
+from tapeline.calls.conference.conference import Conference
+from tapeline.calls.conference.members import Charter, Member
 from tapeline.calls.conference.register import Conferences, timeout_of
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import conference_exists, conference_not_found, conferencecall_not_found, not_yours
