@@ -30,6 +30,7 @@ from tapeline.api.app import create_app
 from tapeline.api.kazoo.webhooks import KazooWebhooks
 from tapeline.api.protocol import BoundedHttp
 from tapeline.api.sessions import session_key
+from tapeline.api.voipbin.sockets import EventSockets
 from tapeline.api.voipbin.states import recording_shaper
 from tapeline.api.voipbin.webhooks import VoipbinWebhooks
 from tapeline.api.vonage.webhooks import VonageWebhooks
@@ -74,6 +75,7 @@ __all__ = ["Server", "Started"]
 
 log = structlog.get_logger(__name__)
 
+MOST_SAID = 65_536  # octets of a message that comes over a websocket
 FINISH_S = 20.0  # how long a stopping server waits for its worker to finish what is in the spool
 DATABASE_RETRY_S = 2.0
 _PLAIN_ID = re.compile(r"[0-9a-fA-F]{32}")
@@ -118,6 +120,7 @@ class Server:
         self._drain: Drain
         self._http: GuardedClient
         self._errands: Errands
+        self._events: EventSockets
         self._worker: WorkerProcess | None = None
 
     # -- start ---------------------------------------------------------------------------------------------------------
@@ -297,10 +300,12 @@ class Server:
         base = server.vonage_files_base or server.base_url
         transcriber = self._settings.recording.transcriber_url
         recording = recording_shaper(self._settings.recording.voipbin_states)
+        self._events = EventSockets(recording)
         kazoo = KazooWebhooks(kit.node, kit.writer.put, add)
         self._stored.follow(kazoo.take)
         kit.listeners += [
             kazoo,
+            self._events,
             VoipbinWebhooks(database.accounts, kit.node, kit.writer.put, add, kit.runs.target, recording),
             VonageWebhooks(kit.applications, kit.writer, database.deliveries, kit.webhooks.recorded, base, kit.node, transcriber),
             self._errands,
@@ -370,6 +375,7 @@ class Server:
             applications=self._equipment.applications,
             trail=trail,
             probe=lambda handler, account: probe(handler, account, self._http),
+            events=self._events,
         )
         config = uvicorn.Config(
             app,
@@ -377,6 +383,9 @@ class Server:
             log_config=None,
             access_log=False,
             lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=MOST_SAID,
+            ws_per_message_deflate=False,  # a few octets would become many
             ssl_certfile=server.tls_cert if server.serves_https else None,
             ssl_keyfile=server.tls_key if server.serves_https else None,
             timeout_graceful_shutdown=5,

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from tapeline.calls.phone import Phone, PhoneConfig, resolve
 from tapeline.testing import decode
@@ -256,6 +258,33 @@ def test_a_run_that_brings_an_address_along_is_told_of_there_as_well(server: Ser
         set_hook(server, "")
         assert sorted(event["type"] for event in world.events(OWN, run)) == sorted(event["type"] for event in world.events(HOOK, run))
         assert all(request.method == "PUT" and signed(request, world.secret) for request in receiver.received(OWN))
+
+
+def test_a_websocket_is_told_what_webhooks_are_told(server: Server) -> None:
+    account = server.api.get("/v1.0/customer").ok().json()["id"]
+    address = f"{server.base_url.replace('http', 'ws', 1)}/v1.0/ws?token="
+    order = {"type": "subscribe", "topics": [f"customer_id:{account}:conference:*"]}
+    with connect(address + server.token) as socket:
+        socket.send(json.dumps(order))
+
+        def told() -> Any:
+            room = server.api.post("/v1.0/conferences", {"name": "told of"}).ok().json()
+            with suppress(TimeoutError):  # nobody says from when on it is subscribed
+                return room, json.loads(socket.recv(timeout=1.0))
+
+        room, event = until(told, "an event", 30.0)
+        assert event["type"] == "conference_created" and event["data"]["customer_id"] == account
+        assert set(event) == {"type", "data"} and set(event["data"]) == set(room)
+    with pytest.raises(InvalidStatus) as refused:
+        connect(address + "nonsense")
+    assert refused.value.response.status_code == 401
+    assert json.loads(refused.value.response.body or b"")["error"]["reason"] == "INVALID_CREDENTIALS"
+    for said, code in ((json.dumps(order | {"topics": ["customer_id:*"]}), 1008), ("x" * 70_000, 1009)):
+        with connect(address + server.token) as socket, pytest.raises(ConnectionClosed) as closed:
+            socket.send(said)
+            socket.recv(timeout=30.0)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == code
+    assert server.child.output().count(server.token) == 1  # where the first start shows it
 
 
 def test_killed_between_the_row_and_the_webhook_it_is_sent_after_the_restart(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ composition root with the real service, and by tests with one in memory. Other p
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import WebSocketRoute
 
 from tapeline import __version__
 from tapeline.api import system
@@ -32,13 +34,14 @@ from tapeline.api.metrics import Metrics
 from tapeline.api.middleware import RequestFrame, UnexpectedErrors, request_id_of
 from tapeline.api.people import Keys, Staff
 from tapeline.api.ports import Agents, Service, Tokens
-from tapeline.api.routes import router
+from tapeline.api.routes import PREFIX, router
 from tapeline.api.sessions import Sessions
 from tapeline.api.voipbin import face as voipbin
 from tapeline.api.voipbin import shapes
 from tapeline.api.voipbin.customer import CustomerFace, Customers
 from tapeline.api.voipbin.exports import links
 from tapeline.api.voipbin.people import PeopleFace
+from tapeline.api.voipbin.sockets import EventSockets
 from tapeline.api.vonage import face as vonage
 from tapeline.api.vonage import words as vonage_words
 from tapeline.api.vonage.applications import VonageApplications
@@ -91,9 +94,11 @@ def create_app(
     clock: Clock | None = None,
     trail: Trail | None = None,
     probe: Probe | None = None,
+    events: EventSockets | None = None,
 ) -> FastAPI:
     """The application over `service`. `metrics` may hold collectors of others already; its page then shows theirs too.
-    `trail` takes what is to be noted in the audit. `probe` tries a handler of a storage plan."""
+    `trail` takes what is to be noted in the audit. `probe` tries a handler of a storage plan. `events`
+    listens to what happens."""
     clock = clock or SystemClock()
     metrics = metrics or Metrics()
     metrics.watch(service.stats)
@@ -137,6 +142,9 @@ def create_app(
     ):
         # Not include_router: FastAPI would build every route a second time, at the first request and on the loop.
         app.router.routes.extend(part.routes)
+    events = events or EventSockets()
+    metrics.watch(events.stats)
+    app.router.routes.append(WebSocketRoute(PREFIX + "/ws", partial(events.serve, authenticator=authenticator), name="events"))
     return app
 
 

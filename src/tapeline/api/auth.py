@@ -13,7 +13,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from tapeline.api.errors import Unauthenticated
 from tapeline.api.ports import Agents, Tokens
@@ -31,10 +31,11 @@ MAX_SECRET = 4096
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def credential(request: Request) -> str:
+def credential(request: HTTPConnection) -> str:
     """The credential of `request`, "" where it has none."""
-    # A browser sends cookies also with what another site made it send. Such a request has them only to read, and cannot read the answer.
-    foreign = request.headers.get("sec-fetch-site", "") in {"cross-site", "same-site"} and request.method not in _SAFE_METHODS
+    # A browser sends cookies also with what another site made it send. Such a request has them only to read, and cannot read the answer;
+    # over a websocket it could.
+    foreign = _from_elsewhere(request) and request.scope.get("method") not in _SAFE_METHODS
     cookies = {} if foreign else request.cookies
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     found = (
@@ -45,6 +46,13 @@ def credential(request: Request) -> str:
         request.query_params.get("accesskey"),
     )
     return next((secret for secret in found if secret), "")
+
+
+def _from_elsewhere(request: HTTPConnection) -> bool:
+    if request.headers.get("sec-fetch-site", "") in {"cross-site", "same-site"}:
+        return True
+    origin = request.headers.get("origin", "") if request.scope["type"] == "websocket" else ""  # some browsers say only this
+    return bool(origin) and origin.partition("://")[2] != request.headers.get("host", "")
 
 
 def principal_of(request: Request) -> Principal:
@@ -64,7 +72,7 @@ class Authenticator:
         # Since when, until when (wall time), whom. By digest: no secret stays in memory.
         self._known: OrderedDict[bytes, tuple[float, float, Principal]] = OrderedDict()
 
-    async def principal(self, request: Request) -> Principal:
+    async def principal(self, request: HTTPConnection) -> Principal:
         """Raises Unauthenticated, Unavailable."""
         secret = credential(request)
         if not secret:

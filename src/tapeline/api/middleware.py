@@ -24,7 +24,7 @@ from tapeline.api.metrics import Metrics
 from tapeline.core.clock import Clock
 from tapeline.core.errors import TapelineError
 
-__all__ = ["RequestFrame", "UnexpectedErrors", "request_id_of"]
+__all__ = ["RequestFrame", "UnexpectedErrors", "new_request_id", "request_id_of"]
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 CLIENT_GONE = 499  # for log and numbers only: nobody was there to be answered
@@ -53,7 +53,7 @@ class RequestFrame:
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _CLIENT_ID.fullmatch(given) else _new_request_id()
+        request_id = given if _CLIENT_ID.fullmatch(given) else new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
         began = self.clock.now()
         status = 0
@@ -118,5 +118,5 @@ class UnexpectedErrors:
             await error_response(TapelineError("unexpected"), request_id_of(scope))(scope, receive, send)
 
 
-def _new_request_id() -> str:
+def new_request_id() -> str:
     return "req_" + base64.b32encode(secrets.token_bytes(17)).decode()[:26]

@@ -30,6 +30,7 @@ from tapeline.api.sessions import Sessions
 from tapeline.api.voipbin import face
 from tapeline.api.voipbin.customer import CustomerFace
 from tapeline.api.voipbin.people import PeopleFace
+from tapeline.api.voipbin.sockets import EventSockets
 from tapeline.calls.errors import (
     already_recording,
     call_not_found,
@@ -454,6 +455,7 @@ class World:
         self.application_rows = MemoryApplications()
         self.applications = Applications((), self.application_rows)
         self.trail = MemoryTrail()
+        self.events = EventSockets()
         self.app: FastAPI = create_app(
             self.service,
             self.tokens,
@@ -466,6 +468,7 @@ class World:
             clock=self.clock,
             trail=self.trail,
             probe=probe,
+            events=self.events,
         )
         self.sessions = Sessions(SESSION_KEY, self.clock)
         people = PeopleFace(Keys(self.tokens, self.clock), Staff(self.agents, self.tokens, self.clock))

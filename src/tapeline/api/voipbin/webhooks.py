@@ -25,7 +25,7 @@ from tapeline.core.errors import Unavailable
 from tapeline.core.happening import LASTING, Happening
 from tapeline.store import Account, ActiveflowRow, DeliveryRow
 
-__all__ = ["METHODS", "Target", "VoipbinWebhooks"]
+__all__ = ["METHODS", "SENT", "Target", "VoipbinWebhooks", "message", "shaped"]
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +93,7 @@ class VoipbinWebhooks:
         targets = await self._targets(happening)
         if not targets:
             return
-        told = {"type": happening.kind, "data": shaped(happening.data, self._recording)}
-        body = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+        body = message(happening, self._recording)
         rows = [self._row(happening, body, url, method) for url, method in targets]
         if happening.kind in LASTING:
             await self._add(*rows)
@@ -160,6 +159,11 @@ class VoipbinWebhooks:
             node=self._node,
             signing=f"voipbin:{happening.account}",
         )
+
+
+def message(happening: Happening, recording: RecordingShaper) -> str:
+    """The envelope."""
+    return json.dumps({"type": happening.kind, "data": shaped(happening.data, recording)}, ensure_ascii=False, separators=(",", ":"))
 
 
 def shaped(data: Any, recording: RecordingShaper = shapes.recording) -> Mapping[str, Any]:
