@@ -125,7 +125,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _on_http)
     sessions = Sessions(session_key, clock)
     authenticator = Authenticator(tokens, agents, sessions, clock)
-    people = PeopleFace(Keys(tokens, clock), Staff(agents, tokens, clock))
+    people = PeopleFace(Keys(tokens, clock), Staff(agents, tokens, clock), accounts)
     customer = CustomerFace(accounts)
     brake = Brake(settings.server.max_failed_logins, clock)
     applications = applications or Applications()

@@ -48,9 +48,10 @@ class Keys:
         return token
 
     async def add(
-        self, name: str, detail: str, expire_s: int, scopes: Collection[str] | None, principal: Principal
+        self, name: str, detail: str, expire_s: int, scopes: Collection[str] | None, principal: Principal, account: str = ""
     ) -> tuple[Token, str]:
-        """A key and its secret, which is told only now. `scopes` None: all that an administrator of the account has, and the principal."""
+        """A key and its secret, which is told only now. `scopes` None: all that an administrator of the account has, and the principal.
+        `account` "": the principal's."""
         principal.require("account:write")
         if 0 < expire_s < SHORTEST_KEY_S:
             raise InvalidInput(f"expire must be at least {SHORTEST_KEY_S} seconds", reason="INVALID_ARGUMENT")
@@ -60,7 +61,7 @@ class Keys:
             raise InvalidInput(f"not scopes: {' '.join(unknown)}" if unknown else "no scope is given", reason="INVALID_ARGUMENT")
         _may_give(wanted, principal)
         expires = self._clock.wall() + expire_s if expire_s else None
-        return await self._tokens.add(principal.account, name, wanted, detail=detail, expires=expires)
+        return await self._tokens.add(account or principal.account, name, wanted, detail=detail, expires=expires)
 
     async def rename(self, key_id: str, name: str, detail: str, principal: Principal) -> Token:
         await self.get(key_id, principal)
@@ -118,7 +119,8 @@ class Staff:
             raise NotFound("the agent has been deleted")
         return agent
 
-    async def add(self, draft: AgentDraft, principal: Principal) -> AgentRow:
+    async def add(self, draft: AgentDraft, principal: Principal, account: str = "") -> AgentRow:
+        """`account` "": the principal's."""
         principal.require("account:write")
         username = draft.username.strip().lower()
         if not 0 < len(username) <= 320 or not username.isprintable():
@@ -126,7 +128,7 @@ class Staff:
         role = draft.role or "agent"
         _may_give(ROLES[role], principal)
         stored = await _hashed(draft.password)
-        made = AgentRow(new_id(), principal.account, username, draft.name, role, stored, self._clock.wall(), draft.detail)
+        made = AgentRow(new_id(), account or principal.account, username, draft.name, role, stored, self._clock.wall(), draft.detail)
         await self._agents.add(made)
         return made
 

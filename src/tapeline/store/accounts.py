@@ -47,12 +47,26 @@ class Accounts:
         found = await self.by_name(name)
         if found is not None:
             return found
-        account = Account(new_id(), name, time.time(), webhook_secret=_random())
+        await self.add(name)
+        made = await self.by_name(name)
+        assert made is not None
+        return made
+
+    async def add(self, name: str, **columns: Any) -> Account | None:
+        """A new account with these columns; None where the name is taken."""
+        account = Account(new_id(), name, time.time(), webhook_secret=_random(), **columns)
         insert = insert_for(self._database.dialect, tables.accounts).values(values(account))
         async with self._database.writing() as connection:
-            await connection.execute(insert.on_conflict_do_nothing(index_elements=[tables.accounts.c.name]))
-            result = await connection.execute(select(tables.accounts).where(tables.accounts.c.name == name))
-            return build(Account, result.mappings().one())
+            result = await connection.execute(insert.on_conflict_do_nothing(index_elements=[tables.accounts.c.name]))
+            return account if result.rowcount else None
+
+    async def page(self, before: float | None = None, limit: int = 100) -> builtins.list[Account]:
+        """A page, newest first; go on with `before` = the last one's `created`."""
+        query = select(tables.accounts).order_by(tables.accounts.c.created.desc(), tables.accounts.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(tables.accounts.c.created < before)
+        async with self._database.reading() as connection:
+            return [build(Account, row) for row in (await connection.execute(query)).mappings()]
 
     async def get(self, account_id: str) -> Account | None:
         return await self._one(tables.accounts.c.id == account_id)

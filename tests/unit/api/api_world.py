@@ -165,6 +165,18 @@ class MemoryAccounts:
     async def by_name(self, name: str) -> Account | None:
         return next((found for found in self._accounts if found.name == name), None)
 
+    async def add(self, name: str, **columns: Any) -> Account | None:
+        self._maybe_broken()
+        if await self.by_name(name) is not None:
+            return None
+        self._accounts = [*self._accounts, Account(new_id(), name, 1.0 + len(self._accounts), webhook_secret="s" * 32, **columns)]
+        return self._accounts[-1]
+
+    async def page(self, before: float | None = None, limit: int = 100) -> list[Account]:
+        self._maybe_broken()
+        found = [account for account in self._accounts if before is None or account.created < before]
+        return sorted(found, key=lambda account: -account.created)[:limit]
+
     async def amend(self, account_id: str, **changes: Any) -> Account | None:
         self._accounts = [replace(found, **changes) if found.id == account_id else found for found in self._accounts]
         return await self.get(account_id)
@@ -471,7 +483,7 @@ class World:
             events=self.events,
         )
         self.sessions = Sessions(SESSION_KEY, self.clock)
-        people = PeopleFace(Keys(self.tokens, self.clock), Staff(self.agents, self.tokens, self.clock))
+        people = PeopleFace(Keys(self.tokens, self.clock), Staff(self.agents, self.tokens, self.clock), self.accounts)
         self.routes = face.routes(self.service, people, CustomerFace(self.accounts), settings)
 
     def client(self, secret: str | None = None, **headers: str) -> httpx2.AsyncClient:

@@ -59,3 +59,51 @@ async def test_an_address_nothing_can_be_sent_to_is_refused(world: World, body: 
         assert answer.status_code == 200
     else:
         assert (answer.status_code, answer.json()["error"]["reason"]) == (400, reason)
+
+
+SHOP = {"name": "shop", "email": "shop@a.example", "webhook_uri": "https://shop.example/in"}
+
+
+async def test_an_administrator_makes_an_account_and_who_looks_after_it(world: World) -> None:
+    async with world.client(world.tokens.issue(world.account, "admin")) as admin:
+        made = (await admin.post("/v1.0/customers", json=SHOP)).json()
+        assert {name: made[name] for name in SHOP} == SHOP and made["webhook_secret"]
+        assert (await admin.get(f"/v1.0/customers/{made['id']}")).json() == made
+        again = await admin.post("/v1.0/customers", json=SHOP)
+        assert (again.status_code, again.json()["error"]["reason"]) == (409, "CUSTOMER_ALREADY_EXISTS")
+        changed = (await admin.put(f"/v1.0/customers/{made['id']}", json={"detail": "open"})).json()
+        assert (changed["detail"], changed["name"], changed["webhook_uri"]) == ("open", "shop", SHOP["webhook_uri"])
+        listed = (await admin.get("/v1.0/customers", params={"page_size": 1})).json()
+        assert [one["id"] for one in listed["result"]] == [made["id"]]
+        older = (await admin.get("/v1.0/customers", params={"page_token": listed["next_page_token"]})).json()["result"]
+        assert made["id"] not in [one["id"] for one in older] and older
+        ours = {"customer_id": made["id"].upper()}
+        key = (await admin.post("/v1.0/accesskeys", json={"tapeline": ours})).json()
+        agent = {"username": "shop@a.example", "password": "long enough", "permission": 32, "tapeline": ours}
+        assert (await admin.post("/v1.0/agents", json=agent)).json()["customer_id"] == made["id"]
+    async with world.client(key["token"]) as owner:
+        assert (await owner.get("/v1.0/customer")).json()["id"] == made["id"]
+        assert [one["id"] for one in (await owner.get("/v1.0/customers")).json()["result"]] == [made["id"]]
+        assert (await owner.get(f"/v1.0/customers/{world.account}")).status_code == 403
+
+
+@pytest.mark.parametrize("body", [{}, {"name": ""}, {"name": "x" * 101}, {"name": "a\u0000"}, {"name": "a", "webhook_uri": "x"}])
+async def test_an_account_that_cannot_be_is_not_made(world: World, body: dict[str, Any]) -> None:
+    async with world.client(world.tokens.issue(world.account, "admin")) as admin:
+        assert (await admin.post("/v1.0/customers", json=body)).status_code == 400
+        assert len((await admin.get("/v1.0/customers")).json()["result"]) == 2
+
+
+async def test_only_an_administrator_of_the_server_makes_accounts_and_what_is_theirs(world: World) -> None:
+    other = {"tapeline": {"customer_id": world.other_account}}
+    async with world.client() as client:
+        assert (await client.post("/v1.0/customers", json=SHOP)).status_code == 403
+        assert (await client.post("/v1.0/accesskeys", json=other)).status_code == 403
+        assert (await client.post("/v1.0/agents", json=other | {"username": "x", "password": "long enough"})).status_code == 403
+        assert (await client.put(f"/v1.0/customers/{world.other_account}", json={"name": "x"})).status_code == 403
+        assert (await client.put(f"/v1.0/customers/{world.account}", json={"name": "Mine"})).json()["name"] == "Mine"
+    async with world.client(world.tokens.issue(world.account, "admin")) as admin:
+        nobody = {"tapeline": {"customer_id": "6b7a7c1e-9a58-4f0e-8f0c-0d7a3c0b1a11"}}
+        answer = await admin.post("/v1.0/accesskeys", json=nobody)
+        assert (answer.status_code, answer.json()["error"]["reason"]) == (404, "CUSTOMER_NOT_FOUND")
+        assert (await admin.post("/v1.0/accesskeys", json={"tapeline": {"customer_id": "x"}})).status_code == 400

@@ -196,7 +196,7 @@ def fetched(*actions_):
 
 def test_40_pushed_list_returns_after_the_action_that_pushed_it(phone, actions):
     document = actions(("fetch", {"event_url": "http://x/f"}), ("talk", {"text": "after"}))
-    call = phone(document, variables={"voipbin.call.id": "c1", "voipbin.activeflow.id": "a1"}).start()
+    call = phone(document, variables={"voipbin.activeflow.reference_id": "c1", "voipbin.activeflow.id": "a1"}).start()
     command = call.last(flow.Fetch)
     assert (command.url, command.method, json.loads(command.body)) == ("http://x/f", "POST", {"activeflow_id": "a1", "reference_id": "c1"})
     call.tell(flow.Fetched(command.token, 200, fetched(("talk", {"text": "in"}))))

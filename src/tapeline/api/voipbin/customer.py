@@ -1,4 +1,6 @@
-"""VoIPBIN's `customer`: the account itself, as its owner sees it, and the address to which its events are sent."""
+"""VoIPBIN's `customer`: the account itself, as its owner sees it, and the address to which its events are sent; and its `customers`: all
+accounts, which the server's administrators see, change and make.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,13 @@ from typing_extensions import TypedDict
 from tapeline.api.auth import principal_of
 from tapeline.api.bodies import Fields, read_json
 from tapeline.api.kazoo.auth import Directory
-from tapeline.api.routes import Route
+from tapeline.api.routes import PAGING, Route, path_id, read_paging
 from tapeline.api.times import rfc3339
+from tapeline.api.voipbin.shapes import listing
 from tapeline.api.voipbin.webhooks import METHODS
-from tapeline.core.errors import InvalidInput, NotFound
+from tapeline.calls.errors import not_yours
+from tapeline.calls.views import Page
+from tapeline.core.errors import InvalidInput, InvalidState, NotFound
 from tapeline.core.ids import ZERO_ID
 from tapeline.store import Account
 
@@ -23,6 +28,7 @@ __all__ = ["DESCRIBED", "Customers", "CustomerFace", "CustomerShape", "customer"
 
 PROFILE = ("name", "detail", "email", "phone_number", "address")
 LONGEST = 1000
+LONGEST_NAME = 100  # of an account; settings name it so
 LONGEST_URI = 2000
 
 
@@ -30,6 +36,11 @@ class Customers(Directory, Protocol):
     """The accounts, as `store` has them, where they may be changed."""
 
     async def get(self, account_id: str) -> Account | None: ...
+
+    async def add(self, name: str, **columns: Any) -> Account | None:
+        """None where the name is taken."""
+
+    async def page(self, before: float | None = None, limit: int = 100) -> list[Account]: ...
 
     async def amend(self, account_id: str, **changes: Any) -> Account | None: ...
 
@@ -51,7 +62,12 @@ class CustomerShape(TypedDict, total=False):
     tm_delete: str | None
 
 
-DESCRIBED: tuple[type, ...] = (CustomerShape,)
+class CustomersShape(TypedDict):
+    result: list[CustomerShape]
+    next_page_token: str
+
+
+DESCRIBED: tuple[type, ...] = (CustomerShape, CustomersShape)
 
 
 def customer(account: Account) -> dict[str, Any]:
@@ -96,6 +112,10 @@ class CustomerFace:
         return (
             Route("GET", "/customer", "account:write", self.get_customer, "The account itself", CustomerShape),
             Route("PUT", "/customer", "account:write", self.put_customer, "Change the account", CustomerShape, body=BODY),
+            Route("GET", "/customers", "account:write", self.list, "List accounts, newest first", CustomersShape, PAGING),
+            Route("POST", "/customers", "account:write", self.create, "Make an account", CustomerShape, body=BODY),
+            Route("GET", "/customers/{id}", "account:write", self.get, "One account", CustomerShape),
+            Route("PUT", "/customers/{id}", "account:write", self.put, "Change an account", CustomerShape, body=BODY),
         )
 
     async def get_customer(self, request: Request) -> Response:
@@ -103,17 +123,61 @@ class CustomerFace:
 
     async def put_customer(self, request: Request) -> Response:
         """What is not named stays as it is; an empty `webhook_uri` ends the sending of events."""
-        account = _found(await self._customers.get(principal_of(request).account))
+        return await self._change(request, _found(await self._customers.get(principal_of(request).account)))
+
+    async def list(self, request: Request) -> Response:
+        """All of them for an administrator of the server; for others their own."""
+        principal = principal_of(request)
+        before, limit = read_paging(request)
+        if principal.admin:
+            found = await self._customers.page(before, limit)
+        else:
+            own = _found(await self._customers.get(principal.account))
+            found = [own] if before is None or own.created < before else []
+        return JSONResponse(listing(Page(tuple(found)), customer))
+
+    async def create(self, request: Request) -> Response:
         fields = Fields(await read_json(request))
-        profile = dict(account.profile) | {name: fields.text(name) for name in PROFILE if name in fields}
-        if max(map(len, profile.values()), default=0) > LONGEST:
-            fields.problem(f"{', '.join(PROFILE)} must have at most {LONGEST} characters each")
-        uri = fields.text("webhook_uri") if "webhook_uri" in fields else account.webhook_uri
-        method = fields.text("webhook_method") if "webhook_method" in fields else account.webhook_method
-        fields.finish()
-        uri, method = webhook_target(uri.strip(), method)
-        changed = await self._customers.amend(account.id, profile=profile, webhook_uri=uri, webhook_method=method)
-        return JSONResponse(customer(_found(changed)))
+        name = fields.text("name").strip()
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+            fields.problem(f"name must have 1 to {LONGEST_NAME} printable characters")
+        columns = _columns(fields, Account("", name))
+        principal_of(request).require("admin")
+        made = await self._customers.add(name, **columns)
+        if made is None:
+            raise InvalidState(f"there is an account of the name {name}", reason="CUSTOMER_ALREADY_EXISTS")
+        return JSONResponse(customer(made))
+
+    async def get(self, request: Request, id: str) -> Response:
+        return JSONResponse(customer(await self._one(request, id)))
+
+    async def put(self, request: Request, id: str) -> Response:
+        return await self._change(request, await self._one(request, id))
+
+    async def _one(self, request: Request, id: str) -> Account:
+        account_id = path_id(id)
+        account = await self._customers.get(account_id)
+        if account is None:
+            raise NotFound(f"no account has the id {account_id}", reason="CUSTOMER_NOT_FOUND")
+        if not principal_of(request).may_see(account_id):
+            raise not_yours("account")
+        return account
+
+    async def _change(self, request: Request, account: Account) -> Response:
+        columns = _columns(Fields(await read_json(request)), account)
+        return JSONResponse(customer(_found(await self._customers.amend(account.id, **columns))))
+
+
+def _columns(fields: Fields, account: Account) -> dict[str, Any]:
+    """The columns of `account` as the body wants them. Raises InvalidInput."""
+    profile = dict(account.profile) | {name: fields.text(name) for name in PROFILE if name in fields}
+    if max(map(len, profile.values()), default=0) > LONGEST:
+        fields.problem(f"{', '.join(PROFILE)} must have at most {LONGEST} characters each")
+    uri = fields.text("webhook_uri") if "webhook_uri" in fields else account.webhook_uri
+    method = fields.text("webhook_method") if "webhook_method" in fields else account.webhook_method
+    fields.finish()
+    uri, method = webhook_target(uri.strip(), method)
+    return {"profile": profile, "webhook_uri": uri, "webhook_method": method}
 
 
 def _found(account: Account | None) -> Account:

@@ -10,11 +10,15 @@ from starlette.responses import JSONResponse, Response
 
 from tapeline.api.auth import principal_of
 from tapeline.api.bodies import Fields, read_json
+from tapeline.api.kazoo.auth import Directory
 from tapeline.api.people import AgentDraft, Keys, Staff
 from tapeline.api.routes import PAGING, Route, path_id, read_paging
 from tapeline.api.voipbin import people_shapes as shapes
 from tapeline.api.voipbin.shapes import listing
-from tapeline.core.principal import ALL_SCOPES
+from tapeline.calls.errors import not_yours
+from tapeline.core.errors import NotFound
+from tapeline.core.ids import is_id
+from tapeline.core.principal import ALL_SCOPES, Principal
 
 __all__ = ["PeopleFace"]
 
@@ -25,9 +29,10 @@ LONGEST_EXPIRE_S = 100 * 366 * 86400
 class PeopleFace:
     """The endpoints. Holds nothing but what it was given."""
 
-    def __init__(self, keys: Keys, staff: Staff) -> None:
+    def __init__(self, keys: Keys, staff: Staff, accounts: Directory) -> None:
         self._keys = keys
         self._staff = staff
+        self._accounts = accounts
 
     def routes(self) -> tuple[Route, ...]:
         admin = "account:write"
@@ -61,9 +66,10 @@ class PeopleFace:
         fields = Fields(await read_json(request))
         name, detail = names(fields)
         expire_s = fields.count("expire", LONGEST_EXPIRE_S) or 0
-        scopes = _scopes(fields)
+        scopes, account = _scopes(fields), _account(fields)
         fields.finish()
-        token, secret = await self._keys.add(name, detail, expire_s, scopes, principal_of(request))
+        await self._check(account, principal_of(request))
+        token, secret = await self._keys.add(name, detail, expire_s, scopes, principal_of(request), account)
         return JSONResponse(shapes.accesskey(token, secret))
 
     async def get_key(self, request: Request, id: str) -> Response:
@@ -89,8 +95,10 @@ class PeopleFace:
         fields = Fields(await read_json(request))
         name, detail = names(fields)
         draft = AgentDraft(fields.text("username"), fields.text("password"), _role(fields, "agent"), name, detail)
+        account = _account(fields)
         fields.finish()
-        return JSONResponse(shapes.agent(await self._staff.add(draft, principal_of(request))))
+        await self._check(account, principal_of(request))
+        return JSONResponse(shapes.agent(await self._staff.add(draft, principal_of(request), account)))
 
     async def get_agent(self, request: Request, id: str) -> Response:
         return JSONResponse(shapes.agent(await self._staff.get(path_id(id), principal_of(request))))
@@ -115,6 +123,14 @@ class PeopleFace:
         return JSONResponse(shapes.agent(await self._staff.delete(path_id(id), principal_of(request))))
 
 
+    async def _check(self, account: str, principal: Principal) -> None:
+        """Whether `principal` may make something for `account`; "" is its own. Raises Forbidden, NotFound."""
+        if account and not principal.may_see(account):
+            raise not_yours("account")
+        if account and await self._accounts.get(account) is None:
+            raise NotFound(f"no account has the id {account}", reason="CUSTOMER_NOT_FOUND")
+
+
 def names(fields: Fields) -> tuple[str, str]:
     """`name` and `detail`, of bounded length."""
     found = fields.text("name"), fields.text("detail")
@@ -132,6 +148,14 @@ def _scopes(fields: Fields) -> list[str] | None:
         fields.problem("tapeline.scopes must be a list of scopes")
         return []
     return scopes
+
+
+def _account(fields: Fields) -> str:
+    """For which account something is made; "" where that is not said."""
+    given = fields.within("tapeline").text("customer_id").strip()
+    if given and not is_id(given):
+        fields.problem("tapeline.customer_id must be a UUID")
+    return given.lower()
 
 
 def _role(fields: Fields, default: str) -> str:
@@ -156,6 +180,7 @@ def _new_password(fields: Fields) -> AgentDraft:
 
 
 _NAMES: Mapping[str, Any] = {"name": {"type": "string"}, "detail": {"type": "string"}}
+_FOR: Mapping[str, Any] = {"customer_id": {"type": "string", "description": "For which account; an administrator's alone."}}
 _PERMISSION = {"type": "integer", "enum": list(shapes.PERMISSIONS.values()), "description": "32: admin, 64: manager, 16: agent."}
 RENAME_BODY: dict[str, Any] = {"type": "object", "properties": dict(_NAMES)}
 KEY_BODY: dict[str, Any] = {
@@ -165,14 +190,16 @@ KEY_BODY: dict[str, Any] = {
         "expire": {"type": "integer", "minimum": 0, "description": "Seconds until it ends, from a day on; 0: never."},
         "tapeline": {
             "type": "object",
-            "properties": {"scopes": {"type": "array", "items": {"type": "string", "enum": sorted(ALL_SCOPES)}}},
+            "properties": {"scopes": {"type": "array", "items": {"type": "string", "enum": sorted(ALL_SCOPES)}}, **_FOR},
         },
     },
 }
 AGENT_BODY: dict[str, Any] = {
     "type": "object",
     "required": ["username", "password"],
-    "properties": {**_NAMES, "username": {"type": "string"}, "password": {"type": "string"}, "permission": _PERMISSION},
+    "properties": {**_NAMES, "username": {"type": "string"}, "password": {"type": "string"}, "permission": _PERMISSION} | {
+        "tapeline": {"type": "object", "properties": dict(_FOR)}
+    },
 }
 PERMISSION_BODY: dict[str, Any] = {"type": "object", "required": ["permission"], "properties": {"permission": _PERMISSION}}
 PASSWORD_BODY: dict[str, Any] = {"type": "object", "required": ["password"], "properties": {"password": {"type": "string"}}}

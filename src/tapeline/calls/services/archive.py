@@ -100,11 +100,7 @@ class Archive:
             row = await self._database.recordings.get(recording_id)
         if row is None:
             raise recording_not_found(recording_id)
-        if not principal.may_see(row.account):
-            raise not_yours("recording")
-        if row.deleted is not None:
-            raise NotFound("the recording has been deleted")
-        return row
+        return _open_to(row, principal, "recording")
 
     async def hold(self, recording_id: str, reason: str, principal: Principal) -> RecordingView:
         """Let nobody and nothing delete it until `release`. Raises NotFound, Forbidden."""
@@ -159,15 +155,9 @@ class Archive:
         """The recording whose file has this id, which is the recording's own, for what needs `scope`. Raises NotFound, Forbidden."""
         principal.require(scope)
         row = await self._database.recordings.get(file_id)
-        if row is None:
+        if row is None or (row.state != "available" and principal.may_see(row.account)):
             raise file_not_found(file_id)
-        if not principal.may_see(row.account):
-            raise not_yours("file")
-        if row.deleted is not None:
-            raise NotFound("the file has been deleted")
-        if row.state != "available":
-            raise file_not_found(file_id)
-        return recording_view(row)
+        return recording_view(_open_to(row, principal, "file"))
 
     async def usage(self) -> Mapping[str, tuple[int, int]]:
         """Files and bytes of each account, asked for at most once a minute; as they were last where the database is away."""
@@ -191,6 +181,15 @@ class Archive:
         view = _still_there(await self._database.recordings.annotate(recording_id, lambda custom: _noted(custom, notes)))
         self._kit.happened("recording_changed", view.account, view.id, view)
         return view
+
+
+def _open_to(row: RecordingRow, principal: Principal, what: str) -> RecordingRow:
+    """Raises Forbidden; NotFound where it was deleted."""
+    if not principal.may_see(row.account):
+        raise not_yours(what)
+    if row.deleted is not None:
+        raise NotFound(f"the {what} has been deleted")
+    return row
 
 
 def _still_there(row: RecordingRow | None) -> RecordingView:

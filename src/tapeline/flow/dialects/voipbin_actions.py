@@ -142,7 +142,7 @@ def _stop(action: Action) -> Op:
 
 def _fetch(action: Action) -> Op:
     url, method = needed(action, "event_url"), method_of(action, "event_method")
-    fields = (("activeflow_id", "${voipbin.activeflow.id}"), ("reference_id", "${voipbin.call.id}"))
+    fields = (("activeflow_id", "${voipbin.activeflow.id}"), ("reference_id", "${voipbin.activeflow.reference_id}"))
     return FetchProgram(url, method, fields, required=True)
 
 
