@@ -6,7 +6,6 @@ composition root with the real service, and by tests with one in memory. Other p
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,7 +15,6 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import WebSocketRoute
 
 from tapeline import __version__
 from tapeline.api import system
@@ -34,7 +32,7 @@ from tapeline.api.metrics import Metrics
 from tapeline.api.middleware import RequestFrame, UnexpectedErrors, request_id_of
 from tapeline.api.people import Keys, Staff
 from tapeline.api.ports import Agents, Service, Tokens
-from tapeline.api.routes import PREFIX, router
+from tapeline.api.routes import router
 from tapeline.api.sessions import Sessions
 from tapeline.api.voipbin import face as voipbin
 from tapeline.api.voipbin import shapes
@@ -97,11 +95,12 @@ def create_app(
     events: EventSockets | None = None,
 ) -> FastAPI:
     """The application over `service`. `metrics` may hold collectors of others already; its page then shows theirs too.
-    `trail` takes what is to be noted in the audit. `probe` tries a handler of a storage plan. `events`
-    listens to what happens."""
+    `trail` takes what is to be noted in the audit. `probe` tries a handler of a storage plan. `events` tells who is connected
+    what happens."""
     clock = clock or SystemClock()
     metrics = metrics or Metrics()
-    metrics.watch(service.stats)
+    events = events or EventSockets()
+    metrics.watch(service.stats, events.stats)
     RedactQuery.install()
     app = _Described(
         title="tapeline",
@@ -126,7 +125,6 @@ def create_app(
     sessions = Sessions(session_key, clock)
     authenticator = Authenticator(tokens, agents, sessions, clock)
     people = PeopleFace(Keys(tokens, clock), Staff(agents, tokens, clock), accounts)
-    customer = CustomerFace(accounts)
     brake = Brake(settings.server.max_failed_logins, clock)
     applications = applications or Applications()
     owned = VonageApplications(applications, authenticator, accounts, clock)
@@ -134,17 +132,15 @@ def create_app(
     storage = KazooStorage(service, rules, probe or _unable, unprobed=settings.delivery.allow_unvalidated_storage)
     for part in (
         Logins(agents, sessions, brake, secure=settings.server.base_url.startswith("https:")).router(),
-        router(voipbin.routes(service, people, customer, settings), authenticator),
+        router(voipbin.routes(service, people, CustomerFace(accounts), settings), authenticator),
         vonage.router(service, VonageAuth(applications, clock), owned),
         kazoo.router(KazooAuth(authenticator, sessions, accounts, settings.users), service, clock, rules, storage),
         links(service),
+        events.router(authenticator),
         system.router(service, metrics, authenticator),
     ):
         # Not include_router: FastAPI would build every route a second time, at the first request and on the loop.
         app.router.routes.extend(part.routes)
-    events = events or EventSockets()
-    metrics.watch(events.stats)
-    app.router.routes.append(WebSocketRoute(PREFIX + "/ws", partial(events.serve, authenticator=authenticator), name="events"))
     return app
 
 

@@ -37,9 +37,10 @@ class Metrics:
             for what in ("files", "bytes")
         ]
 
-    def watch(self, stats: Callable[[], Mapping[str, float]]) -> None:
-        """Show what `stats` says whenever the page is asked for."""
-        self.registry.register(_Stats(stats))
+    def watch(self, *stats: Callable[[], Mapping[str, float]]) -> None:
+        """Show what each of `stats` says whenever the page is asked for."""
+        for one in stats:
+            self.registry.register(_Stats(one))
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         known = method if method in _METHODS else "other"

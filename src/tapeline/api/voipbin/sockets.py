@@ -14,13 +14,16 @@ import json
 import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
+from starlette.routing import Router, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tapeline.api.auth import Authenticator, credential
 from tapeline.api.errors import TooManyRequests, Unauthenticated, error_response
 from tapeline.api.middleware import new_request_id
+from tapeline.api.routes import PREFIX
 from tapeline.api.voipbin import shapes
 from tapeline.api.voipbin.states import RecordingShaper
 from tapeline.api.voipbin.webhooks import SENT, message
@@ -138,6 +141,9 @@ class EventSockets:
         return True
 
     # -- connections ---------------------------------------------------------------------------------------------------
+
+    def router(self, authenticator: Authenticator) -> Router:
+        return Router([WebSocketRoute(PREFIX + "/ws", partial(self.serve, authenticator=authenticator), name="events")])
 
     async def serve(self, websocket: WebSocket, authenticator: Authenticator) -> None:
         """One connection, from its handshake to its end."""
