@@ -19,6 +19,9 @@ PEER_WORKERS ?= 5
 # Tests of the sources themselves, which `make check` runs
 CHECKS := tests/unit/test_architecture.py tests/unit/test_style.py
 
+# The tests start this code a few hundred times: Python keeps what it compiled, whatever it is told elsewhere
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo serve test check test-compiled test-fuzz test-uncompiled peers bench crowd build clean
 .DEFAULT_GOAL := demo
 
@@ -32,10 +35,11 @@ test: build peers check test-compiled test-fuzz test-uncompiled
 
 check: build
 	$(BIN)/ruff check src tests bench setup.py
-	$(BIN)/mypy
-	$(BIN)/pytest -q $(CHECKS)
+	$(BIN)/mypy & typed=$$!; $(BIN)/pytest -q $(CHECKS); tested=$$?; wait $$typed && exit $$tested
 
+# The first line compiles the tests: the processes that then read them side by side would each do so. What is wrong with them, the next tells
 test-compiled: build
+	@$(BIN)/pytest --collect-only -qq --ignore tests/fuzz >/dev/null || true
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --ignore tests/fuzz $(addprefix --ignore ,$(CHECKS)) -m "not peer and not crowd"
 	$(BIN)/pytest -q -n $(PEER_WORKERS) --dist loadfile tests/system -m "peer and not crowd"
 	$(BIN)/pytest -q tests/system -m crowd
