@@ -214,3 +214,73 @@ def test_page_group_calls_each_by_itself_into_a_conference_of_the_callers(phone:
         call.tell(flow.RoomLeft(joined.token, "normal"))
         assert call.run.finished and call.said == []
     assert phone(action("page_group", {"endpoints": []}, _=say("next"))).start().said == ["next"]
+
+
+# --- who calls
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"regex": "^10"}, "match"),
+        ({"regex": "^20"}, "nomatch"),
+        ({}, "match"),
+        ({"regex": "("}, "nomatch"),
+        ({"use_absolute_mode": True}, "ann"),
+        ({"use_absolute_mode": True, "regex": "^20"}, "nomatch"),
+    ],
+)
+def test_check_cid_goes_by_the_callers_number(phone: Any, data: dict[str, Any], said: str) -> None:
+    children = {"match": say("match"), "nomatch": say("nomatch"), "1001": say("ann")}
+    assert phone(action("check_cid", data, **children), variables=VARIABLES).start().said == [said]
+
+
+def test_check_cid_without_a_child_goes_on_and_shows_somebody_else_where_all_is_named(phone: Any) -> None:
+    whose = {"caller_id": {"external": {"name": "Joe", "number": "+4977"}}, "user_id": "u1"}
+    user = action("user", {"id": "a"})
+    dial = phone(action("check_cid", whose, _=user), variables=VARIABLES, replies=dialled(True)).start().last(flow.Dial)
+    assert (dial.source.target, dial.source.name) == ("+4977", "Joe")
+    plain = phone(action("check_cid", {**whose, "user_id": ""}, _=user), variables=VARIABLES, replies=dialled(True)).start().last(flow.Dial)
+    assert plain.source.target == ""
+
+
+def test_dynamic_cid_shows_a_fixed_number_on_what_is_dialled_behind_the_code(phone: Any) -> None:
+    data = {"action": "static", "caller_id": {"name": "Shop", "number": "+4977"}}
+    document = action("dynamic_cid", data, _=action("resources"))
+    behind = VARIABLES | {"kazoo.capture_group": "030123", "kazoo.dialled": "*2030123"}
+    dial = phone(document, variables=behind, replies=dialled(True)).start().last(flow.Dial)
+    assert (dial.destinations[0].target, dial.source.target, dial.source.name) == ("030123", "+4977", "Shop")
+    alone = phone(document, variables=VARIABLES | {"kazoo.dialled": "2001"}, replies=dialled(True)).start().last(flow.Dial)
+    assert alone.destinations[0].target == "2001"
+
+
+@pytest.mark.parametrize(
+    ("data", "keys", "shown"),
+    [
+        ({"min_digits": 3, "max_digits": 4}, "7777", "7777"),
+        ({"min_digits": 3}, "777#", "777"),
+        ({"min_digits": 3}, "77#", ""),
+        ({"min_digits": 3, "whitelist_regex": "^5"}, "777#", ""),
+        ({"min_digits": 3, "whitelist_regex": "("}, "777#", ""),
+        ({}, "0301234567", "0301234567"),
+        ({"min_digits": 3, "interdigit_timeout": 2}, "777", "777"),
+        ({}, "", ""),
+    ],
+)
+def test_dynamic_cid_shows_what_the_caller_types(phone: Any, data: dict[str, Any], keys: str, shown: str) -> None:
+    document = action("dynamic_cid", {"action": "manual", "media_id": "ask.wav", **data}, _=action("user", {"id": "a"}))
+    call = phone(document, variables=VARIABLES, replies=dialled(True)).start()
+    call.press(keys)
+    call.wait(8)
+    assert call.last(flow.Play).urls == ("ask.wav",) and call.last(flow.Dial).source.target == shown
+    assert call.said == ([] if shown else ["This number cannot be used."])
+
+
+def test_dynamic_cid_of_a_list_is_passed_over_with_a_warning(phone: Any) -> None:
+    document = action("dynamic_cid", {"action": "list", "id": "l1"}, _=say("next"))
+    assert phone(document).start().said == ["next"] and flow.compile(document).warnings
+
+
+def test_set_makes_each_field_a_variable(phone: Any) -> None:
+    call = phone(action("set", {"team": "sales", "level": 3}, _=action("branch_variable", {"variable": "team"}, sales=say("yes")))).start()
+    assert call.said == ["yes"] and not flow.compile(action("set", {"team": "sales"})).warnings

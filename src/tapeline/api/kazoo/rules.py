@@ -130,8 +130,16 @@ _MODULES: Final[Mapping[str, Rule]] = {
         config=_OBJECT, id=text(1, 128), moderator=FLAG, play_entry_tone=Rule(("boolean", "string")),
         play_exit_tone=Rule(("boolean", "string")), welcome_prompt=of(media_id=_TEXT, play=FLAG),
     ),
+    "check_cid": of(
+        caller_id=of(external=of(name=_TEXT, number=_TEXT)), regex=text(also=pattern_fault), use_absolute_mode=FLAG, user_id=_TEXT
+    ),
     "dead_air": _OBJECT,
     "device": _dialled(dial_strategy=_STRATEGY),
+    "dynamic_cid": of(
+        action=one_of("list", "lists", "manual", "static"), caller_id=of(name=_TEXT, number=_TEXT), enforce_call_restriction=FLAG, id=_TEXT,
+        idx_name=_TEXT, interdigit_timeout=whole(), max_digits=whole(), media_id=_TEXT, min_digits=whole(),
+        whitelist_regex=text(also=pattern_fault),
+    ),
     "flush_dtmf": of(collection_name=_TEXT),
     "function": of(id=_TEXT),
     "group": of(

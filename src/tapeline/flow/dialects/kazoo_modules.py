@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Final, Literal, cast
 
+from tapeline.flow.dialects import kazoo_caller as caller
 from tapeline.flow.dialects import kazoo_parties as parties
 from tapeline.flow.dialects import kazoo_recording as recording
 from tapeline.flow.dialects import kazoo_sound as sound
@@ -84,6 +85,14 @@ def _set_variables(module: Module) -> Plan:
     return Plan((SetVariable(pairs),))
 
 
+def _set(module: Module) -> Plan:
+    """Each field is a variable."""
+    fields = {name: value for name, value in module.data.plain().items() if name != "skip_module"}
+    module.data.ignore(*fields)
+    pairs = ((f"kazoo.var.{name}", template(value if isinstance(value, str) else json.dumps(value))) for name, value in fields.items())
+    return Plan((SetVariable(tuple(pairs)),))
+
+
 def _branch_variable(module: Module) -> Plan:
     module.data.ignore("scope")
     return Plan((Branch(f"kazoo.var.{module.data.text('variable')}"),))
@@ -96,26 +105,6 @@ def _branch_bnumber(module: Module) -> Plan:
 
 def _language(module: Module) -> Plan:
     return Plan((SetVariable((("kazoo.language", module.text("language", "en-US")),)),))
-
-
-def _prepend_cid(module: Module) -> Plan:
-    data = module.data
-    data.ignore("apply_to")
-    if data.text("action", "prepend", choices=("", "prepend", "reset")) == "reset":
-        pairs = tuple((f"kazoo.{name}", f"${{kazoo.original_{name}}}") for name in _CALLER)
-        data.ignore(*(f"{name}_prefix" for name in _CALLER))
-        return Plan((SetVariable((*pairs, ("kazoo.shown_number", ""), ("kazoo.shown_name", ""))),))
-    pairs = tuple((f"kazoo.{name}", module.text(f"{name}_prefix") + f"${{kazoo.{name}}}") for name in _CALLER)
-    return Plan((SetVariable((*pairs, *_SHOWN)),))
-
-
-_CALLER: Final = ("caller_id_name", "caller_id_number")
-_SHOWN: Final = (("kazoo.shown_number", "${kazoo.caller_id_number}"), ("kazoo.shown_name", "${kazoo.caller_id_name}"))
-
-
-def _set_cid(module: Module) -> Plan:
-    given = [(name, module.text(name)) for name in _CALLER]
-    return Plan((SetVariable((*((f"kazoo.{name}", value) for name, value in given if value), *_SHOWN)),))
 
 
 def _webhook(module: Module) -> Plan:
@@ -138,9 +127,11 @@ MODULES: Final[dict[str, Callable[[Module], Plan]]] = {
     "branch_bnumber": _branch_bnumber,
     "branch_variable": _branch_variable,
     "callflow": parties.callflow,
+    "check_cid": caller.check_cid,
     "collect_dtmf": sound.collect_dtmf,
     "conference": parties.conference,
     "dead_air": _hold,
+    "dynamic_cid": caller.dynamic_cid,
     "device": parties.endpoint,
     "flush_dtmf": sound.flush_dtmf,
     "group": parties.group,
@@ -153,7 +144,7 @@ MODULES: Final[dict[str, Callable[[Module], Plan]]] = {
     "park": _park,
     "pivot": parties.pivot,
     "play": sound.play,
-    "prepend_cid": _prepend_cid,
+    "prepend_cid": caller.prepend_cid,
     "record_call": recording.record_call,
     "record_caller": recording.record_caller,
     "resources": parties.resources,
@@ -161,7 +152,8 @@ MODULES: Final[dict[str, Callable[[Module], Plan]]] = {
     "ring_group": parties.ring_group,
     "say": sound.tts,
     "send_dtmf": sound.send_dtmf,
-    "set_cid": _set_cid,
+    "set": _set,
+    "set_cid": caller.set_cid,
     "set_variable": _set_variable,
     "set_variables": _set_variables,
     "sleep": _sleep,
