@@ -219,7 +219,7 @@ class DeliveryService(Protocol):
     """What is sent to somebody."""
 
     async def list(
-        self, principal: Principal, before: float | None, limit: int, *, ref: str = "", state: str = ""
+        self, principal: Principal, before: float | None, limit: int, *, ref: str = "", state: str = "", kind: str = ""
     ) -> Sequence[DeliveryRow]: ...
 
     async def troubled(self, account: str, principal: Principal, before: float | None, limit: int) -> Sequence[DeliveryRow]: ...

@@ -24,7 +24,7 @@ class MemoryDeliveries:
         return row.id
 
     async def list(
-        self, principal: Principal, before: float | None, limit: int, *, ref: str = "", state: str = ""
+        self, principal: Principal, before: float | None, limit: int, *, ref: str = "", state: str = "", kind: str = ""
     ) -> builtins.list[DeliveryRow]:
         self._maybe_broken()
         principal.require("recordings:read")

@@ -65,6 +65,32 @@ async def test_one_delivery_is_told_with_every_try_and_is_sent_again(house: Kazo
     assert (await client.get(f"/v1.0/recordings/{other}/deliveries")).json() == {"result": [], "next_page_token": ""}
 
 
+async def test_webhooks_are_found_by_kind_and_by_what_they_tell_of(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    call = new_id()
+    hook = await sending(house, call, kind="webhook", policy="voipbin", body='{"type":"call_hangup","data":{"id":"x"}}')
+    await sending(house, kind="webhook", policy="kazoo", body='{"type":"call_recording"}', created=999.0)
+    await sending(house)
+    (told,) = (await client.get("/v1.0/deliveries", params={"kind": "webhook", "reference_id": call.upper()})).json()["result"]
+    assert (told["id"], told["kind"], told["event"]) == (hook.id, "webhook", "call_hangup")
+    hooks = (await client.get("/v1.0/deliveries", params={"kind": "webhook"})).json()["result"]
+    assert [one.get("event") for one in hooks] == ["call_hangup", None]
+    for wrong in ({"kind": "letter"}, {"reference_id": "x"}):
+        answer = await client.get("/v1.0/deliveries", params=wrong)
+        assert (answer.status_code, answer.json()["error"]["reason"]) == (400, "INVALID_REQUEST_PARAMETER")
+
+
+async def test_a_secret_within_an_address_is_told_to_who_may_set_it_alone(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    row = await sending(house, url="https://example.com/in?key=1234")
+    await house.database.deliveries.note(
+        row, at=1001.0, state="waiting", status=500, reason="HTTP 500", fault="destination", due=1002.0, target=row.url
+    )
+    assert "key=1234" in (await client.get(f"/v1.0/deliveries/{row.id}")).text
+    async with house.client(house.tokens.issue(house.account, "recordings:read", "recordings:write")) as reader:
+        for method, path in (("GET", ""), ("GET", f"/{row.id}"), ("POST", f"/{row.id}/replay")):
+            text = (await reader.request(method, f"/v1.0/deliveries{path}")).text
+            assert "1234" not in text and "https://example.com/in?***" in text
+
+
 async def test_another_account_s_deliveries_are_not_told(house: KazooWorld, client: httpx2.AsyncClient) -> None:
     theirs = await sending(house, account=house.other_account)
     for answer in (

@@ -2,7 +2,7 @@
 
     GET /deliveries        GET /recordings/{id}/deliveries        GET /deliveries/{id}        POST /deliveries/{id}/replay
 
-Passwords within an address are not told.
+Passwords within an address are not told, and what follows its `?` only to who may change where events are sent.
 """
 
 from __future__ import annotations
@@ -19,19 +19,29 @@ from tapeline.api.ports import Service
 from tapeline.api.routes import PAGING, Route, path_id, read_paging
 from tapeline.api.times import page_token, rfc3339
 from tapeline.core.errors import InvalidInput
+from tapeline.core.ids import is_id
+from tapeline.core.principal import Principal
 from tapeline.store import AttemptRow, DeliveryRow
 
 __all__ = ["DeliveryFace", "attempt", "delivery", "shown_url"]
 
-STATES = ("waiting", "delivered", "failed")
+CHOICES = {"state": ("waiting", "delivered", "failed"), "kind": ("upload", "webhook")}
 FILTERS: tuple[dict[str, Any], ...] = (
-    {"name": "state", "in": "query", "schema": {"type": "string", "enum": list(STATES)}, "description": "Only those in this state."},
+    *(
+        {"name": name, "in": "query", "schema": {"type": "string", "enum": list(known)}, "description": f"Only those of this {name}."}
+        for name, known in CHOICES.items()
+    ),
+    {"name": "reference_id", "in": "query", "schema": {"type": "string", "format": "uuid"}, "description": "Only what tells of this."},
 )
 _LOGIN = re.compile(r"(?<=://)[^/?#@]*@")
 
 
-def delivery(row: DeliveryRow) -> dict[str, Any]:
-    """One, without its tries."""
+_EVENT = re.compile(r'\{"type":"([a-z_]{1,64})"')  # how the platform's webhooks begin
+
+
+def delivery(row: DeliveryRow, principal: Principal) -> dict[str, Any]:
+    """One, without its tries, as `principal` may see it."""
+    event = _EVENT.match(row.body) if row.policy == "voipbin" else None
     times = {"tm_due": row.due, "tm_done": row.done, "tm_until": row.until if row.state == "waiting" else None}
     return {
         "id": row.id,
@@ -39,7 +49,8 @@ def delivery(row: DeliveryRow) -> dict[str, Any]:
         "kind": row.kind,
         "reference_id": row.ref,
         "method": row.method,
-        "url": shown_url(row.url),
+        "url": _url(row.url, principal),
+        **({"event": event[1]} if event else {}),
         "state": row.state,
         "round": row.round,
         "tries": row.tries,
@@ -50,21 +61,28 @@ def delivery(row: DeliveryRow) -> dict[str, Any]:
     }
 
 
-def attempt(row: AttemptRow) -> dict[str, Any]:
-    """One try; `fault` is whose: "destination", "network" or "us"."""
+def attempt(row: AttemptRow, principal: Principal | None = None) -> dict[str, Any]:
+    """One try, as `principal` may see it; `fault` is whose: "destination", "network" or "us"."""
     return {
         "tm": rfc3339(row.time),
         "outcome": row.outcome,
         "http_status": row.status,
         "fault": row.fault,
         "reason": row.reason,
-        "url": shown_url(row.target),
+        "url": _url(row.target, principal) if principal is not None else shown_url(row.target),
     }
 
 
 def shown_url(url: str) -> str:
     """Without a password."""
     return _LOGIN.sub("***@", url)
+
+
+def _url(url: str, principal: Principal) -> str:
+    """Receivers are often known by a secret in their address."""
+    shown = shown_url(url)
+    open_to = principal.admin or "account:write" in principal.scopes
+    return shown if open_to or "?" not in shown else shown.partition("?")[0] + "?***"
 
 
 class DeliveryFace:
@@ -82,7 +100,10 @@ class DeliveryFace:
         )
 
     async def list_deliveries(self, request: Request) -> Response:
-        return await self._listed(request, "")
+        ref = request.query_params.get("reference_id", "").strip()
+        if ref and not is_id(ref):
+            raise InvalidInput("reference_id must be a UUID", reason="INVALID_REQUEST_PARAMETER")
+        return await self._listed(request, ref.lower())
 
     async def list_of_recording(self, request: Request, id: str) -> Response:
         recording = await self._service.get_recording(path_id(id), principal_of(request))
@@ -90,18 +111,22 @@ class DeliveryFace:
 
     async def _listed(self, request: Request, ref: str) -> Response:
         before, limit = read_paging(request)
-        state = request.query_params.get("state", "")
-        if state and state not in STATES:
-            raise InvalidInput(f"state must be one of {', '.join(STATES)}", reason="INVALID_REQUEST_PARAMETER")
-        rows = await self._service.deliveries.list(principal_of(request), before, limit, ref=ref, state=state)
-        return JSONResponse({"result": [delivery(row) for row in rows], "next_page_token": _token(rows)})
+        chosen = {name: request.query_params.get(name, "") for name in CHOICES}
+        for name, value in chosen.items():
+            if value and value not in CHOICES[name]:
+                raise InvalidInput(f"{name} must be one of {', '.join(CHOICES[name])}", reason="INVALID_REQUEST_PARAMETER")
+        principal = principal_of(request)
+        rows = await self._service.deliveries.list(principal, before, limit, ref=ref, **chosen)
+        return JSONResponse({"result": [delivery(row, principal) for row in rows], "next_page_token": _token(rows)})
 
     async def get_delivery(self, request: Request, id: str) -> Response:
-        row, attempts = await self._service.deliveries.get(path_id(id), principal_of(request))
-        return JSONResponse(delivery(row) | {"attempts": [attempt(one) for one in attempts]})
+        principal = principal_of(request)
+        row, attempts = await self._service.deliveries.get(path_id(id), principal)
+        return JSONResponse(delivery(row, principal) | {"attempts": [attempt(one, principal) for one in attempts]})
 
     async def replay_delivery(self, request: Request, id: str) -> Response:
-        return JSONResponse(delivery(await self._service.deliveries.replay(path_id(id), principal_of(request))))
+        principal = principal_of(request)
+        return JSONResponse(delivery(await self._service.deliveries.replay(path_id(id), principal), principal))
 
 
 def _token(rows: Sequence[DeliveryRow]) -> str:

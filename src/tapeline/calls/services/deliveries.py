@@ -20,12 +20,12 @@ class Deliveries:
         self._clock = clock
 
     async def list(
-        self, principal: Principal, before: float | None, limit: int, *, ref: str = "", state: str = ""
+        self, principal: Principal, before: float | None, limit: int, *, ref: str = "", state: str = "", kind: str = ""
     ) -> list[DeliveryRow]:
-        """A page, newest first, of the principal's account (of all, for an administrator). `ref` is the id of a recording."""
+        """A page, newest first, of the principal's account (of all, for an administrator). `ref` is the id of what they tell of."""
         principal.require("recordings:read")
         account = None if principal.admin else principal.account
-        return await self._database.deliveries.list(account, before, limit, ref=ref, state=state)
+        return await self._database.deliveries.list(account, before, limit, ref=ref, state=state, kind=kind)
 
     async def troubled(self, account: str, principal: Principal, before: float | None, limit: int) -> builtins.list[DeliveryRow]:
         """A page of an account's uploads whose last try failed, newest first. Raises Forbidden."""
