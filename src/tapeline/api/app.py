@@ -26,6 +26,7 @@ from tapeline.api.kazoo import face as kazoo
 from tapeline.api.kazoo.auth import KazooAuth
 from tapeline.api.kazoo.rules import Rules
 from tapeline.api.kazoo.storage import KazooStorage, Probe
+from tapeline.api.kazoo.tunnel import VerbTunnel
 from tapeline.api.kazoo.words import failure, refusal
 from tapeline.api.logins import Brake, Logins
 from tapeline.api.metrics import Metrics
@@ -97,9 +98,7 @@ def create_app(
     """The application over `service`. `metrics` may hold collectors of others already; its page then shows theirs too.
     `trail` takes what is to be noted in the audit. `probe` tries a handler of a storage plan. `events` tells who is connected
     what happens."""
-    clock = clock or SystemClock()
-    metrics = metrics or Metrics()
-    events = events or EventSockets()
+    clock, metrics, events = clock or SystemClock(), metrics or Metrics(), events or EventSockets()
     metrics.watch(service.stats, events.stats)
     RedactQuery.install()
     app = _Described(
@@ -114,6 +113,7 @@ def create_app(
         servers=[{"url": settings.server.base_url}],
         middleware=[
             Middleware(vonage.FilesBase, base=settings.server.vonage_files_base),
+            Middleware(VerbTunnel, prefix=kazoo.PREFIX + "/"),
             Middleware(RequestFrame, metrics=metrics, clock=clock, trail=trail),
             Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=_METHODS, allow_headers=["*"], expose_headers=_EXPOSED),
             Middleware(UnexpectedErrors),

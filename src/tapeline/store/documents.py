@@ -69,9 +69,9 @@ class Documents(Ledger[DocumentRow]):
         """Insert or replace."""
         return await self.change(account, kind, name, lambda old: body, at)
 
-    async def list(self, account: str, kind: str, limit: int = 1000) -> builtins.list[DocumentRow]:
-        """Those of one kind, newest first."""
-        return await self._page(account=account, before=None, limit=limit, where={"kind": kind})
+    async def list(self, account: str, kind: str, limit: int = 1000, before: float | None = None) -> builtins.list[DocumentRow]:
+        """Those of one kind, newest first; a page goes on before the last one's `created`."""
+        return await self._page(account=account, before=before, limit=limit, where={"kind": kind})
 
     async def changed(self, since: float) -> builtins.list[DocumentRow]:
         """All that changed at or after `since`, deleted ones too."""

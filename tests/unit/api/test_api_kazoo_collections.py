@@ -108,3 +108,61 @@ async def test_a_pin_is_told_only_to_who_may_set_it(house: KazooWorld, client: h
     told = await client.get(house.path(f"/vmboxes/{ID}"), headers={"Authorization": f"Bearer {reader}"})
     assert told.status_code == 200 and "pin" not in told.json()["data"] and told.json()["data"]["mailbox"] == "1001"
     assert (await client.get(house.path(f"/vmboxes/{ID}"))).json()["data"]["pin"] == "1234"
+
+
+async def test_lists_go_on_page_by_page(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    for path in ("/menus", "/devices"):
+        for number in range(5):
+            house.clock.advance(1)
+            assert (await client.put(house.path(path), json={"data": {"name": f"n{number}"}})).status_code == 201
+        seen: list[str] = []
+        query = {"page_size": "2"}
+        while True:
+            page = (await client.get(house.path(path), params=query)).json()
+            seen += [one["name"] for one in page["data"]]
+            assert page["page_size"] == len(page["data"]) and page.get("start_key") == query.get("start_key")
+            if "next_start_key" not in page:
+                break
+            query["start_key"] = page["next_start_key"]
+        assert seen == ["n4", "n3", "n2", "n1", "n0"]
+        assert (await client.get(house.path(path), params={"start_key": "none of ours"})).status_code == 400
+
+
+@pytest.mark.parametrize("where", ["query", "body"])
+async def test_a_post_may_say_which_method_it_means(house: KazooWorld, client: httpx2.AsyncClient, where: str) -> None:
+    async def post(path: str, verb: str, data: Any) -> httpx2.Response:
+        body = {"data": data, **({"verb": verb} if where == "body" else {})}
+        return await client.post(house.path(path), json=body, params={"verb": verb} if where == "query" else {})
+
+    made = await post("/menus", "put", {"name": "main"})
+    assert made.status_code == 201, made.text
+    at = f"/menus/{made.json()['data']['id']}"
+    assert (await post(at, "PATCH", {"retries": 2})).json()["data"]["retries"] == 2
+    assert (await post(at, "delete", {})).json()["data"]["_read_only"] == {"deleted": True}
+    assert (await post("/menus", "get", {})).status_code == (await post("/menus", "trace", {})).status_code == 405
+
+
+async def test_a_method_that_is_meant_needs_the_scope_of_that_method(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    reader = house.tokens.issue(house.account, "calls:read")
+    answer = await client.post(
+        house.path("/menus"), params={"verb": "put"}, json={"data": {"name": "x"}}, headers={"Authorization": f"Bearer {reader}"}
+    )
+    assert answer.status_code == 403
+
+
+NO_VERB = [b"", b'{"verb"', b'["verb"]', b'{"verb": 5}', b'{"data": {"verb": "delete"}}', b'{"verb": "' + b"x" * 100_000]
+
+
+@pytest.mark.parametrize("body", NO_VERB, ids=range(len(NO_VERB)))
+async def test_a_body_that_names_no_method_is_what_it_is(house: KazooWorld, client: httpx2.AsyncClient, body: bytes) -> None:
+    made = (await client.put(house.path("/menus"), json={"data": {"name": "main"}})).json()["data"]["id"]
+    answer = await client.post(house.path(f"/menus/{made}"), content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert (await client.get(house.path(f"/menus/{made}"))).status_code == 200
+
+
+async def test_a_body_too_large_to_be_looked_into_comes_through_whole(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    made = (await client.put(house.path("/menus"), json={"data": {"name": "main"}})).json()["data"]["id"]
+    body = {"data": {"name": "main", "notes": "x" * 200_000}, "verb": "delete"}
+    answer = await client.post(house.path(f"/menus/{made}"), json=body)
+    assert answer.status_code == 200 and len(answer.json()["data"]["notes"]) == 200_000

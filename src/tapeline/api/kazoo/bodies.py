@@ -6,9 +6,9 @@ import asyncio
 import base64
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +18,7 @@ from tapeline.api.kazoo.words import FieldErrors
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import is_id
 
-__all__ = ["MOST", "KazooRoute", "bare", "data_of", "merged", "page_key", "page_place", "page_size", "read_data"]
+__all__ = ["MOST", "KazooRoute", "bare", "data_of", "merged", "page_key", "page_marks", "page_place", "page_size", "read_data"]
 
 DEEPEST = 400  # levels of a document, as a flow may have
 PAGE_SIZE = 50
@@ -84,6 +84,23 @@ def page_size(query: Mapping[str, str]) -> int:
         return MOST
     text = query.get("page_size", "")
     return min(int(text), MOST) if text.isascii() and text.isdigit() and 0 < len(text) < 6 and int(text) else PAGE_SIZE
+
+
+class _Row(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def created(self) -> float: ...
+
+
+def page_marks(query: Mapping[str, str], rows: Sequence[_Row], size: int) -> dict[str, Any]:
+    """What stands beside the data of a page for which `size` rows were asked."""
+    marks: dict[str, Any] = {"page_size": len(rows)}
+    if query.get("start_key"):
+        marks["start_key"] = query["start_key"]
+    if len(rows) >= size:
+        marks["next_start_key"] = page_key(rows[-1].created, rows[-1].id)
+    return marks
 
 
 def page_key(created: float, row_id: str) -> str:

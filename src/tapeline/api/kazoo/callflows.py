@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapeline.api.auth import principal_of
-from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, page_key, page_place, page_size, read_data
+from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, page_marks, page_place, page_size, read_data
 from tapeline.api.kazoo.collections import id_taken
 from tapeline.api.kazoo.filters import filters, fits
 from tapeline.api.kazoo.rules import Rules
@@ -56,14 +56,9 @@ class KazooCallflows:
         query = request.query_params
         size, place = min(page_size(query), MOST), page_place(query.get("start_key", ""))
         rows = await self._service.callflows.list(uuid_of(account), principal_of(request), place[0] if place else None, size)
-        more: dict[str, Any] = {"page_size": len(rows)}
-        if query.get("start_key"):
-            more["start_key"] = query["start_key"]
-        if len(rows) >= size:
-            more["next_start_key"] = page_key(rows[-1].created, rows[-1].id)
         keep = filters(query, {})
         told = await asyncio.to_thread(lambda: [said for row in rows if fits(said := _summary(row), keep)])
-        return success(request, told, **more)
+        return success(request, told, **page_marks(query, rows, size))
 
     async def create_callflow(self, request: Request, account: str) -> Response:
         document = await read_data(request)

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapeline.api.auth import principal_of
-from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, read_data
+from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, page_marks, page_place, page_size, read_data
 from tapeline.api.kazoo.filters import filters, fits
 from tapeline.api.kazoo.rules import LONGEST_URL, pattern_fault
 from tapeline.api.kazoo.schema import FLAG, Rule, check, items, of, one_of, text, whole
@@ -114,10 +114,12 @@ class KazooCollections:
         return tuple(made)
 
     async def list_all(self, request: Request, account: str, name: str, of: Collection) -> Response:
-        rows = await self._service.documents.list(uuid_of(account), of.kind, principal_of(request))
-        keep = filters(request.query_params, {})
+        query = request.query_params
+        size, place = page_size(query), page_place(query.get("start_key", ""))
+        rows = await self._service.documents.list(uuid_of(account), of.kind, principal_of(request), place[0] if place else None, size)
+        keep = filters(query, {})
         told = [{"id": row.name, **{key: row.body[key] for key in of.shown if key in row.body}} for row in rows if fits(row.body, keep)]
-        return success(request, told, page_size=len(told))
+        return success(request, told, **page_marks(query, rows, size))
 
     async def create(self, request: Request, account: str, name: str, of: Collection) -> Response:
         data, owner, principal = await read_data(request), uuid_of(account), principal_of(request)

@@ -18,8 +18,9 @@ from starlette.responses import Response
 
 from tapeline.api.auth import principal_of
 from tapeline.api.kazoo.auth import Directory
-from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, read_data
+from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, page_marks, page_place, page_size, read_data
 from tapeline.api.kazoo.collections import id_taken, wanted_id
+from tapeline.api.kazoo.filters import filters, fits
 from tapeline.api.kazoo.rules import Rules
 from tapeline.api.kazoo.schema import Rule, check
 from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
@@ -102,9 +103,12 @@ class KazooDocuments:
         return success(request, [{key: user[key] for key in ("id", "username", "name") if key in user} for user in told])
 
     async def list_devices(self, request: Request, account: str) -> Response:
-        rows = await self._service.documents.list(uuid_of(account), "device", principal_of(request))
-        shown = ("name", "owner_id", "device_type", "enabled")
-        return success(request, [{"id": row.name, **{key: row.body[key] for key in shown if key in row.body}} for row in rows])
+        query = request.query_params
+        size, place = page_size(query), page_place(query.get("start_key", ""))
+        rows = await self._service.documents.list(uuid_of(account), "device", principal_of(request), place[0] if place else None, size)
+        keep, shown = filters(query, {}), ("name", "owner_id", "device_type", "enabled")
+        told = [{"id": row.name, **{key: row.body[key] for key in shown if key in row.body}} for row in rows if fits(row.body, keep)]
+        return success(request, told, **page_marks(query, rows, size))
 
     async def create_device(self, request: Request, account: str) -> Response:
         owner, data = await self._account(account), await read_data(request)

@@ -149,9 +149,12 @@ class Documents:
         _permit(principal, READ_DOCUMENTS, account)
         return await self._database.documents.find(account, kind, name)
 
-    async def list(self, account: str, kind: str, principal: Principal) -> list[DocumentRow]:
+    async def list(
+        self, account: str, kind: str, principal: Principal, before: float | None = None, limit: int = 1000
+    ) -> list[DocumentRow]:
+        """A page, newest first; it goes on before the last one's `created`."""
         _permit(principal, READ_DOCUMENTS, account)
-        return await self._database.documents.list(account, kind)
+        return await self._database.documents.list(account, kind, limit, before)
 
     async def change(self, account: str, kind: str, name: str, how: Change, principal: Principal) -> DocumentRow:
         """Write what `how` makes of the body that is there, {} where there is none. Raises what `how` raises."""
