@@ -1,4 +1,4 @@
-"""What a VoIPBIN flow's recording options do to the sound of a call."""
+"""What a VoIPBIN flow's recording options do to the sound of a call, and how its flow hangs up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conference_hall import level
-from talking_calls import Exchange
+from talking_calls import ACCOUNT, Exchange
 
 from tapeline.testing.waveforms import ulaw_decode
 
@@ -36,3 +36,13 @@ async def test_38_a_second_recording_is_refused_and_the_flow_goes_on(tmp_path: P
         await exchange.wait(0.5)
         exchange.recorders += exchange.kit.recorders.values()
         assert len(caller.view().recording_ids) == 1 and script.action["type"] == "sleep"
+
+
+@pytest.mark.parametrize(("owner", "reason"), [(ACCOUNT, "busy"), ("another account", "normal")])
+async def test_a_hangup_copies_the_reason_of_a_call_of_its_own_account(tmp_path: Path, owner: str, reason: str) -> None:
+    async with Exchange(tmp_path) as exchange:
+        exchange.kit.reason_of = lambda call_id, account: "busy" if (call_id, account) == ("that one", owner) else ""
+        caller = exchange.caller()
+        await exchange.follow(caller, [{"type": "hangup", "option": {"reference_id": "that one"}}])
+        await exchange.settle()
+        assert caller.view().hangup_reason == reason

@@ -96,7 +96,7 @@ class Equipment:
     sockets: Sockets = field(init=False)  # likewise
     loops: Loops = field(init=False)  # likewise
     program_of: Callable[[str, str], Program | None] = field(default=lambda number, account: None)  # of a number of ours; set by the switch
-    reason_of: Callable[[str], str] = field(default=lambda call_id: "")  # how a call ended, "" where that is not known; set by the switch
+    reason_of: Callable[[str, str], str] = field(default=lambda call_id, account: "")  # how a call of an account ended; set by the switch
     conversation: Callable[[str], Call | None] = field(default=lambda activeflow_id: None)  # who is up in it; set by the switch
     runs: Runs = field(init=False)  # of flows
     to_tell: Callable[[], None] = field(default=lambda: None)  # called when something was put into the outbox; set by the composition root

@@ -395,7 +395,7 @@ class Script:
             self._tell(flow.RoomLeft(command.token, refused))
 
     def _hangup(self, command: flow.Hangup) -> None:
-        cause = self._kit.reason_of(command.like_call_id) if command.like_call_id else ""
+        cause = self._kit.reason_of(command.like_call_id, self._call.facts.account) if command.like_call_id else ""
         self._call.hang_up(cause or command.cause, command.text, command.status)
 
     def _place_call(self, command: flow.PlaceCall) -> None:

@@ -132,11 +132,11 @@ class Switch:
         """The messages of a call that has ended, of the last ones for which they were kept."""
         return self._traces.get(call_id)
 
-    def _reason_of(self, call_id: str) -> str:
-        """How a call of this node ended: its hangup_reason, while it is remembered."""
+    def _reason_of(self, call_id: str, account: str) -> str:
+        """How a call of this node and `account` ended: its hangup_reason, while it is remembered; else ""."""
         call = self._calls.get(call_id)
         view = call.view() if call is not None else self.ended_view(call_id)
-        return view.hangup_reason if view is not None else ""
+        return view.hangup_reason if view is not None and view.account == account else ""
 
     def _forget(self) -> None:
         old = self._kit.clock.now() - REMEMBER_S
