@@ -104,7 +104,8 @@ class World:
 async def tenant(rows: Database, objects: Path, sessions: Sessions, name: str, mark: str) -> Tenant:
     account = (await rows.accounts.ensure(name)).id
     now = SystemClock().wall()
-    call = CallRow(new_id(), account, "incoming", "hangup", now - 90, {"kind": "tel", "target": mark, "name": mark}, hungup=now - 60)
+    caller = {"kind": "tel", "target": mark, "name": mark}
+    call = CallRow(new_id(), account, "incoming", "hangup", now - 90, source=caller, hungup=now - 60)
     await rows.calls.upsert(call)
     recording_id = new_id()
     key = object_key(account, recording_id, "wav")

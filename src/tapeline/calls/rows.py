@@ -6,6 +6,7 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 from tapeline.calls.views import Address, CallView, ConferenceCallView, ConferenceView, RecordingView
+from tapeline.core.facts import CallFacts, ConferenceFacts, RecordingFacts, StayFacts
 from tapeline.recording.manifest import Manifest
 from tapeline.store import CallRow, ConferenceCallRow, ConferenceRow, RecordingRow
 
@@ -22,31 +23,31 @@ __all__ = [
     "with_notes",
 ]
 
-_CALL_FIELDS = {field.name for field in fields(CallView)} - {"source", "destination", "mute_direction", "event_asked"}
-_RECORDING_FIELDS = {field.name for field in fields(RecordingView)}
-_NOTES = {"held", "hold_reason", "held_by", "retention_days", "tags", "note"}
-_CONFERENCE_FIELDS = {field.name for field in fields(ConferenceView)} - {"member_ids"}
-_STAY_FIELDS = {field.name for field in fields(ConferenceCallView)}
+_CALL = tuple(field.name for field in fields(CallFacts))
+_RECORDING = tuple(field.name for field in fields(RecordingFacts))
+_CONFERENCE = tuple(field.name for field in fields(ConferenceFacts))
+_STAY = tuple(field.name for field in fields(StayFacts))
+_NOTES = ("held", "hold_reason", "held_by", "retention_days", "tags", "note")
 
 
-def _same(found: Any, names: set[str]) -> dict[str, Any]:
+def _same(found: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(found, name) for name in names}
 
 
 def call_row(view: CallView, node: str) -> CallRow:
-    return CallRow(**_same(view, _CALL_FIELDS), source=asdict(view.source), destination=asdict(view.destination), node=node)
+    return CallRow(**_same(view, _CALL), source=asdict(view.source), destination=asdict(view.destination), node=node)
 
 
 def call_view(row: CallRow) -> CallView:
-    return CallView(**_same(row, _CALL_FIELDS), source=Address(**row.source), destination=Address(**row.destination))
+    return CallView(**_same(row, _CALL), source=Address(**row.source), destination=Address(**row.destination))
 
 
 def recording_row(view: RecordingView, node: str) -> RecordingRow:
-    return RecordingRow(**_same(view, _RECORDING_FIELDS), node=node)
+    return RecordingRow(**_same(view, _RECORDING), node=node)
 
 
 def recording_view(row: RecordingRow) -> RecordingView:
-    return RecordingView(**_same(row, _RECORDING_FIELDS))
+    return RecordingView(**_same(row, _RECORDING))
 
 
 def with_notes(live: RecordingView, stored: RecordingView) -> RecordingView:
@@ -55,19 +56,19 @@ def with_notes(live: RecordingView, stored: RecordingView) -> RecordingView:
 
 
 def conference_row(view: ConferenceView, node: str) -> ConferenceRow:
-    return ConferenceRow(**_same(view, _CONFERENCE_FIELDS), node=node)
+    return ConferenceRow(**_same(view, _CONFERENCE), node=node)
 
 
 def conference_view(row: ConferenceRow) -> ConferenceView:
-    return ConferenceView(**_same(row, _CONFERENCE_FIELDS))
+    return ConferenceView(**_same(row, _CONFERENCE))
 
 
 def stay_row(view: ConferenceCallView, node: str) -> ConferenceCallRow:
-    return ConferenceCallRow(**_same(view, _STAY_FIELDS), node=node)
+    return ConferenceCallRow(**_same(view, _STAY), node=node)
 
 
 def stay_view(row: ConferenceCallRow) -> ConferenceCallView:
-    return ConferenceCallView(**_same(row, _STAY_FIELDS))
+    return ConferenceCallView(**_same(row, _STAY))
 
 
 def recovered_row(manifest: Manifest) -> RecordingRow:

@@ -31,8 +31,9 @@ from tapeline.calls.place import Place
 from tapeline.calls.recorder import Moment, Recorder, Subject
 from tapeline.calls.recordings import Recordings
 from tapeline.calls.rows import call_row
-from tapeline.calls.views import Address, CallStatus, CallView
+from tapeline.calls.views import Address, CallView
 from tapeline.core.errors import InvalidState, ProtocolError
+from tapeline.core.facts import CallStatus
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
 

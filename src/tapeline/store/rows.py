@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tapeline.core.facts import CallFacts, ConferenceFacts, RecordingFacts, StayFacts
+
 __all__ = [
     "ACTIVEFLOW_RANKS",
     "CALL_RANKS",
@@ -115,34 +117,10 @@ class AgentRow:
 
 
 @dataclass(frozen=True, slots=True)
-class CallRow:
-    id: str
-    account: str
-    direction: str
-    status: str
-    created: float
-    source: Mapping[str, Any] = field(default_factory=dict)  # kind, target, name
-    destination: Mapping[str, Any] = field(default_factory=dict)
+class CallRow(CallFacts):
+    source: Mapping[str, Any] = field(default_factory=dict, kw_only=True)  # kind, target, name
+    destination: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     node: str = ""  # the media node that owns the call
-    sip_call_id: str = ""
-    flow_id: str = ""
-    activeflow_id: str = ""
-    master_call_id: str = ""
-    chained_call_ids: tuple[str, ...] = ()
-    recording_id: str = ""
-    recording_ids: tuple[str, ...] = ()
-    action: Mapping[str, Any] = field(default_factory=dict)
-    hangup_by: str = ""
-    hangup_reason: str = ""
-    hangup_cause: str = ""
-    ringing: float | None = None
-    progressing: float | None = None
-    hungup: float | None = None
-    updated: float | None = None
-    deleted: float | None = None
-    application_id: str = ""
-    event_url: str = ""
-    event_method: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,98 +137,27 @@ class CallFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingRow:
-    id: str
-    account: str
-    state: str
-    created: float
-    call_id: str = ""
-    activeflow_id: str = ""
-    reference: str = "call"
-    sip_call_id: str = ""
-    source: str = ""
-    destination: str = ""
-    direction: str = ""
+class RecordingRow(RecordingFacts):
+    """In lists `peaks` is left out (empty)."""
+
     node: str = ""
-    reason: str = ""
-    recovered: bool = False
-    paused: str = ""
-    format: str = "wav"
-    channels: int = 1
-    rate: int = 8000
-    duration: float | None = None
-    size: int | None = None
-    sha256: str = ""
     object_key: str = ""  # where the audio is in the object store; "" before `available`
     content_type: str = ""
-    on_end_flow_id: str = ""
-    label: str = ""
-    origin: str = ""
-    started: float | None = None
-    ended: float | None = None
-    updated: float | None = None
-    deleted: float | None = None
-    timeline: tuple[Mapping[str, Any], ...] = ()
-    measures: Mapping[str, Any] = field(default_factory=dict)
-    peaks: tuple[tuple[float, ...], ...] = ()  # left out (empty) in lists
-    custom: Mapping[str, Any] = field(default_factory=dict)
-    application_id: str = ""
-    flow_id: str = ""
-    held: float | None = None  # since when nothing may delete it
-    hold_reason: str = ""
-    held_by: str = ""
-    retention_days: float | None = None  # its own; None: its account's; 0: for ever
-    tags: tuple[str, ...] = ()
-    note: str = ""
     media_id: str = ""  # the id that its flow gave it (`custom` has it, too); filled in when the row is written
 
 
 @dataclass(frozen=True, slots=True)
-class ConferenceRow:
+class ConferenceRow(ConferenceFacts):
     """A conference: one made over the API, or a room that its first member opened by name."""
 
-    id: str
-    account: str
-    status: str
-    created: float
-    kind: str = "conference"
-    room: str = ""  # the name under which members find it; "" where they use its id
-    name: str = ""
-    detail: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)  # the client's own
-    options: Mapping[str, Any] = field(default_factory=dict)  # how it is run: tones, music, limits
-    timeout: int = 0  # seconds after which it ends; 0: never
-    pre_flow_id: str = ""
-    post_flow_id: str = ""
     node: str = ""  # the media node that mixes it
-    recording_id: str = ""
-    recording_ids: tuple[str, ...] = ()
-    reason: str = ""  # why it ended
-    expires: float | None = None
-    ended: float | None = None
-    updated: float | None = None
-    deleted: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class ConferenceCallRow:
+class ConferenceCallRow(StayFacts):
     """One stay of one call in a conference."""
 
-    id: str
-    account: str
-    status: str
-    created: float
-    conference_id: str = ""
-    call_id: str = ""
-    activeflow_id: str = ""
     node: str = ""
-    reason: str = ""  # why it left
-    muted: bool = False
-    deaf: bool = False
-    joined: float | None = None
-    left: float | None = None
-    updated: float | None = None
-    deleted: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

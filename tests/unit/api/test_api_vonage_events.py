@@ -19,7 +19,7 @@ from tapeline.store import Application, DeliveryRow
 
 APPLICATION = Application(new_id(), "account", event_url="https://app.test/event", signature_secret="s" * 32)
 CALL = CallView(
-    new_id(), "account", "outgoing", "dialing", Address("tel", "+4471"), Address("sip", "alice@here.test"), 1.0,
+    new_id(), "account", "outgoing", "dialing", 1.0, source=Address("tel", "+4471"), destination=Address("sip", "alice@here.test"),
     activeflow_id=new_id(), application_id=APPLICATION.id,
 )  # fmt: skip
 UP = replace(CALL, status="hangup", progressing=1_700_000_001.2, hungup=1_700_000_011.4, hangup_by="remote", hangup_reason="normal")

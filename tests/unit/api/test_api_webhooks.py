@@ -20,9 +20,10 @@ from tapeline.store import Account, ActiveflowRow, DatabaseUnavailable, Delivery
 
 ACCOUNT = new_id()
 RUN = new_id()
-CALL = CallView(new_id(), ACCOUNT, "incoming", "ringing", Address("tel", "+1"), Address("sip", "x@y"), 1000.0, activeflow_id=RUN)
+PARTIES = {"source": Address("tel", "+1"), "destination": Address("sip", "x@y")}
+CALL = CallView(new_id(), ACCOUNT, "incoming", "ringing", 1000.0, **PARTIES, activeflow_id=RUN)
 RECORDING = RecordingView(new_id(), ACCOUNT, "available", 1000.0, call_id=CALL.id, activeflow_id=RUN, started=1000.5, ended=1002.0)
-CONFERENCE = ConferenceView(new_id(), ACCOUNT, "conference", "progressing", 1000.0, name="Ü")
+CONFERENCE = ConferenceView(new_id(), ACCOUNT, "progressing", 1000.0, "conference", name="Ü")
 FLOW_RUN = ActiveflowRow(RUN, ACCOUNT, "running", 1000.0, new_id(), "call", CALL.id, current_action={"id": new_id(), "type": "talk"})
 
 

@@ -16,6 +16,7 @@ from tapeline.delivery.signing import SCHEMES, Signer, vonage
 from tapeline.store import Application, CallFilter, CallRow, Database, DeliveryRow
 
 SECRET = "s" * 32
+PARTIES = {"source": {"kind": "tel"}, "destination": {"kind": "tel"}}
 
 
 def row(application: str, **fields: str) -> DeliveryRow:
@@ -77,14 +78,14 @@ async def test_calls_are_found_by_how_they_ended(tmp_path: Path, answered: bool)
     try:
         application = new_id()
         rows = [
-            CallRow(new_id(), "a", "outgoing", "hangup", float(number), {"kind": "tel"}, {"kind": "tel"}, hangup_by=by,
+            CallRow(new_id(), "a", "outgoing", "hangup", float(number), **PARTIES, hangup_by=by,
                     hangup_reason=reason, hangup_cause=cause, progressing=5.0 if answered else None, application_id=application,
                     activeflow_id=f"f{number % 2}")
             for number, (reason, cause, by) in enumerate(ENDS)
         ]  # fmt: skip
         statuses = ("dialing", "ringing", "progressing", "terminating")
         rows += [
-            CallRow(new_id(), "a", "outgoing", status, 50.0, {"kind": "tel"}, {"kind": "tel"}, application_id=application)
+            CallRow(new_id(), "a", "outgoing", status, 50.0, **PARTIES, application_id=application)
             for status in statuses
         ]
         await database.calls.upsert(*rows, CallRow(new_id(), "a", "incoming", "hangup", 1.0, application_id=new_id()))
@@ -103,7 +104,7 @@ async def test_calls_are_found_by_how_they_ended(tmp_path: Path, answered: bool)
                 wanted = CallFilter(offset=offset, limit=3, ascending=ascending)
                 total, page = await database.calls.of_application(application, wanted)
                 assert total == len(rows) and [each.id for each in page] == listed[offset : offset + 3]
-        late = CallRow(new_id(), "a", "outgoing", "hangup", time.time(), {"kind": "tel"}, {"kind": "tel"}, application_id=application)
+        late = CallRow(new_id(), "a", "outgoing", "hangup", time.time(), **PARTIES, application_id=application)
         await database.calls.upsert(late)
         assert (await database.calls.of_application(application, CallFilter(limit=1)))[0] == len(rows) + 1
         await database.calls.delete(rows[0].id)

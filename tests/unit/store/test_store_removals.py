@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,13 +15,13 @@ from tapeline.store.removals import DAY_S
 NOW = 1_800_000_000.0
 
 
-async def recorded(database: Database, account: str, days_ago: float, **fields: object) -> str:
+async def recorded(database: Database, account: str, days_ago: float, **fields: Any) -> str:
     ended = NOW - days_ago * DAY_S
     row = RecordingRow(
         id=new_id(), account=account, state="available", created=ended - 60.0, ended=ended, updated=ended, size=100, node="other",
         peaks=((0.5, 0.5),),
     )  # fmt: skip
-    made = RecordingRow(**{name: getattr(row, name) for name in row.__slots__} | {"object_key": f"{account}/{row.id}.wav"} | fields)
+    made = replace(row, **{"object_key": f"{account}/{row.id}.wav"} | fields)
     await database.recordings.upsert(made)
     return made.id
 

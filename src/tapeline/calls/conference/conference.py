@@ -28,8 +28,9 @@ from tapeline.calls.conference.sounds import BUS_RATE, Sounds
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import conference_ended, conference_full, nobody_there
 from tapeline.calls.recorder import Recorder, Subject
-from tapeline.calls.views import ConferenceCallView, ConferenceStatus, ConferenceView
+from tapeline.calls.views import ConferenceCallView, ConferenceView
 from tapeline.core.errors import InvalidState, TapelineError
+from tapeline.core.facts import ConferenceStatus
 from tapeline.core.ids import new_id
 from tapeline.core.recordspec import RecordSpec
 from tapeline.core.roomspec import JoinSpec

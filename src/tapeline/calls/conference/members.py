@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tapeline import rtp
-from tapeline.calls.views import StayStatus
+from tapeline.core.facts import StayStatus
 from tapeline.core.roomspec import JoinSpec, RoomSpec, ignores
 
 if TYPE_CHECKING:
