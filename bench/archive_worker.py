@@ -10,9 +10,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from tapeline.delivery.config import VARIABLE, WorkerConfig
 from tapeline.delivery.worker import NICE, Worker
@@ -24,6 +25,7 @@ class Watched:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.growth = 0  # bytes
+        self.late = 0  # of them, those that came in the second half of the time
         self.stall = 0.0  # seconds; known when it has ended
         self.removed = 0  # recordings, so far
         self.ready = asyncio.Event()
@@ -41,9 +43,11 @@ class Watched:
         """From when it is ready on: what it needs to be there at all does not count."""
         await self.ready.wait()
         first = _resident(self._process.pid)
+        most = [first]
         while self._process.returncode is None:
-            self.growth = max(self.growth, _resident(self._process.pid) - first)
+            most.append(max(most[-1], _resident(self._process.pid)))
             await asyncio.sleep(0.1)
+        self.growth, self.late = most[-1] - first, most[-1] - most[len(most) // 2]
 
 
 def _resident(pid: int) -> int:
@@ -71,9 +75,23 @@ async def watched(config: WorkerConfig) -> AsyncIterator[Watched]:
         await asyncio.gather(*tasks)
 
 
+class _Telling(Worker):
+    """Whose `ready` is known here, too."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        super().__init__(config)
+        self.at_work = asyncio.Event()
+
+    def _say(self, what: Mapping[str, Any]) -> None:
+        super()._say(what)
+        if "ready" in what:
+            self.at_work.set()
+
+
 async def main() -> None:
-    working = asyncio.create_task(Worker(WorkerConfig.from_environment()).run())
-    await asyncio.sleep(3.0)  # until the databases are open
+    worker = _Telling(WorkerConfig.from_environment())
+    working = asyncio.create_task(worker.run())
+    await worker.at_work.wait()
     longest = 0.0
     while not working.done():
         began = time.monotonic()

@@ -59,6 +59,7 @@ async def exported(database: Database, archive: Archive, folder: Path) -> list[d
         fact("time", round(seconds), "s"),
         fact("recordings a second", round(found.done / seconds), "1/s"),
         fact("memory of the worker, growth", round(worker.growth / 1e6, 1), "MB", GROWTH_MB),
+        fact("of it in the second half of the time", round(worker.late / 1e6, 1), "MB"),
         fact("longest stall of the worker's loop", round(worker.stall * 1000), "ms"),
         *await asyncio.to_thread(checked, path, wanted),
     ]

@@ -43,6 +43,7 @@ class Sweep:
         self._stall = 0.0
         self._over = False
         self._before: set[str] = set()
+        self._files: set[str] = set()
 
     async def run(self) -> list[dict[str, Any]]:
         oldest = f"SELECT id, ended FROM recordings WHERE deleted IS NULL AND held IS NULL ORDER BY created LIMIT {self._count}"
@@ -50,6 +51,7 @@ class Sweep:
         over = [row[0] for row in found]
         last = max(row[1] for row in found)
         self._before = {row[0] for row in await rows_of(self._database, GONE)}
+        self._files = await asyncio.to_thread(self._audio)
         random.Random(2).shuffle(over)
         config = WorkerConfig(
             str(self._folder), str(self._database.url.render_as_string(False)), str(self._folder / "objects"),
@@ -71,6 +73,7 @@ class Sweep:
             *await self._results(over),
             fact(f"a sweep of them all, at work {self._share:.0%} of the time", round(quiet - began), "s"),
             fact("memory of the worker, growth", round(worker.growth / 1e6, 1), "MB", 50),
+            fact("of it in the second half of the time", round(worker.late / 1e6, 1), "MB"),
             fact("longest stall of the worker's loop", round(worker.stall * 1000), "ms"),
             fact("longest stall of the loop that asks for pages", round(self._stall * 1000), "ms"),
             row("a page while it runs", self._pages),
@@ -79,14 +82,15 @@ class Sweep:
 
     async def _results(self, over: Sequence[str]) -> list[dict[str, Any]]:
         gone = {row[0] for row in await rows_of(self._database, GONE)} - self._before
-        files = await asyncio.to_thread(lambda: {path.stem for path in (self._folder / "objects").rglob("*.wav")})
+        files = await asyncio.to_thread(self._audio)
+        told = [recording for recording in self._told if recording not in self._before]
         noted = {row[0] for row in await rows_of(self._database, "SELECT subject FROM audit")} - self._before
         left = {
             "held recordings that were removed": len(gone & self._held),
             "recordings that were over and are there": len(set(over) - gone - self._held),
             "audio of removed ones that is there": len(files & gone),
-            "audio of held ones that is not": len(self._held - files),
-            "removed ones that were not told of once": len(gone ^ set(self._told)) + len(self._told) - len(set(self._told)),
+            "audio of held ones that is not": len((self._held & self._files) - files),
+            "removed ones that were not told of once": len(gone ^ set(told)) + len(told) - len(set(told)),
             "removed ones without a row of the audit": len(gone ^ noted),
             "removed ones with peaks": len(await rows_of(self._database, f"{GONE} AND peaks != '[]'")),
         }
@@ -99,6 +103,9 @@ class Sweep:
             fact("holds placed while it ran", len(self._held), "rows"),
             *(fact(case, value, "", 0) for case, value in left.items()),
         ]
+
+    def _audio(self) -> set[str]:
+        return {path.stem for path in (self._folder / "objects").rglob("*.wav")}
 
     async def _hold(self, over: Sequence[str]) -> None:
         for recording in over:
