@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ async def database(house: House) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+    house = House(tmp_path)
+    house.config = replace(house.config, sweep_share=1.0)
+    return house
 
 
 def whole(house: House) -> tuple[int, int]:
