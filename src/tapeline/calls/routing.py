@@ -51,10 +51,10 @@ class Routes:
             try:
                 self._rules.append((_pattern(number.match), _route(number, folder)))
             except InvalidInput as error:
-                problems += error.problems or [error.message]
+                problems += [f"number {number.match!r}: {problem}" for problem in error.problems or [str(error)]]
         if problems:
-            said = "the dial plan cannot be used:\n  " + "\n  ".join(problems)
-            raise InvalidInput(said, problems=problems, hint="see [[numbers]] in the settings")
+            said = "the dial plan cannot be used: " + "; ".join(problems)
+            raise InvalidInput(said, problems=problems, hint="see [[numbers]] in the settings; `tapeline flow check FILE` tells more")
         for user in users:
             names = "|".join(re.escape(name) for name in (user.name, user.extension, user.id) if name)
             self._users.append((re.compile(rf"(?i)\A(?:{names})\Z"), Route(_ringing(user), user.account, f"user {user.name}")))
@@ -104,7 +104,7 @@ def _pattern(match: str) -> re.Pattern[str]:
         try:
             return re.compile(match[1:-1])
         except re.error as error:
-            raise InvalidInput(f"numbers.match {match!r} is not a regular expression: {error}") from error
+            raise InvalidInput(f"match is not a regular expression: {error}") from error
     return re.compile(rf"\A{re.escape(match)}\Z")
 
 
@@ -113,12 +113,12 @@ def _route(number: Number, folder: Path) -> Route:
         asked = number.answer_url or f"application {number.application}"
         return Route(None, number.account, asked, number.application.lower(), number.answer_url)
     if not number.flow:
-        raise InvalidInput(f"number {number.match!r} names no flow", hint='give flow = "FILE", application = "ID" or answer_url = "URL"')
+        raise InvalidInput("it names no flow", hint='give flow = "FILE", application = "ID" or answer_url = "URL"')
     path = folder / number.flow
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise InvalidInput(f"number {number.match!r}: cannot read {path}: {error.strerror}") from error
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from error
     found = flow.compile(source)
     if found.program is None:
         raise InvalidInput(f"{path} cannot run", problems=[f"{path}:{problem}" for problem in found.problems])

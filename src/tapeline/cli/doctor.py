@@ -25,7 +25,7 @@ from rich.text import Text
 
 from tapeline.cli import opened, terminal
 from tapeline.cli.options import AsJson, Config, Data, settings_of
-from tapeline.core.errors import TapelineError
+from tapeline.core.errors import InvalidInput, TapelineError
 from tapeline.core.settings import Settings
 
 __all__ = ["Finding", "doctor"]
@@ -290,8 +290,8 @@ def _numbers(settings: Settings, folder: Path) -> list[Finding]:
 
     try:
         Routes(settings.numbers, folder)
-    except TapelineError as error:
-        return [_missing("numbers", error.message, "see [[numbers]]; `tapeline flow check FILE` tells more")]
+    except InvalidInput as error:
+        return [_missing("numbers", problem, "see [[numbers]]; `tapeline flow check FILE` tells more") for problem in error.problems]
     count = len(settings.numbers)
     return [_ok("numbers", f"{count} with a flow that runs" if count else "none set: the built-in flow answers every number")]
 
