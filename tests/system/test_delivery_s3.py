@@ -4,6 +4,7 @@ process."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import io
 import json
@@ -21,6 +22,7 @@ import obstore.store
 import pytest
 from worker_house import ACCOUNT, House, Sent, until, working
 
+from tapeline.cli import main
 from tapeline.core.ids import new_id
 from tapeline.delivery.errors import DeliveryFailed
 from tapeline.delivery.http import GuardedClient
@@ -28,6 +30,7 @@ from tapeline.delivery.plans import handler_in
 from tapeline.delivery.probe import probe
 from tapeline.store import Database, ExportRow, ObjectMissing, ObjectStore, ObjectsUnavailable, object_key
 from tapeline.store.exports import export_key
+from tapeline.testing.process import free_port
 from tapeline.testing.process import until as kept_until
 from tapeline.testing.s3server import S3Server, s3_server_missing
 from tapeline.testing.server import Server
@@ -51,7 +54,13 @@ def environment(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytes
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     yield monkeypatch
-    obstore.put(MEMORY, "x", b"")  # what its threads let go of (an error, with all that it knows) is freed at the next call
+    # What obstore's threads let go of (an error, with all that it knows, and so our store and its connections) is freed at a later call.
+    for _ in range(200):
+        obstore.put(MEMORY, "x", b"")
+        gc.collect()
+        if not any(type(each) is ObjectStore and not each.local for each in gc.get_objects()):
+            break
+        time.sleep(0.02)
 
 
 def some_file(folder: Path, size: int) -> tuple[Path, bytes]:
@@ -303,8 +312,30 @@ def test_a_server_gives_what_is_in_the_bucket_and_removes_it(s3: S3Server, tmp_p
         part = server.api.request("GET", f"{path}/file", headers={"Range": "bytes=1000-1999"})
         assert (part.status, part.body) == (206, data[1000:2000])
         assert part.headers["content-range"] == f"bytes 1000-1999/{len(data)}"
+        s3.stop()
+        try:
+            away = server.api.get(f"{path}/file")
+        finally:
+            s3.start()
+        assert (away.status, away.json()["error"]["reason"]) == (503, "OBJECTS_UNAVAILABLE")
         assert server.api.request("DELETE", path).status == 200
         assert s3.keys("served/") == [] and server.api.get(f"{path}/file").status == 404
+
+
+def test_the_doctor_tries_the_bucket(environment: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "tapeline.toml"
+    objects, http = "s3://calls/doctor", f"127.0.0.1:{free_port()}"
+    config.write_text(f'[server]\ndata = "{tmp_path / "data"}"\nobjects = "{objects}"\nhttp = "{http}"\nsip = []\n')
+
+    def says() -> tuple[str, str]:
+        main(["doctor", "--config", str(config), "--json"])
+        (found,) = [each for each in json.loads(capsys.readouterr().out) if each["name"] == "object store"]
+        return found["verdict"], found["detail"]
+
+    assert says() == ("ok", "s3://calls/doctor: put, read and deleted an object")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    verdict, told = says()
+    assert verdict == "missing" and "SignatureDoesNotMatch" in told and "AWS_SECRET_ACCESS_KEY" in told
 
 
 def s3_object(house: Bucketed, key: str) -> tuple[bytes, str]:

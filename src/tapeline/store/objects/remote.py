@@ -25,7 +25,7 @@ __all__ = ["NO_BUCKET", "UPLOAD_IDLE_S", "answered", "error_code", "open_remote"
 IDLE_S: Final = 30.0  # without a byte from there
 UPLOAD_IDLE_S: Final = 300.0  # the same where a part of a file goes up first, which counts as idle
 _WHOLE: Final = timedelta(hours=6)  # for one request, and all that it carries
-_RETRIES: Final = {"max_retries": 3, "retry_timeout": timedelta(minutes=2)}
+_RETRIES: Final = {"max_retries": 2, "retry_timeout": timedelta(minutes=2)}
 
 NO_BUCKET: Final = "NoSuchBucket"
 _ADVICE: Final[Mapping[str, str]] = {
