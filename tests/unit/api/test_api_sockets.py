@@ -113,7 +113,7 @@ def tell(world: World, kind: str, account: str = "", happening_id: str = "") -> 
     elif kind.startswith("call_"):
         data = world.service.calls[world.service.call(account)]
     elif kind.startswith("conference_"):
-        data = ConferenceView(new_id(), account, "conference", "progressing", 1000.0)
+        data = ConferenceView(new_id(), account, "progressing", 1000.0)
     subject: str = data["id"] if isinstance(data, dict) else data.id
     world.events(Happening(kind, account, subject, 1000.0, data, happening_id or new_id()))
     return subject
