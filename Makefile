@@ -55,7 +55,7 @@ UNCOMPILED := tests/unit/rtp tests/sim tests/fuzz/test_fuzz_rtp.py $(addprefix t
 	crash.py drain.py world_fails.py thousand_calls.py rtp_engine.py cli_phone.py two_telephones.py)
 test-uncompiled: build
 	TAPELINE_COMPILED=0 $(BIN)/pytest -q -n 3 --dist worksteal $(UNCOMPILED) -m "not crowd"
-	TAPELINE_COMPILED=0 $(BIN)/pytest -q $(addprefix tests/system/test_,recorded_calls.py rtp_engine.py) -m crowd
+	TAPELINE_COMPILED=0 $(BIN)/pytest -q $(addprefix tests/system/test_,recorded_calls.py rtp_engine.py crash.py) -m crowd
 
 peers:
 	@scripts/peers

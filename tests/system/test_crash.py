@@ -13,7 +13,7 @@ from tapeline.testing.process import until
 from tapeline.testing.server import Server
 from tapeline.testing.sipp import SippCallers, sipp_missing
 
-pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())]
+pytestmark = [pytest.mark.peer, pytest.mark.crowd, pytest.mark.skipif(bool(sipp_missing()), reason=sipp_missing())]
 
 CALLS = 20
 LOST_AT_MOST_S = 1.5
