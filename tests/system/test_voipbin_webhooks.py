@@ -284,7 +284,9 @@ def test_a_websocket_is_told_what_webhooks_are_told(server: Server) -> None:
             socket.send(said)
             socket.recv(timeout=30.0)
         assert closed.value.rcvd is not None and closed.value.rcvd.code == code
-    assert server.child.output().count(server.token) == 1  # where the first start shows it
+    output = server.child.output()
+    assert output.count(server.token) == 1  # where the first start shows it
+    assert "a websocket of events is open" in output and "without completing handshake" not in output
 
 
 def test_killed_between_the_row_and_the_webhook_it_is_sent_after_the_restart(tmp_path: Path) -> None:

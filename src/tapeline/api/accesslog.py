@@ -36,3 +36,9 @@ class RedactQuery(logging.Filter):
             logger = logging.getLogger(name)
             if not any(isinstance(item, cls) for item in logger.filters):
                 logger.addFilter(cls())
+                logger.addFilter(_is_no_refusal)
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """uvicorn takes the handshake of a websocket that was refused with an answer for one that was forgotten, and calls it an error."""
+    return record.msg != "ASGI callable returned without completing handshake."

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
+import structlog
 from starlette.routing import Router, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -34,7 +34,7 @@ from tapeline.core.principal import Principal
 
 __all__ = ["EventSockets", "read_topic"]
 
-log = logging.getLogger(__name__)
+log: structlog.stdlib.BoundLogger = structlog.get_logger("tapeline.api")
 
 SCOPES: Final[Mapping[str, str]] = {
     "recording": "recordings:read", "call": "calls:read", "conference": "calls:read", "activeflow": "flows:read",
@@ -163,7 +163,7 @@ class EventSockets:
         self._of_account[principal.account] += 1
         try:
             await websocket.accept()
-            log.info("a websocket of events is open", extra={"account": principal.account})
+            log.info("a websocket of events is open", account=principal.account)
             await self._run(websocket, client, authenticator, secret)
         except GONE:
             client.finish(LEFT)
@@ -172,7 +172,7 @@ class EventSockets:
             self._of_account[principal.account] -= 1
             if not self._of_account[principal.account]:
                 del self._of_account[principal.account]
-            log.info("a websocket of events is over", extra={"account": principal.account, "sent": client.sent, "end": client.end})
+            log.info("a websocket of events is over", account=principal.account, sent=client.sent, end=client.end)
 
     async def _run(self, websocket: WebSocket, client: _Client, authenticator: Authenticator, secret: str) -> None:
         sending = asyncio.create_task(client.send(websocket))
@@ -181,7 +181,7 @@ class EventSockets:
             await asyncio.wait([sending, *others], return_when=asyncio.FIRST_COMPLETED)
             for task in others:
                 if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                    log.error("a websocket of events failed: %r", error)
+                    log.error("a websocket of events failed", error=repr(error))
             client.finish((DEFECT, "internal error"))  # unless it has an end already
             # Who does not read holds up the last sending, and with it this place among the account's connections, until the peer is gone.
             await sending
