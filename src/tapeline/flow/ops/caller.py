@@ -74,8 +74,8 @@ class EnterNumber(Op):
         compile_pattern(self.pattern)
 
     def perform(self, context: Context) -> Performance:
-        yield from be_answered(context)
         context.variables.unset(DIGITS)
+        yield from be_answered(context)
         prompt = Play((self.media,), stop_keys=ALL_KEYS) if self.media else Say(self.text, self.language, stop_keys=ALL_KEYS)
         yield from prompt.perform(context)
         outcome = yield from Gather(self.high, "#", first_s=5.0, between_s=self.between_s, keep_end_key=False).perform(context)

@@ -49,8 +49,8 @@ class CheckMailbox(Op):
     between_s: float = 2.0
 
     def perform(self, context: Context) -> Performance:
+        context.variables.unset(DIGITS)  # what is pressed from the answer on counts
         yield from be_answered(context)
-        context.variables.unset(DIGITS)
         if (yield from self._log_in(context)):
             yield from self._main(context)
         yield from self._say(context, "Goodbye.")

@@ -46,12 +46,13 @@ class Menu(Op):
             raise ValueError("a menu needs a round, a digit and no negative times")
 
     def perform(self, context: Context) -> Performance:
+        if context.visits() < self.retries:
+            context.variables.unset(DIGITS)  # what is pressed from the answer on counts
         yield from be_answered(context)
         if context.visits() >= self.retries:
             if self.exit:
                 yield from Play((self.exit,), stop_keys=ALL_KEYS).perform(context)
             return "max_retries"
-        context.variables.unset(DIGITS)
         if self.media:
             yield from Play((self.media,), stop_keys=ALL_KEYS).perform(context)
         elif self.text:
