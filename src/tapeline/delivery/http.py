@@ -21,6 +21,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -87,6 +88,12 @@ async def _resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+@cache
+def _believed() -> ssl.SSLContext:
+    """The authorities that this machine believes: to read them takes as long as many requests do, so all clients share them."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
 class GuardedClient:
     """`async with GuardedClient() as client` or `close` it. Of one event loop; requests may overlap, `connections` of them."""
 
@@ -95,14 +102,13 @@ class GuardedClient:
         *,
         allow_private_addresses: bool = False,
         resolve: Resolve = _resolve,
-        verify: ssl.SSLContext | bool = True,
         connections: int = 200,
     ) -> None:
         self._private = allow_private_addresses
         self._resolve = resolve
         # No connection is kept: one that was opened to an address under one name must not serve another name at that address.
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=0)
-        self._client = httpx2.AsyncClient(verify=verify, trust_env=False, follow_redirects=False, limits=limits, timeout=None)
+        self._client = httpx2.AsyncClient(verify=_believed(), trust_env=False, follow_redirects=False, limits=limits, timeout=None)
 
     async def __aenter__(self) -> GuardedClient:
         return self
