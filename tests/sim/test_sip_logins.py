@@ -91,4 +91,5 @@ def test_a_wrong_password_makes_no_storm() -> None:
     let_run(network, (phone, server), 86400.0)
     counters = server.endpoint.counters
     assert 40 < counters.failed_logins + counters.refused_logins < 120
+    assert server.totals["LoginFailed"] == counters.failed_logins > 0
     assert phone.totals["RegistrationChanged"] == counters.failed_logins + counters.refused_logins

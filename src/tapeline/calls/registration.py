@@ -130,6 +130,8 @@ class Registrations:
                 log.info("phone registered", user=user, contact=binding.uri, transport=transport, agent=agent)
             case sip.Unregistered(username=user, uri=uri, reason=reason):
                 log.info("phone gone", user=user, contact=uri, reason=reason)
+            case sip.LoginFailed(username=user, method=method, address=address):
+                log.warning("wrong password, or no such user", user=user, method=method, address=address)
             case sip.RegistrationChanged(registration=registration):
                 self._changed(registration, event)
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tapeline.sip.session import Session
 
 __all__ = [
-    "Accepted", "Cause", "Ended", "Established", "Event", "Incoming", "InfoReceived", "Progress", "ReferProgress", "Referred",
-    "Registered", "RegistrationChanged", "ReofferAccepted", "ReofferAcknowledged", "ReofferRefused", "Reoffered", "Replied",
+    "Accepted", "Cause", "Ended", "Established", "Event", "Incoming", "InfoReceived", "LoginFailed", "Progress", "ReferProgress",
+    "Referred", "Registered", "RegistrationChanged", "ReofferAccepted", "ReofferAcknowledged", "ReofferRefused", "Reoffered", "Replied",
     "SessionEvent", "Unregistered",
 ]  # fmt: skip
 
@@ -180,6 +180,15 @@ class Unregistered:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginFailed:
+    """A request was refused (403): its password is wrong, or its user nobody. `username` is what was claimed, `address` who sent it."""
+
+    username: str
+    method: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class RegistrationChanged:
     """How our registration with another server stands now: told when that changes, and at each failure.
 
@@ -207,4 +216,4 @@ SessionEvent = (
     Incoming | Progress | Accepted | Established | Reoffered | ReofferAcknowledged | ReofferAccepted | ReofferRefused | InfoReceived
     | Referred | ReferProgress | Ended
 )  # fmt: skip
-Event = SessionEvent | Registered | Unregistered | RegistrationChanged | Replied
+Event = SessionEvent | Registered | Unregistered | LoginFailed | RegistrationChanged | Replied

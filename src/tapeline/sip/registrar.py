@@ -19,7 +19,7 @@ from typing import Protocol
 from tapeline.sip.auth import DigestServer
 from tapeline.sip.config import Flow
 from tapeline.sip.errors import MalformedMessage, MalformedUri
-from tapeline.sip.events import Event, Registered, Unregistered
+from tapeline.sip.events import Event, LoginFailed, Registered, Unregistered
 from tapeline.sip.headers import NameAddr, parse_name_addr
 from tapeline.sip.layer import TransactionLayer
 from tapeline.sip.limits import FailedLogins
@@ -30,6 +30,7 @@ from tapeline.sip.uri import Uri, host_port, parse_uri
 __all__ = ["Admission", "Binding", "Registrar", "RegistrarConfig"]
 
 _PING = b"\r\n\r\n"
+LONGEST_NAME = 64  # of a user that is told of
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,7 @@ class Registrar:
         if verdict.outcome == "denied" or claimed is None or self._name_of(verdict.username) != claimed:
             counters.failed_logins += 1
             self._failures.failed(flow.remote[0], now)
+            self.owner.emit(LoginFailed(verdict.username[:LONGEST_NAME], request.method, flow.remote[0]))
             return Admission(403)
         return Admission(user=claimed)
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tapeline import sip
 from tapeline.calls.registration import Registrations, make_registrar
@@ -133,4 +134,14 @@ async def test_a_name_that_is_not_found_is_looked_up_again_and_given_up_at_the_e
     await house.settle()
     assert house.endpoint.registrations == []
     await house.registrations.close()
+    await house.shell.close()
+
+
+async def test_a_failed_login_is_in_the_log_with_where_it_came_from() -> None:
+    house = House()
+    with capture_logs() as told:
+        house.on_event(sip.LoginFailed("ann", "REGISTER", "192.0.2.66"))
+    assert told == [
+        {"event": "wrong password, or no such user", "log_level": "warning", "user": "ann", "method": "REGISTER", "address": "192.0.2.66"}
+    ]
     await house.shell.close()
