@@ -24,6 +24,7 @@ from worker_house import ACCOUNT, House, Sent, until, working
 
 from tapeline.cli import main
 from tapeline.core.ids import new_id
+from tapeline.core.recordspec import Delivery
 from tapeline.delivery.errors import DeliveryFailed
 from tapeline.delivery.http import GuardedClient
 from tapeline.delivery.plans import handler_in
@@ -32,6 +33,7 @@ from tapeline.store import Database, ExportRow, ObjectMissing, ObjectStore, Obje
 from tapeline.store.exports import export_key
 from tapeline.testing.process import free_port
 from tapeline.testing.process import until as kept_until
+from tapeline.testing.receiver import Receiver
 from tapeline.testing.s3server import S3Server, s3_server_missing
 from tapeline.testing.server import Server
 
@@ -143,7 +145,7 @@ async def test_a_server_that_does_not_answer_is_not_waited_for(environment: pyte
     assert time.monotonic() - started < 30  # the worker's own pauses are better: they are visible and survive a restart
 
 
-class Bucketed(House):
+class Bucketed(Sent):
     """A house whose finished recordings go to the bucket."""
 
     def __init__(self, root: Path, server: S3Server) -> None:
@@ -265,6 +267,25 @@ async def test_killed_in_the_middle_of_an_upload_it_is_made_again_whole(house: B
             await worker.state(recording)
             await house.over(recording)
     house.check_in_bucket(recording)
+
+
+async def test_a_receiver_gets_what_is_in_the_bucket_also_when_the_bucket_was_away(house: Bucketed, s3: S3Server) -> None:
+    house.config = replace(house.config, private=True)
+    port = free_port()  # where nobody listens at first
+    sent_to = {"format": "mp3", "deliver": (Delivery(f"http://127.0.0.1:{port}/in", naming="kazoo"),)}
+    recording = house.record(2.0, spec=sent_to, sip_call_id="x")
+    async with working(house) as worker:
+        await worker.state(recording)
+        await asyncio.to_thread(s3.stop)
+        try:
+            await until(lambda: any("object store" in reason for _, _, _, reason in house.deliveries(recording)))
+        finally:
+            await asyncio.to_thread(s3.start)
+        with Receiver(port=port) as receiver:
+            await house.delivered(recording)
+            (last,) = receiver.received("/in/call_recording_x.mp3")
+    assert hashlib.sha256(last.body).hexdigest() == house.row(recording)["sha256"]
+    assert last.headers["content-type"] == "audio/mpeg"
 
 
 async def test_an_export_is_streamed_into_the_bucket_and_what_is_over_leaves_it(house: Bucketed, tmp_path: Path) -> None:
