@@ -12,6 +12,7 @@ from typing import Any
 
 from tapeline.api.ports import Agents, Tokens
 from tapeline.calls.errors import not_yours
+from tapeline.calls.services.sight import present
 from tapeline.calls.views import Page
 from tapeline.core.clock import Clock
 from tapeline.core.errors import Forbidden, InvalidInput, NotFound
@@ -113,11 +114,7 @@ class Staff:
         agent = await self._agents.get(agent_id)
         if agent is None:
             raise NotFound(f"no agent has the id {agent_id}", reason="AGENT_NOT_FOUND")
-        if not principal.may_see(agent.account):
-            raise not_yours("agent")
-        if agent.deleted is not None:
-            raise NotFound("the agent has been deleted")
-        return agent
+        return present(agent, principal, "agent")
 
     async def add(self, draft: AgentDraft, principal: Principal, account: str = "") -> AgentRow:
         """`account` "": the principal's."""

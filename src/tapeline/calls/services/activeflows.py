@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errands import Errands
-from tapeline.calls.errors import not_yours
+from tapeline.calls.services.sight import present
 from tapeline.calls.views import ActiveflowDraft, Page
 from tapeline.core.errors import InvalidState, NotFound
 from tapeline.core.ids import ZERO_ID, new_id
@@ -95,8 +95,4 @@ class ActiveflowService:
         row = live.row if live is not None else await self._database.activeflows.get(activeflow_id)
         if row is None:
             raise NotFound(f"no run of a flow has the id {activeflow_id}", reason="ACTIVEFLOW_NOT_FOUND")
-        if not principal.may_see(row.account):
-            raise not_yours("run")
-        if row.deleted is not None:
-            raise NotFound("the run has been deleted")
-        return row
+        return present(row, principal, "run")

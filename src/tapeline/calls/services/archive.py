@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.errors import file_not_found, not_yours, recording_held, recording_not_found
+from tapeline.calls.errors import file_not_found, recording_held, recording_not_found
 from tapeline.calls.rows import recording_view
+from tapeline.calls.services.sight import present, seen, within
 from tapeline.calls.views import Page, RecordingView, StorageView
 from tapeline.core.errors import InvalidState, NotFound, Unavailable
 from tapeline.core.principal import Principal
@@ -37,11 +37,7 @@ class Archive:
     async def search(self, wanted: Search, principal: Principal) -> list[RecordingView]:
         """Rows as `wanted` asks, of the principal's own account, or of any for an administrator."""
         principal.require("recordings:read")
-        if wanted.account is None and not principal.admin:
-            wanted = replace(wanted, account=principal.account)
-        if wanted.account is not None and not principal.may_see(wanted.account):
-            raise not_yours("account")
-        return [recording_view(row) for row in await self._database.recordings.search(wanted)]
+        return [recording_view(row) for row in await self._database.recordings.search(within(wanted, principal))]
 
     async def deeds(
         self,
@@ -63,8 +59,7 @@ class Archive:
             row = await self._database.recordings.get(subject)
             if row is None:
                 raise recording_not_found(subject)
-            if not principal.may_see(row.account):
-                raise not_yours("recording")
+            seen(row, principal, "recording")
             account = None
         return await self._database.audit.list(
             account, before=before, limit=limit, subject=subject, action=action, actor=actor, since=since, until=until
@@ -100,7 +95,7 @@ class Archive:
             row = await self._database.recordings.get(recording_id)
         if row is None:
             raise recording_not_found(recording_id)
-        return _open_to(row, principal, "recording")
+        return present(row, principal, "recording")
 
     async def hold(self, recording_id: str, reason: str, principal: Principal) -> RecordingView:
         """Let nobody and nothing delete it until `release`. Raises NotFound, Forbidden."""
@@ -157,7 +152,7 @@ class Archive:
         row = await self._database.recordings.get(file_id)
         if row is None or (row.state != "available" and principal.may_see(row.account)):
             raise file_not_found(file_id)
-        return recording_view(_open_to(row, principal, "file"))
+        return recording_view(present(row, principal, "file"))
 
     async def usage(self) -> Mapping[str, tuple[int, int]]:
         """Files and bytes of each account, asked for at most once a minute; as they were last where the database is away."""
@@ -176,20 +171,10 @@ class Archive:
         row = await self._database.recordings.get(recording_id)
         if row is None or row.deleted is not None:
             raise recording_not_found(recording_id)
-        if not principal.may_see(row.account):
-            raise not_yours("recording")
+        seen(row, principal, "recording")
         view = _still_there(await self._database.recordings.annotate(recording_id, lambda custom: _noted(custom, notes)))
         self._kit.happened("recording_changed", view.account, view.id, view)
         return view
-
-
-def _open_to(row: RecordingRow, principal: Principal, what: str) -> RecordingRow:
-    """Raises Forbidden; NotFound where it was deleted."""
-    if not principal.may_see(row.account):
-        raise not_yours(what)
-    if row.deleted is not None:
-        raise NotFound(f"the {what} has been deleted")
-    return row
 
 
 def _still_there(row: RecordingRow | None) -> RecordingView:

@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.errors import not_yours
 from tapeline.calls.kazoo.stored import ready
+from tapeline.calls.services.sight import account_seen
 from tapeline.core.errors import InvalidState, NotFound, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.principal import Principal
@@ -57,8 +57,7 @@ class NumberTaken(InvalidState):
 
 def _permit(principal: Principal, scope: str, account: str) -> None:
     principal.require(scope)
-    if not principal.may_see(account):
-        raise not_yours("account")
+    account_seen(account, principal)
 
 
 async def taken_up(refresh: Callable[[], Awaitable[None]]) -> None:

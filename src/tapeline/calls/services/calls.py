@@ -13,10 +13,11 @@ from tapeline.calls import company
 from tapeline.calls.controls import Controls, Muted
 from tapeline.calls.dialer import Wish
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.errors import no_trace, not_progressing, not_yours
+from tapeline.calls.errors import no_trace, not_progressing
 from tapeline.calls.parties import USERS
 from tapeline.calls.placing import compiled, place
 from tapeline.calls.script import begin
+from tapeline.calls.services.sight import account_seen
 from tapeline.calls.session import Call
 from tapeline.calls.switch import Switch
 from tapeline.calls.tracing import as_text
@@ -92,8 +93,7 @@ class CallService:
     async def channels(self, account: str, principal: Principal) -> list[ChannelView]:
         """The calls of an account that are up on this node, newest first. Raises Forbidden."""
         principal.require("calls:read")
-        if not principal.may_see(account):
-            raise not_yours("account")
+        account_seen(account, principal)
         calls = [call for call in self._switch.calls if call.facts.account == account and not call.over]
         return [_channel(call) for call in sorted(calls, key=lambda call: -call.facts.created)]
 

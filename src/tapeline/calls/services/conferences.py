@@ -10,10 +10,11 @@ from tapeline.calls.conference.conference import Conference
 from tapeline.calls.conference.members import Charter, Member
 from tapeline.calls.conference.register import Conferences, timeout_of
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.errors import conference_exists, conference_not_found, conferencecall_not_found, not_yours
+from tapeline.calls.errors import conference_exists, conference_not_found, conferencecall_not_found
 from tapeline.calls.rows import conference_row, conference_view, stay_view
+from tapeline.calls.services.sight import present, seen
 from tapeline.calls.views import ConferenceCallView, ConferenceDraft, ConferenceView, Page
-from tapeline.core.errors import InvalidState, NotFound, Unavailable
+from tapeline.core.errors import InvalidState, Unavailable
 from tapeline.core.ids import new_id
 from tapeline.core.principal import Principal
 from tapeline.core.recordspec import RecordSpec
@@ -102,11 +103,7 @@ class ConferenceService:
             if row is None:
                 raise conference_not_found(conference_id)
             view = conference_view(row)
-        if not principal.may_see(view.account):
-            raise not_yours("conference")
-        if view.deleted is not None:
-            raise NotFound("the conference has been deleted")
-        return view
+        return present(view, principal, "conference")
 
     async def _live(self, conference_id: str, principal: Principal, reason: str = "") -> Conference:
         """Raises InvalidState where it has ended, Unavailable where another node mixes it."""
@@ -164,9 +161,7 @@ class ConferenceService:
             if row is None:
                 raise conferencecall_not_found(stay_id)
             view = stay_view(row)
-        if not principal.may_see(view.account):
-            raise not_yours("conferencecall")
-        return view
+        return seen(view, principal, "conferencecall")
 
     def _live_stay(self, stay_id: str) -> ConferenceCallView | None:
         found = self._conferences.stay(stay_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Sequence
 
-from tapeline.calls.errors import not_yours
+from tapeline.calls.services.sight import account_seen, seen
 from tapeline.core.clock import Clock
 from tapeline.core.errors import NotFound
 from tapeline.core.principal import Principal
@@ -30,8 +30,7 @@ class Deliveries:
     async def troubled(self, account: str, principal: Principal, before: float | None, limit: int) -> builtins.list[DeliveryRow]:
         """A page of an account's uploads whose last try failed, newest first. Raises Forbidden."""
         principal.require("recordings:read")
-        if not principal.may_see(account):
-            raise not_yours("account")
+        account_seen(account, principal)
         return await self._database.deliveries.list(account, before, limit, kind="upload", troubled=True)
 
     async def get(self, delivery_id: str, principal: Principal) -> tuple[DeliveryRow, Sequence[AttemptRow]]:
@@ -53,9 +52,7 @@ class Deliveries:
         row = await self._database.deliveries.get(delivery_id)
         if row is None:
             raise _unknown(delivery_id)
-        if not principal.may_see(row.account):
-            raise not_yours("delivery")
-        return row
+        return seen(row, principal, "delivery")
 
 
 def _unknown(delivery_id: str) -> NotFound:

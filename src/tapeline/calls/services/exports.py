@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from tapeline.calls.equipment import Equipment
 from tapeline.calls.errors import export_not_found, not_yours, recording_not_found
+from tapeline.calls.services.sight import account_seen, seen
 from tapeline.calls.views import ExportView, Page, RecordingFile
 from tapeline.core.errors import Forbidden
 from tapeline.core.ids import new_id
@@ -39,8 +40,7 @@ class Exports:
         row = ExportRow(new_id(), account, "progressing", now, updated=now, actor=principal.name, secret=new_secret())
         if wanted is not None:
             account = wanted.account or account
-            if not principal.may_see(account):
-                raise not_yours("account")
+            account_seen(account, principal)
             until = min(now, wanted.until) if wanted.until is not None else now
             row = replace(row, account=account, wanted=replace(wanted, account=account, until=until).as_filter())
         else:
@@ -86,9 +86,7 @@ class Exports:
         row = await self._database.exports.get(export_id)
         if row is None:
             raise export_not_found()
-        if not principal.may_see(row.account):
-            raise not_yours("export")
-        if row.deleted is not None:
+        if seen(row, principal, "export").deleted is not None:
             raise export_not_found()
         return row
 

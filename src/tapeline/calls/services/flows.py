@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.errors import flow_not_found, not_yours
+from tapeline.calls.errors import flow_not_found
 from tapeline.calls.placing import compiled
+from tapeline.calls.services.sight import present
 from tapeline.calls.views import FlowDraft, FlowView, Page
-from tapeline.core.errors import InvalidInput, NotFound
+from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import ZERO_ID, new_id
 from tapeline.core.principal import Principal
 from tapeline.store import Database, FlowRow
@@ -71,11 +72,7 @@ class FlowService:
         row = await self._database.flows.get(flow_id)
         if row is None or row.dialect != DIALECT:
             raise flow_not_found(flow_id)
-        if not principal.may_see(row.account):
-            raise not_yours("flow")
-        if row.deleted is not None:
-            raise NotFound("the flow has been deleted")
-        return row
+        return present(row, principal, "flow")
 
 
 def _document(before: Mapping[str, Any], draft: FlowDraft) -> str:

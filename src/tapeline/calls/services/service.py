@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from tapeline.calls.equipment import Equipment
-from tapeline.calls.errors import call_not_found, not_yours, recording_not_found
+from tapeline.calls.errors import call_not_found, recording_not_found
 from tapeline.calls.recorder import Recorder
 from tapeline.calls.rows import call_view, recording_view, with_notes
 from tapeline.calls.services.activeflows import ActiveflowService
@@ -24,6 +24,7 @@ from tapeline.calls.services.conferences import ConferenceService
 from tapeline.calls.services.deliveries import Deliveries
 from tapeline.calls.services.exports import Exports
 from tapeline.calls.services.flows import FlowService
+from tapeline.calls.services.sight import present, seen, within
 from tapeline.calls.switch import Switch
 from tapeline.calls.views import Address, CallView, Page, RecordingFile, RecordingView
 from tapeline.calls.vonage.voice import Voice
@@ -96,9 +97,7 @@ class Service:
             if row is None:
                 raise call_not_found(call_id)
             view = call_view(row)
-        if not principal.may_see(view.account):
-            raise not_yours("call")
-        return view
+        return seen(view, principal, "call")
 
     def _live_call(self, call_id: str) -> CallView | None:
         call = self._switch.call(call_id)
@@ -191,11 +190,7 @@ class Service:
         """A page of what `wanted` asks for, and where the next begins; None where nothing is left. A page may be short, or empty, before
         that: rows are looked at for a bounded time. Raises Forbidden."""
         principal.require("recordings:read")
-        if wanted.account is None and not principal.admin:
-            wanted = replace(wanted, account=principal.account)
-        if wanted.account is not None and not principal.may_see(wanted.account):
-            raise not_yours("account")
-        found = await self._database.recordings.page(wanted)
+        found = await self._database.recordings.page(within(wanted, principal))
         return [self._further(recording_view(row)) for row in found.rows], found.after
 
     async def get_recording(self, recording_id: str, principal: Principal) -> RecordingView:
@@ -211,11 +206,7 @@ class Service:
             if live is None:
                 raise recording_not_found(recording_id)
             view = live
-        if not principal.may_see(view.account):
-            raise not_yours("recording")
-        if view.deleted is not None:
-            raise NotFound("the recording has been deleted")
-        return view
+        return present(view, principal, "recording")
 
     def _in_memory(self, recording_id: str) -> RecordingView | None:
         recorder = self._kit.recorders.get(recording_id)
