@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from test_kazoo_api import Crossbar, action
 
 from tapeline.calls.phone import Phone, PhoneCall, PhoneConfig, resolve
+from tapeline.core.errors import Unavailable
 from tapeline.testing import spoken
 from tapeline.testing.plan import Plan
 from tapeline.testing.process import until
@@ -57,7 +59,10 @@ async def test_rules_are_switched_a_menu_leads_to_a_box_and_the_box_is_listened_
             switching = await called("*21", "")
             await wait_for("a rule that holds", lambda: crossbar.ask("GET", f"/temporal_rules/{RULE}").get("enabled") is True)
             switching.hang_up()
-            leaving = await called("2000", "1")
+            leaving = None
+            while leaving is None:  # what is in the database comes into force a moment later
+                with suppress(Unavailable):
+                    leaving = await called("2000", "1")
             await wait_for("a message that is being left", lambda: [one["status"] for one in server.api.recordings()] == ["recording"])
             await leaving.play(Plan.of(spoken(7, 1.5)).voice(rate=leaving.rate))
             leaving.hang_up()
