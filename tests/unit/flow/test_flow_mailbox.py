@@ -112,6 +112,14 @@ def test_a_box_is_named_by_its_number_and_an_unknown_one_is_not_told_from_a_wron
     assert nothing.said[-2:] == ["Goodbye.", "next"]
 
 
+def test_a_pin_stays_nowhere(phone: Any) -> None:
+    for keys in ("123", "1234#", "9999#", "12"):
+        call = checking(phone, Office("pin"), id="b1")
+        call.press(keys)
+        call.tell(flow.HungUp())
+        assert call.run.finished and keys[:2] not in str(call.run.variables.as_dict()), keys
+
+
 @pytest.mark.parametrize(("state", "said"), [("closed", "cannot be heard"), ("locked", "is locked")])
 def test_who_is_not_let_in_is_told_so(phone: Any, state: str, said: str) -> None:
     call = checking(phone, Office(state), id="b1")

@@ -84,10 +84,12 @@ class CheckMailbox(Op):
         return False
 
     def _number(self, context: Context) -> Generator[float | None, Event, str]:
-        """Keys up to #, without it."""
+        """Keys up to #, without it. They do not stay in the run's variables, which are kept, not even where the caller hangs up."""
         gather = Gather(LONGEST_NUMBER, "#", first_s=KEYS_S, between_s=max(self.between_s, 3.0), keep_end_key=False)
-        outcome = yield from gather.perform(context)
-        context.variables.unset(DIGITS)
+        try:
+            outcome = yield from gather.perform(context)
+        finally:
+            context.variables.unset(DIGITS)
         return outcome[0] if isinstance(outcome, tuple) else ""
 
     # -- hearing -------------------------------------------------------------------------------------------------------
