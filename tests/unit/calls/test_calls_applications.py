@@ -63,18 +63,13 @@ def test_applications_of_the_settings(tmp_path: Path) -> None:
         Declared(id="x")
 
 
-async def test_rows_come_back_as_they_were_put(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await database.open()
-    try:
-        first = Application(ID, "account", "n", 1.5, "pem", "https://a", "POST", "https://f", options={"region": "eu-west"})
-        await database.applications.put(first)
-        assert await database.applications.get(ID) == first
-        changed = Application(ID, "another", "m", 9.0)
-        await database.applications.put(changed)
-        row = await database.applications.get(ID)
-        assert row is not None and (row.account, row.created, row.name, row.options) == ("account", 1.5, "m", {})
-        assert [each.id for each in await database.applications.all()] == [ID]
-        assert await database.applications.delete(ID) is not None and await database.applications.all() == []
-    finally:
-        await database.close()
+async def test_rows_come_back_as_they_were_put(database: Database) -> None:
+    first = Application(ID, "account", "n", 1.5, "pem", "https://a", "POST", "https://f", options={"region": "eu-west"})
+    await database.applications.put(first)
+    assert await database.applications.get(ID) == first
+    changed = Application(ID, "another", "m", 9.0)
+    await database.applications.put(changed)
+    row = await database.applications.get(ID)
+    assert row is not None and (row.account, row.created, row.name, row.options) == ("account", 1.5, "m", {})
+    assert [each.id for each in await database.applications.all()] == [ID]
+    assert await database.applications.delete(ID) is not None and await database.applications.all() == []

@@ -14,10 +14,7 @@ from tapeline.testing.receiver import Receiver
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await database.open()
+async def bench(tmp_path: Path, database: Database) -> AsyncIterator[Bench]:
     with Receiver() as receiver:
         async with GuardedClient(allow_private_addresses=True) as client:
             yield Bench(database, ObjectStore(str(tmp_path / "objects")), receiver, client, tmp_path)
-    await database.close()

@@ -65,11 +65,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await database.open()
+async def bench(tmp_path: Path, database: Database) -> AsyncIterator[Bench]:
     yield Bench(tmp_path, database, (await database.accounts.ensure("default")).id)
-    await database.close()
 
 
 async def test_the_file_holds_what_was_asked_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

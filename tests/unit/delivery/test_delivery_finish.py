@@ -52,11 +52,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await database.open()
+async def bench(tmp_path: Path, database: Database) -> AsyncIterator[Bench]:
     yield Bench(Spool(tmp_path / "spool"), database, ObjectStore(str(tmp_path / "objects")), tmp_path)
-    await database.close()
 
 
 async def test_from_the_spool_to_an_available_row(bench: Bench) -> None:

@@ -91,13 +91,10 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await database.open()
+async def house(tmp_path: Path, database: Database) -> AsyncIterator[House]:
     with Receiver() as receiver:
         async with GuardedClient(allow_private_addresses=True) as client:
             yield House(tmp_path, database, receiver, client)
-    await database.close()
 
 
 # --- 8.1 record_call

@@ -58,15 +58,12 @@ class Post:
 
 
 @pytest.fixture
-async def post(tmp_path: Path) -> AsyncIterator[Post]:
-    database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await database.open()
+async def post(tmp_path: Path, database: Database) -> AsyncIterator[Post]:
     now = [PAST]
     with Receiver() as receiver:
         async with GuardedClient(allow_private_addresses=True) as client:
             sender = Sender(database, Carrier(ObjectStore(str(tmp_path / "objects")), client), lambda said: None, wall=lambda: now[0])
             yield Post(database, sender, receiver, now)
-    await database.close()
 
 
 async def test_voipbin_three_tries_a_second_apart_and_no_fourth(post: Post) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from tapeline.core.ids import new_id
 from tapeline.delivery.retain import Sweeper
@@ -14,14 +11,6 @@ from tapeline.store import Database, ObjectStore, ObjectsUnavailable, RecordingR
 from tapeline.store.removals import OTHERS_S
 
 DAY_S = 86400.0
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 async def stored(database: Database, objects: ObjectStore, folder: Path, count: int) -> list[RecordingRow]:

@@ -56,11 +56,8 @@ class Site:
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
-    await database.open()
+async def site(tmp_path: Path, database: Database) -> AsyncIterator[Site]:
     yield Site(database, tmp_path)
-    await database.close()
 
 
 async def test_messages_of_a_node_without_a_worker_are_taken_over_and_those_of_others_are_not(site: Site) -> None:

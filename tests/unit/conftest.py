@@ -1,4 +1,4 @@
-"""A database on a real SQLite file, for all tests of the store."""
+"""What tests of several packages share."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tapeline.store import Database
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """An empty database in a file of its own, with all its tables."""
     opened = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}")
     await opened.open()
     yield opened
