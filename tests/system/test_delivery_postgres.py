@@ -139,6 +139,8 @@ async def test_the_archive_is_kept_alike(server: Server) -> None:
     database = Database(server.url)
     await database.open()
     account = (await database.accounts.ensure("archive")).id
+    assert await database.accounts.add("archive") is None
+    assert [found.name for found in await database.accounts.page(limit=1)] == ["archive"]
     rows = [
         RecordingRow(
             new_id(), account, "available", 1000.0 + n, ended=1001.0 + n, updated=1.0, size=5, source=f"+4930{n}", object_key=f"k{n}",

@@ -143,6 +143,11 @@ async def test_there_is_a_default_account_and_an_account_is_made_once(database: 
     made = await database.accounts.ensure("acme")
     assert await database.accounts.get(made.id) == made
     assert [account.name for account in await database.accounts.list()] == ["default", "acme"]
+    assert await database.accounts.add("acme") is None
+    shop = await database.accounts.add("shop", profile={"detail": "open"}, webhook_uri="https://shop.example/")
+    assert shop is not None and await database.accounts.get(shop.id) == shop and shop.webhook_secret
+    assert await database.accounts.page(limit=2) == [shop, made]
+    assert await database.accounts.page(before=made.created) == [default]
 
 
 async def test_a_token_is_found_by_its_secret_until_revoked_and_the_secret_is_nowhere_on_disk(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ class EventSockets:
             self._of_account[principal.account] -= 1
             if not self._of_account[principal.account]:
                 del self._of_account[principal.account]
-            log.info("a websocket of events is over", account=principal.account, sent=client.sent, end=client.end)
+            log.info("a websocket of events is over", account=principal.account, sent=client.sent, end=client.end[1] if client.end else "")
 
     async def _run(self, websocket: WebSocket, client: _Client, authenticator: Authenticator, secret: str) -> None:
         sending = asyncio.create_task(client.send(websocket))
