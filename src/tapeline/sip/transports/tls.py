@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 
 from tapeline.core.errors import InvalidInput
@@ -26,9 +27,10 @@ class Tls:
         """PEM files. `authority` holds the certificates to believe, "" those of the system. Raises InvalidInput naming the setting."""
         if bool(cert) != bool(key):
             raise InvalidInput("tls_cert and tls_key are given together or not at all")
-        self.client = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
         if authority:
             self.client = _believing(authority)
+        else:
+            self.client = ssl.create_default_context(ssl.Purpose.SERVER_AUTH) if cert else _showing_nothing()
         self.server: ssl.SSLContext | None = None
         if cert:
             self.server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -50,6 +52,12 @@ class Tls:
     def name_of(self, remote: Address) -> str:
         """What the certificate of `remote` is to be for."""
         return self._names.get(remote, remote[0])
+
+
+@cache
+def _showing_nothing() -> ssl.SSLContext:
+    """Shared by all that have no certificate of their own: to read those of the system takes longer than to open a socket."""
+    return ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
 
 
 def _believing(authority: str) -> ssl.SSLContext:
