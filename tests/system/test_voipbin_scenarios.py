@@ -6,6 +6,7 @@ Its Scenario 3, a conference of three recorded over REST, is in test_conferences
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from tapeline.testing.presence import sounding, stretches
 from tapeline.testing.process import free_port, until
 from tapeline.testing.server import Server
 from tapeline.testing.sippcarrier import Behaviour, SippCarrier, carrier_missing
+from voipbin_samples import EXAMPLE
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(carrier_missing()), reason=carrier_missing())]
 
@@ -26,15 +28,6 @@ CARRIER = free_port(socket.SOCK_DGRAM)
 NUMBER = "+15551234567"
 CONNECT = {"type": "connect", "option": {"destinations": [{"type": "tel", "target": NUMBER}]}}
 
-EXAMPLE = {
-    "actions": [
-        {"type": "answer"},
-        {"type": "recording_start", "option": {"format": "wav"}},
-        {"type": "talk", "option": {"text": "This call is being recorded for quality purposes."}},
-        {"type": "connect", "option": {"destinations": [{"type": "tel", "target": "+15551234567"}]}},
-        {"type": "recording_stop"},
-    ]
-}
 ENTIRE_CALL = {"actions": [{"type": "answer"}, {"type": "recording_start"}, CONNECT, {"type": "recording_stop"}]}
 # The picture: press 1 to consent; then recorded, else not, and the call goes on either way.
 CONSENT = {
@@ -62,7 +55,7 @@ CARD = {
         CONNECT,
     ]
 }
-FLOWS = {"example": EXAMPLE, "entire": ENTIRE_CALL, "consent": CONSENT, "card": CARD}
+FLOWS = {"example": json.loads(EXAMPLE), "entire": ENTIRE_CALL, "consent": CONSENT, "card": CARD}
 # What each says all the time, and the card's digits.
 CALLER_HZ, CARRIER_HZ = 517.0, 917.0
 CARD_HZ = (2017.0, 2217.0, 2417.0, 2617.0)

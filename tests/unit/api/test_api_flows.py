@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx2
@@ -11,17 +12,10 @@ from api_world import World
 from tapeline.calls.services.flows import MOST_CHARACTERS
 from tapeline.core.ids import ZERO_ID, is_id, new_id
 from tapeline.flow.dialects.voipbin_actions import TYPES
+from voipbin_samples import EXAMPLE
 
 HIDDEN = {"destinations": [{"target": "+1"}], "anonymous": "surely"}
-SEED = {
-    "actions": [
-        {"type": "answer"},
-        {"type": "recording_start", "option": {"format": "wav"}},
-        {"type": "talk", "option": {"text": "This call is being recorded for quality purposes."}},
-        {"type": "connect", "option": {"destinations": [{"type": "tel", "target": "+15551234567"}]}},
-        {"type": "recording_stop"},
-    ]
-}
+SEED = json.loads(EXAMPLE)
 
 
 async def test_a_flow_is_kept_as_it_was_given(world: World, client: httpx2.AsyncClient) -> None:

@@ -8,17 +8,13 @@ import pytest
 
 from tapeline import flow
 from tapeline.core.roomspec import JoinSpec
-
-SEED = """{ "actions": [ { "type": "answer" }, { "type": "recording_start", "option": { "format": "wav" } },
- { "type": "talk", "option": { "text": "This call is being recorded for quality purposes." } },
- { "type": "connect", "option": { "destinations": [{"type": "tel", "target": "+15551234567"}] } },
- { "type": "recording_stop" } ] }"""
+from voipbin_samples import EXAMPLE
 
 
 def test_31_seed_example_1_runs_unmodified(phone):
-    compiled = flow.compile(SEED)
+    compiled = flow.compile(EXAMPLE)
     assert compiled.problems == () and compiled.dialect == "voipbin"
-    call = phone(SEED).start()
+    call = phone(EXAMPLE).start()
     assert call.names == ["Answer", "StartRecording", "Say", "Dial"]
     spec = call.last(flow.StartRecording).spec
     assert (spec.format, spec.rate, spec.channels, spec.heard, spec.max_s) == ("wav", 8000, 1, "both", 86400.0)
@@ -29,7 +25,7 @@ def test_31_seed_example_1_runs_unmodified(phone):
 
 
 def test_31_seed_example_1_goes_on_where_nobody_can_be_connected(phone):
-    call = phone(SEED, replies={flow.Dial: lambda command: flow.Unsupported(command.token)}).start()
+    call = phone(EXAMPLE, replies={flow.Dial: lambda command: flow.Unsupported(command.token)}).start()
     assert call.names[-2:] == ["StopRecording", "Hangup"]
 
 
