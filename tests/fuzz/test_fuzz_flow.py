@@ -20,7 +20,7 @@ from tapeline.flow.dialects.voipbin_actions import TYPES
 from tapeline.flow.dialects.vonage import ACTIONS
 from tapeline.flow.ops import asking
 from tapeline.flow.ops.answering import Answer, Ring
-from tapeline.flow.ops.caller import Behind, EnterNumber, Match
+from tapeline.flow.ops.caller import Behind, EnterNumber, InList, Match
 from tapeline.flow.ops.connecting import Dial, JoinRoom, Page, Park, PassOn, PlaceCall
 from tapeline.flow.ops.deciding import Branch, Compare, CompareTime, HasDigits, HasStatus, Jump, SetVariable
 from tapeline.flow.ops.ending import Hangup, Skip, Stop
@@ -53,6 +53,7 @@ def of_documents() -> list[st.SearchStrategy[Op]]:
         st.builds(Match, TEXTS, st.sampled_from(["", "^a", "[0-9]+"]), st.booleans()),
         st.builds(EnterNumber, TEXTS, low=st.integers(1, 3), high=st.integers(1, 3)),
         st.builds(Behind),
+        st.builds(InList, TEXTS, prefixes=st.sampled_from([(), ("1",)])),
         st.builds(ByRule, st.just(("r",))),
         st.builds(SwitchRules, st.just(("r",)), st.sampled_from(["menu", "enable", "nothing"])),
         st.builds(Described, TEXTS, TEXTS, st.just(lambda document: Sleep(0.0))),

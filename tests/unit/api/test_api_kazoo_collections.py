@@ -14,6 +14,7 @@ ID = "5f" * 16
 GOOD: dict[str, dict[str, Any]] = {
     "/menus": {"name": "main", "hunt": False, "media": {"greeting": "https://example.com/hello.wav"}, "retries": "3"},
     "/groups": {"name": "sales", "endpoints": {"alice": {"type": "user", "weight": 1}, ID: {"type": "device"}}},
+    "/lists": {"name": "rude", "entries": {"a": {"number": "+4930"}, "b": {"prefix": "49"}, "c": {"pattern": "^0900"}}},
     "/temporal_rules": {"name": "open", "cycle": "weekly", "wdays": ["monday"], "time_window_start": 0, "time_window_stop": 86_400},
     "/temporal_rules_sets": {"name": "all", "temporal_rules": [ID]},
     "/vmboxes": {"name": "Alice", "mailbox": "1001", "pin": "1234", "owner_id": "alice", "timezone": "Europe/Berlin"},
@@ -73,6 +74,8 @@ async def test_an_id_that_callflows_name_is_kept_and_given_once(house: KazooWorl
         ("/menus", {"media": {"greeting": 5}}, "media.greeting", "type"),
         ("/groups", {"endpoints": None}, "endpoints", "required"),
         ("/groups", {"endpoints": {"a": {"type": "pet"}}}, "endpoints.a.type", "enum"),
+        ("/lists", {"entries": {"a": {"pattern": "("}}}, "entries.a.pattern", "invalid"),
+        ("/lists", {"entries": []}, "entries", "type"),
         ("/temporal_rules", {"cycle": "often"}, "cycle", "enum"),
         ("/temporal_rules", {"cycle": None}, "cycle", "required"),
         ("/temporal_rules", {"wdays": ["moonday"]}, "wdays.0", "enum"),

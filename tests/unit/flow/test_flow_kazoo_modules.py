@@ -284,3 +284,25 @@ def test_dynamic_cid_of_a_list_is_passed_over_with_a_warning(phone: Any) -> None
 def test_set_makes_each_field_a_variable(phone: Any) -> None:
     call = phone(action("set", {"team": "sales", "level": 3}, _=action("branch_variable", {"variable": "team"}, sales=say("yes")))).start()
     assert call.said == ["yes"] and not flow.compile(action("set", {"team": "sales"})).warnings
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"a": {"number": "1001"}}, "match"),
+        ({"a": {"number": "+1001"}}, "match"),
+        ({"a": {"number": "100"}}, "nomatch"),
+        ({"a": {"prefix": "10"}}, "match"),
+        ({"a": {"prefix": "20"}, "b": {"pattern": "01$"}}, "match"),
+        ({"a": {"regexp": "^2"}, "b": {"pattern": "("}, "c": {"number": 1001}, "d": 5}, "nomatch"),
+        (["1001"], "match"),
+        ({}, "nomatch"),
+        (7, "nomatch"),
+        (None, "nomatch"),
+    ],
+)
+def test_cidlistmatch_goes_by_whether_the_caller_is_in_the_list(phone: Any, entries: Any, said: str) -> None:
+    replies = {flow.LookUp: lambda command: flow.LookedUp(command.token, {"entries": entries} if command.document == "list" else None)}
+    document = action("cidlistmatch", {"id": "l1"}, match=say("match"), nomatch=say("nomatch"))
+    assert phone(document, variables=VARIABLES, replies=replies).start().said == [said]
+    assert phone(action("cidlistmatch", {"id": "l1"}, _=say("next")), variables=VARIABLES, replies=replies).start().said == ["next"]

@@ -1,7 +1,8 @@
-"""KAZOO's documents that callflows name by their id: menus, groups, rules of time and sets of them, voicemail boxes.
+"""KAZOO's documents that callflows name by their id: menus, groups, lists of numbers, rules of time and sets of them,
+voicemail boxes.
 
     GET, PUT /accounts/A/menus        GET, POST, PATCH, DELETE /accounts/A/menus/ID
-    likewise groups, temporal_rules, temporal_rules_sets, vmboxes
+    likewise groups, lists, temporal_rules, temporal_rules_sets, vmboxes
 
 A document that is made with an `id` keeps it, so that callflows that name it need not be changed. What is written counts from the next
 call on that comes there.
@@ -76,6 +77,12 @@ COLLECTIONS: Final = (
         ("name", "endpoints"), name=_NAMED, music_on_hold=of(media_id=text(high=128)),
         endpoints=Rule(("object",), others=lambda: of(type=one_of("user", "device", "group"), weight=whole(1, 100))),
     ), ("name", "endpoints")),
+    Collection("/lists", "list", "list of numbers", of(
+        ("name",), name=_NAMED, description=text(0, 128), list_type=text(1, 128), org=text(0, 128),
+        entries=Rule(("object",), others=lambda: of(
+            number=text(1, 64), prefix=text(1, 64), pattern=text(1, 1000, also=pattern_fault), regexp=text(1, 1000, also=pattern_fault)
+        )),
+    ), ("name", "description")),
     Collection("/temporal_rules", "temporal_rule", "rule of time", of(
         ("name", "cycle"), name=_NAMED, cycle=one_of("date", "daily", "weekly", "monthly", "yearly"), days=items(whole(1, 31)),
         enabled=FLAG, end_date=whole(), flags=items(text()), interval=whole(1), month=whole(1, 12),

@@ -133,6 +133,7 @@ _MODULES: Final[Mapping[str, Rule]] = {
     "check_cid": of(
         caller_id=of(external=of(name=_TEXT, number=_TEXT)), regex=text(also=pattern_fault), use_absolute_mode=FLAG, user_id=_TEXT
     ),
+    "cidlistmatch": of(id=_TEXT),
     "dead_air": _OBJECT,
     "device": _dialled(dial_strategy=_STRATEGY),
     "dynamic_cid": of(

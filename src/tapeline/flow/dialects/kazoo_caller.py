@@ -5,17 +5,20 @@ What is shown to those who are called is `kazoo.shown_*`; it is empty as long as
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from tapeline.core.errors import InvalidInput
 from tapeline.flow.dialects.kazoo_module import Module, Plan, template
 from tapeline.flow.fields import Fields
-from tapeline.flow.ops.caller import Behind, EnterNumber, Match
+from tapeline.flow.ops.caller import Behind, EnterNumber, InList, Match
 from tapeline.flow.ops.deciding import SetVariable
 from tapeline.flow.ops.ending import Skip
+from tapeline.flow.ops.stored import Described
 from tapeline.flow.patterns import compile_pattern
+from tapeline.flow.program import Op
 
-__all__ = ["check_cid", "dynamic_cid", "prepend_cid", "set_cid"]
+__all__ = ["check_cid", "cidlistmatch", "dynamic_cid", "prepend_cid", "set_cid"]
 
 NOTHING: Final = r"[^\s\S]"  # fits no text
 _CALLER: Final = ("caller_id_name", "caller_id_number")
@@ -58,6 +61,36 @@ def check_cid(module: Module) -> Plan:
     pattern = _pattern(module, "regex", ".*")
     whose = (("kazoo.caller_id_name", name), ("kazoo.caller_id_number", number), ("kazoo.owner_id", user), *_SHOWN)
     return Plan((Match("${kazoo.caller_id_number}", pattern or NOTHING, itself, whose if name and number and user else ()),))
+
+
+def cidlistmatch(module: Module) -> Plan:
+    """The way by whether the caller's number is in a list that is stored."""
+    name = module.text("id")
+    if not name:
+        module.warn("the list has no id", "id", "nobody is in it")
+    return Plan((Described("list", name, _listed),))
+
+
+def _listed(document: Mapping[str, Any]) -> Op:
+    """What a list's `entries` say; those that say nothing that can be used are left out."""
+    entries = document.get("entries")
+    found: dict[str, list[str]] = {"number": [], "prefix": [], "pattern": []}
+    for entry in entries.values() if isinstance(entries, Mapping) else entries if isinstance(entries, list) else ():
+        facts = entry if isinstance(entry, Mapping) else {"number": entry}
+        for name, values in found.items():
+            value = facts.get(name) or (facts.get("regexp") if name == "pattern" else None)
+            if isinstance(value, str) and value:
+                values.append(value)
+    numbers, prefixes = ([value.removeprefix("+") for value in found[name]] for name in ("number", "prefix"))
+    return InList("${kazoo.caller_id_number}", frozenset(numbers), tuple(prefixes), tuple(filter(_usable, found["pattern"])))
+
+
+def _usable(pattern: str) -> bool:
+    try:
+        compile_pattern(pattern)
+    except InvalidInput:
+        return False
+    return True
 
 
 def dynamic_cid(module: Module) -> Plan:

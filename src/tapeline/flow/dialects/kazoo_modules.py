@@ -128,6 +128,7 @@ MODULES: Final[dict[str, Callable[[Module], Plan]]] = {
     "branch_variable": _branch_variable,
     "callflow": parties.callflow,
     "check_cid": caller.check_cid,
+    "cidlistmatch": caller.cidlistmatch,
     "collect_dtmf": sound.collect_dtmf,
     "conference": parties.conference,
     "dead_air": _hold,

@@ -12,7 +12,7 @@ from tapeline.flow.patterns import compile_pattern
 from tapeline.flow.program import DEFAULT, Context, Op, Performance
 from tapeline.flow.variables import DIGITS
 
-__all__ = ["Behind", "EnterNumber", "Match"]
+__all__ = ["Behind", "EnterNumber", "InList", "Match"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,26 @@ class Match(Op):
         for name, value in self.assignments:
             context.variables.set(name, context.text(value))
         return subject if self.itself else "match"
+
+
+@dataclass(frozen=True, slots=True)
+class InList(Op):
+    """`match` where `subject` is one of the numbers, begins with a prefix, or fits a pattern; else `nomatch`. A + in front does not
+    matter."""
+
+    kind: ClassVar[str] = "in_list"
+
+    subject: str
+    numbers: frozenset[str] = frozenset()
+    prefixes: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+
+    def perform(self, context: Context) -> Performance:
+        yield from ()
+        subject = context.text(self.subject)
+        bare = subject.removeprefix("+")
+        listed = bare in self.numbers or (bool(bare) and bare.startswith(self.prefixes))
+        return "match" if listed or any(compile_pattern(pattern).search(subject) for pattern in self.patterns) else "nomatch"
 
 
 @dataclass(frozen=True, slots=True)
