@@ -28,6 +28,7 @@ from tapeline.delivery.config import VARIABLE, WorkerConfig
 from tapeline.recording.manifest import Manifest
 from tapeline.recording.spool import Spool
 from tapeline.store import (
+    ActiveflowRow,
     CallRow,
     Database,
     DatabaseUnavailable,
@@ -109,6 +110,8 @@ async def test_rows_move_forward_only_and_come_back_as_written(server: Server) -
     await database.recordings.upsert(replace(done, updated=9.0))
     found = await database.recordings.get(row.id)
     assert found is not None and found.deleted == 7.0
+    run = ActiveflowRow(new_id(), ACCOUNT, "running", 1.0)
+    assert [await database.activeflows.begin(run) for _ in range(2)] == [True, False]
     token, secret = await database.tokens.add(ACCOUNT, "ci", {"admin"})
     assert await database.tokens.find(secret) == token
     await database.close()

@@ -57,9 +57,8 @@ class Accounts:
         account = Account(new_id(), name, time.time(), webhook_secret=_random(), **columns)
         insert = insert_for(self._database.dialect, tables.accounts).values(values(account))
         async with self._database.writing() as connection:
-            await connection.execute(insert.on_conflict_do_nothing(index_elements=[tables.accounts.c.name]))
-            there = await connection.execute(select(tables.accounts.c.id).where(tables.accounts.c.name == name))
-            return account if there.scalar_one() == account.id else None
+            new = insert.on_conflict_do_nothing(index_elements=[tables.accounts.c.name]).returning(tables.accounts.c.id)
+            return account if (await connection.execute(new)).first() is not None else None
 
     async def page(self, before: float | None = None, limit: int = 100) -> builtins.list[Account]:
         """A page, newest first; go on with `before` = the last one's `created`."""

@@ -34,8 +34,8 @@ class Activeflows(Ledger[ActiveflowRow]):
         """Insert a run that is about to begin. False: there is one of this id already, which shall not begin twice."""
         insert = insert_for(self._database.dialect, tables.activeflows).values(values(row))
         async with self._database.writing() as connection:
-            done = await connection.execute(insert.on_conflict_do_nothing(index_elements=[tables.activeflows.c.id]))
-            return bool(done.rowcount > 0)
+            new = insert.on_conflict_do_nothing(index_elements=[tables.activeflows.c.id]).returning(tables.activeflows.c.id)
+            return (await connection.execute(new)).first() is not None  # how many rows went in, PostgreSQL's driver does not say
 
     async def upsert(self, *rows: ActiveflowRow) -> None:
         """Insert or move forward. `rows` name different runs."""
