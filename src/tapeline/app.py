@@ -44,6 +44,7 @@ from tapeline.calls.kazoo.boxes import Boxes
 from tapeline.calls.kazoo.profiles import Profiles
 from tapeline.calls.kazoo.stored import Refresher, Stored
 from tapeline.calls.kazoo.voicemail import message_left
+from tapeline.calls.media import check_codecs
 from tapeline.calls.prompts import MAX_PROMPT_BYTES, Prompts
 from tapeline.calls.pulse import Pulse
 from tapeline.calls.recovery import recover
@@ -55,7 +56,7 @@ from tapeline.calls.switch import Switch
 from tapeline.calls.views import RecordingView
 from tapeline.calls.vonage.applications import Applications, declared
 from tapeline.core.clock import SystemClock
-from tapeline.core.errors import NotFound, TapelineError, Unavailable
+from tapeline.core.errors import InvalidInput, NotFound, TapelineError, Unavailable
 from tapeline.core.principal import ALL_SCOPES
 from tapeline.core.settings import Settings
 from tapeline.delivery.config import WorkerConfig
@@ -110,6 +111,7 @@ class Server:
         self._folder = config_folder
         self._data = settings.server.data.absolute()
         self._clock = SystemClock()
+        check_codecs(settings.server.codecs)
         self._stored = Stored()
         self._routes = Routes(settings.numbers, config_folder, settings.users, self._stored)
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="tapeline")
@@ -152,7 +154,7 @@ class Server:
         engine = self._engine()
         speech = Speech(self._data / "cache" / "speech")
         self._stack.callback(speech.close)
-        music = self._folder / server.music_on_hold if server.music_on_hold else None
+        music = self._music()
         self._equipment = Equipment(
             settings=self._settings,
             clock=self._clock,
@@ -405,6 +407,13 @@ class Server:
         self._stack.push_async_callback(close)
         bound = listener.getsockname()
         return f"{bound[0]}:{bound[1]}"
+
+    def _music(self) -> Path | None:
+        """The file that who waits on hold hears. Raises InvalidInput where it is named and not there."""
+        name = self._settings.server.music_on_hold
+        if name and not (self._folder / name).is_file():
+            raise InvalidInput(f"there is no file {self._folder / name}", hint="change server.music_on_hold, or leave it out")
+        return self._folder / name if name else None
 
     # -- between media and worker --------------------------------------------------------------------------------------
 

@@ -13,10 +13,11 @@ from typing import Any, cast
 
 from tapeline import rtp
 from tapeline.calls.equipment import Equipment
+from tapeline.core.errors import InvalidInput
 from tapeline.core.settings import Srtp
 from tapeline.sip import offer_answer, sdes, sdp
 
-__all__ = ["Media", "own_media", "stream_spec", "usable"]
+__all__ = ["Media", "check_codecs", "own_media", "stream_spec", "usable"]
 
 
 class Media:
@@ -148,6 +149,16 @@ def usable(names: Iterable[str]) -> list[str]:
     known = {name.lower() for name in offer_answer.CODECS}
     wanted = ((name, name.partition("/")[0]) for name in names)
     return [name for name, codec in wanted if codec.lower() in known and rtp.codecs.available(codec)]
+
+
+def check_codecs(names: Sequence[str]) -> None:
+    """Raises InvalidInput where one is none that we know, or none of them can be offered."""
+    known = {name.lower() for name in offer_answer.CODECS}
+    wrong = [name for name in names if name.partition("/")[0].lower() not in known]
+    if wrong:
+        raise InvalidInput(f"server.codecs: {', '.join(wrong)}: not known", hint=f"known are {', '.join(offer_answer.CODECS)}")
+    if not usable(names):
+        raise InvalidInput("server.codecs: none of them can be offered", hint="name PCMU or PCMA, or run `tapeline doctor`")
 
 
 def stream_spec(agreed: offer_answer.Agreed, timeout_s: float) -> rtp.StreamSpec:

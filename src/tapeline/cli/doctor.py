@@ -236,7 +236,7 @@ def _codecs(settings: Settings) -> list[Finding]:
     for name in settings.server.codecs:
         codec = name.partition("/")[0]
         if codec.lower() not in (known.lower() for known in offer_answer.CODECS):
-            findings.append(_warning("codec", f"{name}: not known, and not offered", f"known are {', '.join(offer_answer.CODECS)}"))
+            findings.append(_missing("codec", f"{name}: not known", f"known are {', '.join(offer_answer.CODECS)}"))
         elif not rtp.codecs.available(codec):
             findings.append(_warning("codec", f"{name}: not installed, and not offered", f"pip install 'tapeline[{codec.lower()}]'"))
     return findings or [_ok("codecs", ", ".join(settings.server.codecs))]

@@ -6,12 +6,15 @@ A key that is not known is an error that names the nearest known one; a value th
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -62,7 +65,7 @@ class ServerSettings(Section):
     rtp_threads: int = Field(0, ge=0)
     database: str = ""
     objects: str = ""
-    roles: list[Role] = ["media", "api", "worker"]
+    roles: list[Role] = Field(["media", "api", "worker"], min_length=1)
     node: str = ""
     drain_seconds: float = Field(30.0, ge=0)  # on SIGTERM: how long running calls may go on
     media_timeout_seconds: float = Field(60.0, ge=0)  # a call whose peer sends nothing ends; 0 = never
@@ -110,6 +113,36 @@ class ServerSettings(Section):
         host, _, port = value.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:
             raise ValueError("must be HOST:PORT, such as 127.0.0.1:8080")
+        return value
+
+    @field_validator("advertise")
+    @classmethod
+    def _advertised(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9.-]+|\[?[0-9A-Fa-f:.]+\]?", value, re.ASCII):
+            raise ValueError("must be an IP address or a host's name, or 'auto'")
+        return value
+
+    @field_validator("public_url", "vonage_files_base")
+    @classmethod
+    def _base(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("must begin with http:// or https:// and a host, such as https://rec.example.org")
+        return value
+
+    @field_validator("database")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        if value and value.partition(":")[0].partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
+            raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+        return value
+
+    @field_validator("objects")
+    @classmethod
+    def _objects(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("", "file", "s3", "gs", "az") or (parts.scheme in ("s3", "gs", "az") and not parts.netloc):
+            raise ValueError("must be a folder, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX")
         return value
 
     @model_validator(mode="after")
@@ -322,6 +355,9 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
+_LISTS = ("numbers", "accounts", "users", "trunks", "applications")
+
+
 def _nearest(name: str, known: Iterable[str]) -> str:
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f"; did you mean {found[0]!r}?" if found else ""
@@ -355,6 +391,26 @@ def _unknown_environment(environ: Mapping[str, str]) -> list[str]:
     return problems
 
 
+def _not_json(environ: Mapping[str, str]) -> list[str]:
+    """The variables of lists and tables whose value is none."""
+    problems = []
+    for name, value in environ.items():
+        if not name.upper().startswith("TAPELINE_"):
+            continue
+        section, _, key = name.upper().removeprefix("TAPELINE_").lower().partition("__")
+        model = _SECTIONS.get(section)
+        whole = not key and model is not None
+        field = model.model_fields.get(key) if model is not None and section not in _LISTS else None
+        if not whole and (field is None or get_origin(field.annotation) is not list):
+            continue
+        try:
+            json.loads(value)
+        except ValueError:
+            example = "" if whole else f", such as {json.dumps(field.get_default())}" if field is not None else ""
+            problems.append(f"{name}: its value is given as JSON{example}")
+    return problems
+
+
 def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Read `path` (or `./tapeline.toml` where it exists), then the environment, then `overrides` (`{"server": {...}}`), which win.
 
@@ -371,7 +427,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
             raise InvalidInput(f"cannot read {path}: {error.strerror}", hint="give --config an existing file") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"{path} is not TOML: {error}") from error
-    problems = _unknown_keys(document) + _unknown_environment(os.environ)
+    problems = _unknown_keys(document) + _unknown_environment(os.environ) + _not_json(os.environ)
     if problems:
         raise InvalidInput(f"{where}: {'; '.join(problems)}", problems=problems)
     try:
@@ -381,6 +437,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
             where, prefix = "the command line", f"{section}."
             settings = settings.model_copy(update={section: _SECTIONS[section].model_validate(merged)})
     except ValidationError as error:
-        problems = [f"{prefix}{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        told = [(".".join(str(part) for part in item["loc"]), item["msg"].removeprefix("Value error, ")) for item in error.errors()]
+        problems = [f"{prefix}{name}: {message}" for name, message in told]
         raise InvalidInput(f"{where}: {'; '.join(problems)}", problems=problems) from error
     return settings

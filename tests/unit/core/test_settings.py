@@ -101,3 +101,34 @@ def test_a_trunk_that_is_registered_with_needs_a_name(tmp_path: Path) -> None:
 def test_the_shortest_registration_is_not_longer_than_the_longest(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="register_min_seconds must not be more"):
         load(write(tmp_path, "[server]\nregister_min_seconds = 900\n"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("advertise", '"not a host"', "an IP address or a host's name"),
+        ("public_url", '"rec.example.org"', "must begin with http:// or https://"),
+        ("vonage_files_base", '"ftp://rec.example.org"', "must begin with http:// or https://"),
+        ("database", '"mysql://x"', "must be sqlite:///FILE or postgresql://"),
+        ("objects", '"s3://"', "must be a folder, or s3://BUCKET/PREFIX"),
+        ("objects", '"ftp://x"', "must be a folder, or s3://BUCKET/PREFIX"),
+        ("roles", "[]", "at least 1 item"),
+        ("http", '"8080"', "server.http: must be HOST:PORT"),
+    ],
+)
+def test_values_that_cannot_be_are_refused_at_the_start(tmp_path: Path, key: str, value: str, told: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        load(write(tmp_path, f"[server]\n{key} = {value}\n"))
+    assert f"server.{key}: " in str(caught.value) and told in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["auto", "192.0.2.1", "2001:db8::1", "[2001:db8::1]", "sip.example.org"])
+def test_addresses_that_may_be_advertised(tmp_path: Path, host: str) -> None:
+    assert load(write(tmp_path, f'[server]\nadvertise = "{host}"\n')).server.advertise == host
+
+
+@pytest.mark.parametrize(("name", "value"), [("TAPELINE_SERVER__SIP", "udp:0.0.0.0:5060"), ("TAPELINE_NUMBERS", "[{")])
+def test_a_variable_of_a_list_that_is_not_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidInput, match=f"{name}: its value is given as JSON"):
+        load(write(tmp_path, ""))
