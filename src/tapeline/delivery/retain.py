@@ -56,6 +56,7 @@ class Sweeper:
         """Everything that is over now. How many recordings that were. Raises DatabaseUnavailable; what was done until then is done."""
         count = 0
         while not self._stopping():
+            await self._database.keeping.add_up()  # what is stored, as it came and went until now
             began = time.monotonic()
             removed = await self._database.removals.sweep(self._wall(), self._days, PAGE, self._node)
             if not removed:

@@ -268,7 +268,6 @@ class Worker:
                 await self._database.exports.expire(time.time())
                 await self._sweeper.left_behind()
                 await self._sweeper.sweep()
-                await self._database.keeping.add_up()
             except TapelineError as error:
                 log.warning("the sweep goes on later: %s", error)
             await self._rest(self._config.sweep_s)

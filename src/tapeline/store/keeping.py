@@ -26,6 +26,7 @@ __all__ = ["Keeping", "Usage"]
 _TABLE = tables.recordings
 _USE = tables.storage_use
 GATHERED = 1000  # rows that a sum may be made of
+AT_ONCE = 10_000  # rows that are added up in one transaction
 
 
 class Usage(dict[str, tuple[int, int]]):
@@ -79,14 +80,14 @@ class Keeping:
         return Usage({row[0]: (int(row[1]), int(row[2])) for row in found if row[1]})
 
     async def add_up(self, most: int = GATHERED) -> None:
-        """Make one row of each account's, where more than `most` have gathered."""
+        """Make one row of each account's, where more than `most` have gathered; of the oldest `AT_ONCE` at a time."""
         async with self._database.reading() as connection:
-            counted = select(func.count(), func.count(_USE.c.account.distinct()), func.max(_USE.c.id))
-            rows, accounts, last = (await connection.execute(counted)).one()
+            rows, accounts = (await connection.execute(select(func.count(), func.count(_USE.c.account.distinct())))).one()
         if rows - accounts <= most:
             return
         async with self._database.writing() as connection:
-            taken = delete(_USE).where(_USE.c.id <= last).returning(_USE.c.account, _USE.c.files, _USE.c.size)
+            oldest = select(_USE.c.id).order_by(_USE.c.id).limit(AT_ONCE).scalar_subquery()
+            taken = delete(_USE).where(_USE.c.id.in_(oldest)).returning(_USE.c.account, _USE.c.files, _USE.c.size)
             sums: dict[str, tuple[int, int]] = {}
             for account, files, size in (await connection.execute(taken)).all():
                 before = sums.get(account, (0, 0))
