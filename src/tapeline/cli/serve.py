@@ -7,6 +7,7 @@ SIGINT (Ctrl-C): the same, without the wait. A second signal of either kind cuts
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -52,8 +53,10 @@ def serve(
 
 
 async def run(settings: Settings, folder: Path) -> None:
+    gc.disable()  # what is imported stays, and to look through it again and again takes a sixth of the time
     from tapeline.app import Server  # here: it imports everything, and the other commands shall not wait for that
 
+    gc.enable()
     server = Server(settings, folder)
     stop = asyncio.Event()
     hurry = asyncio.Event()
