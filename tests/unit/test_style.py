@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -78,6 +79,12 @@ def test_every_module_says_what_it_is_for() -> None:
 def test_tests_say_what_they_are_about() -> None:
     silent = [shown(path) for path in PYTHON if path.name.startswith("test_") and ast.get_docstring(ast.parse(path.read_text())) is None]
     assert not silent
+
+
+def test_modules_of_the_tests_have_names_of_their_own() -> None:
+    """They are no packages: pytest would take one for the other of that name, and run neither."""
+    names = Counter(path.name for path in PYTHON if PROJECT / "tests" in path.parents and path.name != "conftest.py")
+    assert not [name for name, count in names.items() if count > 1]
 
 
 def test_an_rfc_is_cited_by_its_number() -> None:
