@@ -23,6 +23,7 @@ from tapeline.sip.invite_out import OutgoingInvite
 from tapeline.sip.layer import TransactionLayer
 from tapeline.sip.message import REASONS, Field, Request, Response, reply_fields, whole_lines
 from tapeline.sip.offers import Offers, retry_after, session_description, takes_update
+from tapeline.sip.parting import Parting
 from tapeline.sip.reasons import CAUSES, Reason, reason_fields, told
 from tapeline.sip.refer import Referrals
 from tapeline.sip.session_timer import SessionTimer, smallest_interval
@@ -56,7 +57,7 @@ class Session:
     """One call leg's signalling. Made by the endpoint. Attributes are for reading; commands raise InvalidState where they do not fit."""
 
     __slots__ = (
-        "_bye_wanted", "_held", "_offers", "_owner", "_referrals", "_why", "call_id", "coming", "dialog", "going", "id",
+        "_held", "_offers", "_owner", "_parting", "_referrals", "call_id", "coming", "dialog", "going", "id",
         "incoming", "local_sdp", "local_tag", "local_uri", "peer_updates", "remote_name", "remote_sdp", "remote_tag", "remote_uri",
         "request", "request_uri", "source", "state", "tags", "timer", "trace",
     )  # fmt: skip
@@ -86,8 +87,7 @@ class Session:
         self._referrals: Referrals | None = None
         self.timer = SessionTimer(self)
         self._held: tuple[bytes, list[Field]] | None = None  # a 2xx that waits for a PRACK
-        self._bye_wanted = False
-        self._why: Sequence[Field] = ()  # what a BYE that has to wait will tell
+        self._parting = Parting(self)
         if request is not None:
             self.request = request
 
@@ -201,7 +201,7 @@ class Session:
             else:
                 self.reject(480, now, reason, why)
             return
-        self._leave(now, why)
+        self._parting.leave(now, why)
         self.end(now, "abandon", "local", 200, "normal", reason)
 
     def reoffer(self, body: bytes | None, now: float) -> None:
@@ -367,7 +367,7 @@ class Session:
 
     def on_expired(self, now: float) -> None:
         """For too long the peer has not said that it is there."""
-        self._lose(now, 408, "session expired")
+        self._parting.lose(now, 408, "session expired")
         self.end(now, "timeout", "local", 408, "timeout", "session expired")
 
     # ---- how it ends
@@ -396,36 +396,8 @@ class Session:
         if waiting:
             self._owner.answered(self)
         self._owner.emit(Ended(self, by, status, cause, text or REASONS.get(status, ""), contacts, q850))
-        if not self._bye_wanted:
+        if not self._parting.unfinished:
             self._owner.release(self)
-
-    def _lose(self, now: float, status: int, text: str) -> None:
-        """Take leave of a peer that may be gone, and say why."""
-        why = reason_fields([Reason("sip", status, text)])
-        if self.state == "confirmed":
-            self._leave(now, why)
-        elif self.going is not None:
-            self.going.cancel(now, why)
-        elif self.coming is not None and self.coming.state == "open":
-            self.coming.respond(480, now, why)
-
-    def _leave(self, now: float, why: Sequence[Field] = ()) -> None:
-        """Say BYE, or as soon as RFC 3261 section 15 allows: a UAS waits for the ACK to its first 2xx."""
-        coming, going = self.coming, self.going
-        if coming is not None and coming.state == "open":
-            coming.respond(487, now, [])
-        if going is not None:
-            if going.ack_due:
-                going.ack(self.dialog, b"", now)
-            going.abandon(now)
-        self._bye_wanted = True
-        if coming is not None and coming.state == "accepted" and coming.initial:
-            self._why = why
-            return
-        self._say_bye(now, why)
-
-    def _say_bye(self, now: float, why: Sequence[Field]) -> None:
-        self.send("BYE", now, why)
 
     # ---- requests of the peer within the dialog; the endpoint has checked them
 
@@ -472,8 +444,7 @@ class Session:
         if self.going is not None:
             self.going.abandon(now)
         if self.state == "terminated":
-            self._bye_wanted = False
-            self._owner.release(self)
+            self._parted()
         else:
             self.end(now, "bye", "remote", 200, "normal", *told(request))
 
@@ -498,8 +469,7 @@ class Session:
         if invite is None or request.cseq[0] != invite.seq or not invite.acknowledged():
             return
         if self.state == "terminated":
-            if self._bye_wanted and invite.initial:
-                self._say_bye(now, self._why)
+            self._parting.go_on(invite, now)
             return
         body = None if invite.offered or invite.answered else session_description(request)
         self.remote_sdp = body or self.remote_sdp
@@ -520,10 +490,9 @@ class Session:
     def on_no_ack(self, invite: IncomingInvite, now: float) -> None:
         """64*T1 without ACK to our 2xx: BYE (RFC 3261 section 13.3.1.4)."""
         if self.state == "terminated":
-            if invite.initial and self._bye_wanted:
-                self._say_bye(now, self._why)
+            self._parting.go_on(invite, now)
             return
-        self._lose(now, 408, "no ACK")
+        self._parting.lose(now, 408, "no ACK")
         self.end(now, "timeout", "local", 408, "timeout", "no ACK")
 
     def on_no_prack(self, invite: IncomingInvite, now: float) -> None:
@@ -535,12 +504,12 @@ class Session:
 
     def lose(self, now: float, status: int, shown: str) -> None:
         """The peer has lost the dialog: 408 and 481 end it, and not their request alone (RFC 5057 section 5.1)."""
-        self._lose(now, status, "the peer has lost the dialog")
+        self._parting.lose(now, status, "the peer has lost the dialog")
         self.end(now, "failure", "remote", status, "failed", shown)
 
     def unanswered(self, what: str, now: float) -> None:
         """Nothing came back for a request without which the call cannot go on."""
-        self._lose(now, 408, "no answer")
+        self._parting.lose(now, 408, "no answer")
         if what == "timeout":
             self.end(now, "timeout", "local", 408, "timeout", "no answer at all")
         elif what == "ringing":
@@ -568,7 +537,7 @@ class Session:
             return
         method = transaction.request.method
         if method == "BYE":
-            self._gone()
+            self._parted()
         elif method == "UPDATE":
             self.offering().on_update_answered(response, now)
         else:
@@ -580,12 +549,13 @@ class Session:
     def on_failure(self, transaction: ClientTransaction, what: str, now: float) -> None:
         method = transaction.request.method
         if method == "BYE":
-            self._gone()
+            self._parted()
         elif method == "UPDATE":
             self.offering().on_update_unanswered(what, now)
         elif method == "REFER":
             self._refers().on_refer_unanswered(408 if what == "timeout" else 503)
 
-    def _gone(self) -> None:
-        self._bye_wanted = False
+    def _parted(self) -> None:
+        """The last word is said, on either side."""
+        self._parting.unfinished = False
         self._owner.release(self)
