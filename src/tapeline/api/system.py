@@ -10,7 +10,7 @@ from importlib import resources
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from tapeline.api.auth import Authenticator
 from tapeline.api.metrics import CONTENT_TYPE, Metrics
@@ -45,6 +45,9 @@ def router(service: Service, metrics: Metrics, authenticator: Authenticator) -> 
     async def docs() -> Response:
         return HTMLResponse(page, headers={"Content-Security-Policy": _DOCS_POLICY})
 
+    async def home() -> Response:
+        return RedirectResponse("/docs")
+
     for path, endpoint, summary in (
         ("/ping", ping, "Answers pong"),
         ("/healthz", healthz, "Liveness: the process answers"),
@@ -55,6 +58,7 @@ def router(service: Service, metrics: Metrics, authenticator: Authenticator) -> 
         name = path.removeprefix("/")
         made.add_api_route(path, endpoint, methods=["GET"], name=name, operation_id=name, summary=summary)
         made.add_api_route(path, endpoint, methods=["HEAD"], name=name, include_in_schema=False)
+    made.add_api_route("/", home, methods=["GET", "HEAD"], name="home", include_in_schema=False)
     return made
 
 

@@ -94,6 +94,12 @@ async def test_the_docs_page_needs_nothing_from_elsewhere(client: httpx2.AsyncCl
     assert "innerHTML" not in answer.text and "fetch(\"/openapi.json\")" in answer.text
 
 
+async def test_who_asks_for_nothing_gets_the_docs(client: httpx2.AsyncClient) -> None:
+    for method in ("GET", "HEAD"):
+        answer = await client.request(method, "/", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+
+
 async def test_the_description_tells_shapes_scopes_and_credentials(client: httpx2.AsyncClient) -> None:
     api = (await client.get("/openapi.json")).json()
     start = api["paths"]["/v1.0/calls/{id}/recording_start"]["post"]
