@@ -25,7 +25,7 @@ from tapeline.testing.sippcarrier import Behaviour, SippCarrier, carrier_missing
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(carrier_missing()), reason=carrier_missing())]
 
-ONE, TWO, NOBODY = (free_port(socket.SOCK_DGRAM) for _ in range(3))
+ONE, TWO = (free_port(socket.SOCK_DGRAM) for _ in range(2))
 
 
 def at(port: int) -> dict[str, str]:

@@ -5,7 +5,7 @@ Each call has one of these. It knows nothing of who asks, and leaves the flow of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
@@ -23,7 +23,6 @@ __all__ = ["Controls", "Muted"]
 log = structlog.get_logger(__name__)
 
 Muted = Literal["", "in", "out", "both"]
-MUTED: tuple[Muted, ...] = get_args(Muted)
 
 
 class Controls:
