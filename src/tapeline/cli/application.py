@@ -18,6 +18,7 @@ from tapeline.cli.options import AsJson, Config, Data, settings_of
 from tapeline.core.errors import InvalidInput, NotFound
 from tapeline.core.ids import is_id, new_id
 from tapeline.core.settings import Settings
+from tapeline.core.web import is_web
 
 if TYPE_CHECKING:
     from tapeline.store import Application
@@ -75,6 +76,9 @@ def add(
     methods = (answer_method, fallback_method, event_method)
     if any(method.upper() not in ("GET", "POST") for method in methods):
         raise InvalidInput("methods are GET and POST")
+    for option, url in (("--answer-url", answer_url), ("--fallback-url", fallback_url), ("--event-url", event_url)):
+        if url and not is_web(url):
+            raise InvalidInput(f"{option} {url!r} is no web address", hint="it begins with http:// or https:// and a host")
     fields: dict[str, Any] = {
         "id": application_id.lower() or new_id(),
         "name": name,

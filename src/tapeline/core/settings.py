@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import is_id
+from tapeline.core.web import is_web
 
 __all__ = [
     "Account",
@@ -42,6 +43,12 @@ Role = Literal["media", "api", "worker"]
 
 Verb = Literal["GET", "POST"]
 Srtp = Literal["off", "optional", "required"]  # RFC 4568: not at all, where the peer offers keys, nothing else
+
+
+def _web(value: str) -> str:
+    if value and not is_web(value):
+        raise ValueError("must begin with http:// or https:// and a host, such as https://rec.example.org")
+    return value
 
 
 class Section(BaseModel):
@@ -125,10 +132,7 @@ class ServerSettings(Section):
     @field_validator("public_url", "vonage_files_base")
     @classmethod
     def _base(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise ValueError("must begin with http:// or https:// and a host, such as https://rec.example.org")
-        return value
+        return _web(value)
 
     @field_validator("database")
     @classmethod
@@ -214,6 +218,11 @@ class Number(Section):
     answer_url: str = ""  # asked for the document, where that is not the application's own
     application: str = ""  # the id of the Vonage application that the call belongs to, and that answers it where no flow is named
     account: str = "default"
+
+    @field_validator("answer_url")
+    @classmethod
+    def _asked(cls, value: str) -> str:
+        return _web(value)
 
 
 class RecordingParameters(Section):
@@ -306,6 +315,11 @@ class Application(Section):
     event_url: str = ""
     event_method: Verb = "POST"
     signature_secret: str = ""  # "" = what is sent is not signed
+
+    @field_validator("answer_url", "fallback_url", "event_url")
+    @classmethod
+    def _told(cls, value: str) -> str:
+        return _web(value)
 
     @field_validator("id")
     @classmethod

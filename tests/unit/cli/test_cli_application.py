@@ -49,6 +49,7 @@ def test_what_cannot_be_an_application_is_refused(tmp_path: Path, capsys: pytest
     assert "either --public-key or --new-key" in run(capsys, tmp_path, "add")[2]
     new = ("--new-key", str(tmp_path / "new.key"))
     assert "not a UUID" in run(capsys, tmp_path, "add", *new, "--id", "1")[2]
+    assert "--event-url 'nonsense' is no web address" in run(capsys, tmp_path, "add", *new, "--event-url", "nonsense")[2]
     assert "GET and POST" in run(capsys, tmp_path, "add", *new, "--event-method", "PUT")[2]
     assert run(capsys, tmp_path, "add", "--new-key", str(key))[0] == 1  # a key that is there is not written over
     code, out, _ = run(capsys, tmp_path, "add", *new)

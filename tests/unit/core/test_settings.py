@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from tapeline.core.errors import InvalidInput
 from tapeline.core.settings import Settings, load
 
+UUID = "00000000-0000-0000-0000-000000000001"
 DOCS = Path(__file__).parents[3] / "docs" / "settings.md"
 
 
@@ -120,6 +121,14 @@ def test_values_that_cannot_be_are_refused_at_the_start(tmp_path: Path, key: str
     with pytest.raises(InvalidInput) as caught:
         load(write(tmp_path, f"[server]\n{key} = {value}\n"))
     assert f"server.{key}: " in str(caught.value) and told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ['[[numbers]]\nmatch = "1"\nanswer_url = "x.example"', f'[[applications]]\nid = "{UUID}"\nevent_url = "nonsense"']
+)
+def test_addresses_that_nothing_can_be_sent_to(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidInput, match="must begin with http:// or https://"):
+        load(write(tmp_path, text))
 
 
 @pytest.mark.parametrize("host", ["auto", "192.0.2.1", "2001:db8::1", "[2001:db8::1]", "sip.example.org"])

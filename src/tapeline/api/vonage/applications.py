@@ -17,12 +17,13 @@ from tapeline.api.auth import Authenticator
 from tapeline.api.bodies import read_json
 from tapeline.api.errors import Unauthenticated
 from tapeline.api.kazoo.auth import Directory
-from tapeline.api.vonage.bodies import Reader, is_web
+from tapeline.api.vonage.bodies import Reader
 from tapeline.calls.vonage.applications import Applications, new_key, public_key
 from tapeline.core.clock import Clock
 from tapeline.core.errors import InvalidInput, NotFound
 from tapeline.core.ids import is_id, new_id
 from tapeline.core.principal import Principal
+from tapeline.core.web import is_web
 from tapeline.store import Application
 
 __all__ = ["ROUTES", "VonageApplications", "application_shape"]

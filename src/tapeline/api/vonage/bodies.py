@@ -10,17 +10,17 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from tapeline.api.vonage.words import BadParameters
 from tapeline.calls.vonage.voice import Order, endpoint, ncco
 from tapeline.core.errors import InvalidInput
 from tapeline.core.ids import is_id
 from tapeline.core.vonage import conversation_id
+from tapeline.core.web import is_web
 from tapeline.store import CallFilter
 from tapeline.store.statements import OUTCOMES
 
-__all__ = ["Reader", "call_filter", "is_web", "order", "program"]
+__all__ = ["Reader", "call_filter", "order", "program"]
 
 MOST_ACTIONS = 1000
 LONGEST_NUMBER = 256
@@ -116,15 +116,6 @@ class Reader:
         if not found or set(found) - KEYS or len(found) > MOST_KEYS:
             self.bad(name, f"must be keys of 0-9 * # and p, {MOST_KEYS} at most")
         return found
-
-
-def is_web(text: str) -> bool:
-    """Whether it is an address that something can be sent to."""
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and len(text) <= 2000 and text.isprintable()
-    except ValueError:
-        return False
 
 
 async def program(document: Any, name: str = "ncco") -> Any:
