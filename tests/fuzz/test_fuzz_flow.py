@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from tapeline import flow
 from tapeline.core.recordspec import RecordSpec
-from tapeline.flow.dialects.voipbin_actions import TYPES
-from tapeline.flow.dialects.vonage import ACTIONS
+from tapeline.flow.dialects.voipbin.actions import TYPES
+from tapeline.flow.dialects.vonage.document import ACTIONS
 from tapeline.flow.ops import asking
 from tapeline.flow.ops.answering import Answer, Ring
 from tapeline.flow.ops.caller import Behind, EnterNumber, InList, Match

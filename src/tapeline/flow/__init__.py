@@ -42,7 +42,7 @@ from tapeline.flow.commands import (
 )
 from tapeline.flow.compiler import compile
 from tapeline.flow.diagnostics import Diagnostic, Place, Problems
-from tapeline.flow.dialects.kazoo_recording import recording_spec
+from tapeline.flow.dialects.kazoo.recording import recording_spec
 from tapeline.flow.errors import DialectUnknown, FlowError, RunMisused
 from tapeline.flow.events import (
     Answered,

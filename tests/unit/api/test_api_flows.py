@@ -11,7 +11,7 @@ from api_world import World
 
 from tapeline.calls.services.flows import MOST_CHARACTERS
 from tapeline.core.ids import ZERO_ID, is_id, new_id
-from tapeline.flow.dialects.voipbin_actions import TYPES
+from tapeline.flow.dialects.voipbin.actions import TYPES
 from voipbin_samples import EXAMPLE
 
 HIDDEN = {"destinations": [{"target": "+1"}], "anonymous": "surely"}

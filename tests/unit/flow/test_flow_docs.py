@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tapeline.flow.dialects.kazoo_modules import MODULES
-from tapeline.flow.dialects.voipbin_actions import TYPES
+from tapeline.flow.dialects.kazoo.modules import MODULES
+from tapeline.flow.dialects.voipbin.actions import TYPES
 
 DOCS = Path(__file__).parents[3] / "docs" / "flows.md"
 

@@ -11,7 +11,7 @@ from beside import page
 from kazoo_samples import CALLER, PER_USER, START, STOP
 from tapeline import flow
 from tapeline.core.recordspec import Delivery, SilenceRule
-from tapeline.flow.dialects.kazoo_modules import MODULES
+from tapeline.flow.dialects.kazoo.modules import MODULES
 
 VARIABLES = {"kazoo.dollar": "$", "kazoo.account_id": "acc", "kazoo.user_id": "u1", "kazoo.box_id": "b1", "kazoo.dialled": "2002"}
 ENDED = {

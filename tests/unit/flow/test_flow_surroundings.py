@@ -10,7 +10,7 @@ import pytest
 
 from tapeline import flow
 from tapeline.flow import builtin, errors
-from tapeline.flow.dialects.voipbin_actions import TYPES
+from tapeline.flow.dialects.voipbin.actions import TYPES
 from tapeline.flow.ops.ending import Hangup
 from tapeline.flow.variables import MAX_TEXT, MAX_TOTAL, MAX_VALUE
 

@@ -9,7 +9,7 @@ import pytest
 
 from tapeline import flow
 from tapeline.core.recordspec import SilenceRule
-from tapeline.flow.dialects.vonage import ACTIONS
+from tapeline.flow.dialects.vonage.document import ACTIONS
 
 SEED = """[
   {"action": "talk",

@@ -1,7 +1,7 @@
 """KAZOO's callflows: a tree of `{"module", "data", "children"}`, alone or as the `flow` of a document with numbers and patterns.
 
 A module continues with one of its children, by a result where it has several (a key, a cause, `sip:486`), else with `_`; where there is
-no such child the call is hung up. A module that is not known here is passed over. What each module means stands in `kazoo_modules`;
+no such child the call is hung up. A module that is not known here is passed over. What each module means stands in `modules`;
 this module walks the tree and draws the edges. Odd things that KAZOO's own documents show run as they are meant, with a warning.
 """
 
@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from tapeline.flow.diagnostics import Problems
 from tapeline.flow.dialects.dialect import Dialect
-from tapeline.flow.dialects.kazoo_module import Module, Plan
-from tapeline.flow.dialects.kazoo_modules import MODULES
+from tapeline.flow.dialects.kazoo.module import Module, Plan
+from tapeline.flow.dialects.kazoo.modules import MODULES
 from tapeline.flow.fields import Fields
 from tapeline.flow.jsondoc import Node
 from tapeline.flow.metaflows import metaflows

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from tapeline.flow.diagnostics import Problems
 from tapeline.flow.dialects.dialect import Dialect
-from tapeline.flow.dialects.vonage_options import (
+from tapeline.flow.dialects.vonage.options import (
     LEVEL,
     asked,
     choice,

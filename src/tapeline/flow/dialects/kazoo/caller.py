@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tapeline.core.errors import InvalidInput
-from tapeline.flow.dialects.kazoo_module import Module, Plan, template
+from tapeline.flow.dialects.kazoo.module import Module, Plan, template
 from tapeline.flow.fields import Fields
 from tapeline.flow.ops.caller import Behind, EnterNumber, InList, Match
 from tapeline.flow.ops.deciding import SetVariable

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from tapeline.core.ids import ZERO_ID
 from tapeline.core.roomspec import JoinSpec
 from tapeline.flow.commands import Party
-from tapeline.flow.dialects.voipbin_action import Action, as_json, needed
+from tapeline.flow.dialects.voipbin.action import Action, as_json, needed
 from tapeline.flow.fields import Fields
 from tapeline.flow.ops.connecting import Dial, JoinRoom, PlaceCall
 from tapeline.flow.ops.ending import Skip

@@ -5,7 +5,7 @@ Most of them answer the call by themselves. A key that cuts a prompt short is ke
 
 from __future__ import annotations
 
-from tapeline.flow.dialects.kazoo_module import KEYS, Module, Plan, template, terminators
+from tapeline.flow.dialects.kazoo.module import KEYS, Module, Plan, template, terminators
 from tapeline.flow.ops.answering import Answer
 from tapeline.flow.ops.deciding import SetVariable
 from tapeline.flow.ops.ending import Skip

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from tapeline.core.errors import InvalidInput
 from tapeline.core.recordspec import Delivery, Format, RecordSpec, SilenceRule
 from tapeline.flow.diagnostics import Problems
-from tapeline.flow.dialects.kazoo_module import KEYS, LONGEST_S, Module, Plan, template
+from tapeline.flow.dialects.kazoo.module import KEYS, LONGEST_S, Module, Plan, template
 from tapeline.flow.fields import Fields
 from tapeline.flow.jsondoc import wrap
 from tapeline.flow.ops.answering import Answer

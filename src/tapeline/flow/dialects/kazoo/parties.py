@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from tapeline.core.roomspec import JoinSpec, RoomSpec
 from tapeline.flow.commands import Party
-from tapeline.flow.dialects.kazoo_module import Module, Plan, template
+from tapeline.flow.dialects.kazoo.module import Module, Plan, template
 from tapeline.flow.fields import Fields
 from tapeline.flow.ops.answering import Answer
 from tapeline.flow.ops.connecting import Dial, JoinRoom, Page, PassOn

@@ -1,6 +1,6 @@
 """One action of a VoIPBIN flow while it is compiled, and what several types read alike.
 
-Knows no type of action: these stand in `voipbin_actions`.
+Knows no type of action: these stand in `actions`.
 """
 
 from __future__ import annotations

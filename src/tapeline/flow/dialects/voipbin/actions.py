@@ -11,9 +11,8 @@ from typing import Final, cast, get_args
 
 from tapeline.core.ids import ZERO_ID
 from tapeline.core.recordspec import RATES, Begin, Format, Heard, RecordSpec, SilenceRule
-from tapeline.flow.dialects import voipbin_connecting as connecting
-from tapeline.flow.dialects import voipbin_deciding as deciding
-from tapeline.flow.dialects.voipbin_action import Action, as_json, keys_of, method_of, needed
+from tapeline.flow.dialects.voipbin import connecting, deciding
+from tapeline.flow.dialects.voipbin.action import Action, as_json, keys_of, method_of, needed
 from tapeline.flow.fields import Fields
 from tapeline.flow.ops.answering import Answer
 from tapeline.flow.ops.ending import Hangup, Skip, Stop

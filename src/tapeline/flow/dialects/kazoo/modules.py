@@ -10,12 +10,8 @@ import json
 from collections.abc import Callable
 from typing import Final, Literal, cast
 
-from tapeline.flow.dialects import kazoo_caller as caller
-from tapeline.flow.dialects import kazoo_parties as parties
-from tapeline.flow.dialects import kazoo_recording as recording
-from tapeline.flow.dialects import kazoo_sound as sound
-from tapeline.flow.dialects import kazoo_stored as stored
-from tapeline.flow.dialects.kazoo_module import Module, Plan, template
+from tapeline.flow.dialects.kazoo import caller, parties, recording, sound, stored
+from tapeline.flow.dialects.kazoo.module import Module, Plan, template
 from tapeline.flow.ops.answering import Answer
 from tapeline.flow.ops.connecting import Park
 from tapeline.flow.ops.deciding import Branch, SetVariable

@@ -1,7 +1,7 @@
 """VoIPBIN's flows: `{"actions": [{"id", "type", "option", "next_id"}, ...]}`, or the bare list of actions.
 
 Actions run in order; `next_id` and the targets of branches, conditions and jumps name other actions by id, in this document or in
-one that called it. What each type means stands in `voipbin_actions`. Where the platform is lenient, so is this: odd values are
+one that called it. What each type means stands in `actions`. Where the platform is lenient, so is this: odd values are
 warnings. Knows the model and its operations, nothing that runs.
 """
 
@@ -15,8 +15,8 @@ from typing import Any, Final
 from tapeline.core.ids import ZERO_ID
 from tapeline.flow.diagnostics import Problems
 from tapeline.flow.dialects.dialect import Dialect
-from tapeline.flow.dialects.voipbin_action import Action
-from tapeline.flow.dialects.voipbin_actions import OTHERS, TYPES
+from tapeline.flow.dialects.voipbin.action import Action
+from tapeline.flow.dialects.voipbin.actions import OTHERS, TYPES
 from tapeline.flow.fields import Fields
 from tapeline.flow.jsondoc import Node
 from tapeline.flow.ops.ending import Hangup, Stop

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, cast
 
 from tapeline.core.ids import ZERO_ID
-from tapeline.flow.dialects.voipbin_action import Action, keys_of
+from tapeline.flow.dialects.voipbin.action import Action, keys_of
 from tapeline.flow.ops.deciding import Branch, Compare, CompareTime, Comparison, HasDigits, HasStatus, Jump, SetVariable
 from tapeline.flow.ops.ending import Skip
 from tapeline.flow.program import DEFAULT, Op

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tapeline.core.errors import InvalidInput
 from tapeline.flow.diagnostics import Problems
-from tapeline.flow.dialects.kazoo_module import Module, Plan, template
+from tapeline.flow.dialects.kazoo.module import Module, Plan, template
 from tapeline.flow.fields import Fields
 from tapeline.flow.jsondoc import wrap
 from tapeline.flow.ops.fetching import LoadProgram

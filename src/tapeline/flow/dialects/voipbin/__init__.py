@@ -1,0 +1,1 @@
+"""VoIPBIN's flows."""
