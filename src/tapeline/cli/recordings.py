@@ -33,6 +33,7 @@ __all__ = ["app"]
 app = typer.Typer(help="List, show, download, verify and delete recordings.", no_args_is_help=True)
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The recording's id, from `tapeline recordings list`.")]
+_SETBACKS = 5
 _STATES = ("starting", "recording", "stopping", "available", "failed")
 _BLOCK = 1 << 20
 
@@ -126,16 +127,19 @@ def _print_list(recordings: list[RecordingRow], owners: Mapping[str, str]) -> No
 
 @app.command()
 def show(recording_id: _Id, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Show one recording: its facts, its timeline and its waveform."""
+    """Show one recording: its facts, its timeline and its waveform, and the last tries at finishing it that failed."""
 
     async def tell() -> None:
         async with _shelf(settings_of(config, data)) as shelf:
             row = await shelf.find(recording_id)
             owner = (await _owners(shelf.rows)).get(row.account, row.account)
+            setbacks = await shelf.rows.attempts.list(row.id, last=_SETBACKS)
         if as_json:
-            terminal.emit_json(_facts(row, owner))
+            terminal.emit_json(_facts(row, owner) | {"attempts": setbacks})
         else:
             _print_recording(row, owner)
+            for setback in setbacks:
+                terminal.emit(f"{terminal.stamp(setback.time)}  {setback.kind} failed at {setback.target}: {setback.reason}")
 
     asyncio.run(tell())
 

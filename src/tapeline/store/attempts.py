@@ -49,8 +49,8 @@ class Attempts:
             insert = insert_for(self._database.dialect, tables.attempts).on_conflict_do_nothing(index_elements=[tables.attempts.c.id])
             await connection.execute(insert, [values(row) for row in rows])
 
-    async def list(self, ref: str) -> builtins.list[AttemptRow]:
-        """All tries for `ref`, oldest first."""
-        query = select(tables.attempts).where(tables.attempts.c.ref == ref).order_by(tables.attempts.c.time)
+    async def list(self, ref: str, last: int | None = None) -> builtins.list[AttemptRow]:
+        """The tries for `ref`, oldest first: all, or the `last` of them."""
+        query = select(tables.attempts).where(tables.attempts.c.ref == ref).order_by(tables.attempts.c.time.desc()).limit(last)
         async with self._database.reading() as connection:
-            return [build(AttemptRow, row) for row in (await connection.execute(query)).mappings()]
+            return [build(AttemptRow, row) for row in (await connection.execute(query)).mappings()][::-1]

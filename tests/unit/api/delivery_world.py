@@ -42,6 +42,11 @@ class MemoryDeliveries:
             raise not_yours("delivery")
         return self.rows[delivery_id], ()
 
+    async def setbacks(self, recording_id: str, principal: Principal) -> Sequence[AttemptRow]:
+        self._maybe_broken()
+        principal.require("recordings:read")
+        return ()
+
     async def replay(self, delivery_id: str, principal: Principal) -> DeliveryRow:
         principal.require("recordings:write")
         await self.get(delivery_id, Principal(principal.account, principal.scopes | {"recordings:read"}))

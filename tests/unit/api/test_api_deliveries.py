@@ -65,6 +65,21 @@ async def test_one_delivery_is_told_with_every_try_and_is_sent_again(house: Kazo
     assert (await client.get(f"/v1.0/recordings/{other}/deliveries")).json() == {"result": [], "next_page_token": ""}
 
 
+async def test_why_a_recording_is_not_finished_is_told_to_who_may_see_it(house: KazooWorld, client: httpx2.AsyncClient) -> None:
+    recording, foreign = house.service.recording(house.account), house.service.recording(house.other_account)
+    for number in range(102):
+        reason = f"the bucket is away ({number})"
+        await house.database.attempts.add(
+            "finish", recording, "store", outcome="failed", reason=reason, fault="destination", time=1000.0 + number
+        )
+    told = (await client.get(f"/v1.0/recordings/{recording}/attempts")).json()["result"]
+    assert len(told) == 100 and told[0]["reason"] == "the bucket is away (2)"
+    assert told[-1] == {"tm": "1970-01-01T00:18:21Z", "step": "store", "fault": "destination", "reason": "the bucket is away (101)"}
+    fine = house.service.recording(house.account)
+    assert (await client.get(f"/v1.0/recordings/{fine}/attempts")).json() == {"result": []}
+    assert (await client.get(f"/v1.0/recordings/{foreign}/attempts")).status_code in (403, 404)
+
+
 async def test_webhooks_are_found_by_kind_and_by_what_they_tell_of(house: KazooWorld, client: httpx2.AsyncClient) -> None:
     call = new_id()
     hook = await sending(house, call, kind="webhook", policy="voipbin", body='{"type":"call_hangup","data":{"id":"x"}}')

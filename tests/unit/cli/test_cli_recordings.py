@@ -137,6 +137,21 @@ def test_show_draws_what_was_said_when(cli: Cli, shelf: Shelf) -> None:
     assert bottom_right == "·" * half + "█" * half
 
 
+def test_show_tells_why_a_recording_is_not_finished(cli: Cli, shelf: Shelf) -> None:
+    async def fail() -> None:
+        database = Database(f"sqlite:///{shelf.data / 'tapeline.sqlite'}")
+        await database.open()
+        await database.attempts.add("finish", waiting.id, "store", outcome="failed", reason="the bucket is away", fault="destination")
+        await database.close()
+
+    waiting = shelf.put(state="stopping")
+    asyncio.run(fail())
+    code, out, _ = cli("show", waiting.id)
+    assert code == 0 and out.rstrip().endswith("finish failed at store: the bucket is away")
+    _, told, _ = cli("show", waiting.id, "--json")
+    assert [attempt["reason"] for attempt in json.loads(told)["attempts"]] == ["the bucket is away"]
+
+
 def test_download_is_the_stored_audio(cli: Cli, shelf: Shelf, tmp_path: Path) -> None:
     target = tmp_path / "out.wav"
     code, out, err = cli("download", shelf.row.id, "-o", str(target))

@@ -2,6 +2,7 @@
 
     GET /deliveries        GET /recordings/{id}/deliveries        GET /deliveries/{id}        POST /deliveries/{id}/replay
 
+Also why a recording is not finished yet: GET /recordings/{id}/attempts.
 Passwords within an address are not told, and what follows its `?` only to who may change where events are sent.
 """
 
@@ -73,6 +74,11 @@ def attempt(row: AttemptRow, principal: Principal | None = None) -> dict[str, An
     }
 
 
+def setback(row: AttemptRow) -> dict[str, Any]:
+    """A try at finishing a recording that failed; `step` is the part of it that did."""
+    return {"tm": rfc3339(row.time), "step": row.target, "fault": row.fault, "reason": row.reason}
+
+
 def shown_url(url: str) -> str:
     """Without a password."""
     return _LOGIN.sub("***@", url)
@@ -95,9 +101,12 @@ class DeliveryFace:
         return (
             Route("GET", "/deliveries", read, self.list_deliveries, "What is sent to somebody, newest first", None, several),
             Route("GET", "/recordings/{id}/deliveries", read, self.list_of_recording, "Where it is sent", None, several, audit="seen"),
+            Route(
+                "GET", "/recordings/{id}/attempts", read, self.list_setbacks, "Tries at finishing it that failed", audit="seen",
+            ),
             Route("GET", "/deliveries/{id}", read, self.get_delivery, "One delivery, with every try"),
             Route("POST", "/deliveries/{id}/replay", write, self.replay_delivery, "Send it again", audit="sent"),
-        )
+        )  # fmt: skip
 
     async def list_deliveries(self, request: Request) -> Response:
         ref = request.query_params.get("reference_id", "").strip()
@@ -108,6 +117,12 @@ class DeliveryFace:
     async def list_of_recording(self, request: Request, id: str) -> Response:
         recording = await self._service.get_recording(path_id(id), principal_of(request))
         return await self._listed(request, recording.id)
+
+    async def list_setbacks(self, request: Request, id: str) -> Response:
+        principal = principal_of(request)
+        recording = await self._service.get_recording(path_id(id), principal)
+        rows = await self._service.deliveries.setbacks(recording.id, principal)
+        return JSONResponse({"result": [setback(row) for row in rows]})
 
     async def _listed(self, request: Request, ref: str) -> Response:
         before, limit = read_paging(request)

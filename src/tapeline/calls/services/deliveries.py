@@ -13,6 +13,8 @@ from tapeline.store import AttemptRow, Database, DeliveryRow
 
 __all__ = ["Deliveries"]
 
+MOST_SETBACKS = 100
+
 
 class Deliveries:
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -38,6 +40,11 @@ class Deliveries:
         principal.require("recordings:read")
         row = await self._row(delivery_id, principal)
         return row, await self._database.attempts.list(delivery_id)
+
+    async def setbacks(self, recording_id: str, principal: Principal) -> Sequence[AttemptRow]:
+        """Tries at finishing a recording that came to nothing, oldest first, the last hundred. Who asks may see the recording."""
+        principal.require("recordings:read")
+        return await self._database.attempts.list(recording_id, MOST_SETBACKS)
 
     async def replay(self, delivery_id: str, principal: Principal) -> DeliveryRow:
         """Send it again, whatever became of it. Raises NotFound, Forbidden."""
