@@ -168,9 +168,13 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the archive; a tenth of them is swept")
     parser.add_argument("--folder", help="keep the archive there, and use it again")
-    parser.add_argument("--only", help="names of benches, parted by commas: the others' figures stay")
+    known = ", ".join(BENCHES)
+    parser.add_argument("--only", metavar="NAMES", help=f"benches, parted by commas; the others' figures stay: {known}")
     options = parser.parse_args()
-    chosen = [BENCHES[name] for name in options.only.split(",")] if options.only else list(BENCHES.values())
+    names = options.only.split(",") if options.only else list(BENCHES)
+    if unknown := [name for name in names if name not in BENCHES]:
+        parser.error(f"--only: no bench is called {', '.join(unknown)}; there are {known}")
+    chosen = [BENCHES[name] for name in names]
     sections = [section(bench, options) for bench in chosen]
     print("\n\n".join(sections))
     if not options.dry:
