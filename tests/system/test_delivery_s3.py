@@ -198,7 +198,9 @@ async def test_a_wrong_secret_is_told_and_set_right_nothing_is_lost(house: Bucke
     recording = house.record(1.0)
     house.environment["AWS_SECRET_ACCESS_KEY"] = "wrong"
     async with working(house) as worker:
+        (at_start,) = await worker.hears(lambda line: "store" in line)
         (said,) = (await worker.hears(lambda line: "problem" in line))[:1]
+    assert "AWS_SECRET_ACCESS_KEY" in at_start["store"]
     assert said["fault"] == "destination" and "AWS_SECRET_ACCESS_KEY" in said["problem"]
     assert house.attempts(recording)[0][:2] == ("store", "failed") and "SignatureDoesNotMatch" in house.attempts(recording)[0][2]
     house.environment |= house.server.environment

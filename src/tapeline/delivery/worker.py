@@ -72,7 +72,7 @@ class Worker:
         self._jobs = Jobs(config.jobs, config.node)
         self._finishing = self._jobs.kind("finish", slots)
         self._sending = self._jobs.kind("deliver", SENDING)
-        objects = ObjectStore(config.objects)
+        self._objects = objects = ObjectStore(config.objects)
         self._finisher = Finisher(self._spool, self._database, objects, self._say, manner=config.manner)
         self._finishing.does(Finishing(self._finisher))
         self._client = GuardedClient(allow_private_addresses=config.private, connections=SENDING)
@@ -120,6 +120,7 @@ class Worker:
             loop.add_signal_handler(number, self._stop.set)
         listening = asyncio.create_task(self._listen())
         working = asyncio.create_task(self._work())
+        trying = asyncio.create_task(self._try_store())
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -128,7 +129,7 @@ class Worker:
             if working.done():
                 working.result()
         finally:
-            for task in (listening, working, stopping):
+            for task in (listening, working, stopping, trying):
                 task.cancel()
             await self._jobs.close(10.0)
             await self._share.leave()
@@ -147,6 +148,14 @@ class Worker:
         messages = self._messages.run(self._stop)
         share = self._share.run(self._stop)
         await asyncio.gather(self._look(), self._start(), self._deliver(), messages, share, self._tidy(), self._retain(), self._export())
+
+    async def _try_store(self) -> None:
+        """Whoever starts the server is told that nothing can be stored now, not with the first recording."""
+        try:
+            await self._objects.check()
+        except TapelineError as error:
+            log.warning("recordings stay in the spool for now: %s", error)
+            self._say({"store": str(error)})
 
     async def _open_database(self) -> None:
         pause = 0.5
