@@ -414,9 +414,9 @@ async def test_who_is_held_hears_music_and_the_holder_is_not_heard(server: Serve
 
 
 def sounds(heard: Heard) -> list[str]:
-    """For each half second: whether the tone of 500 Hz is heard, or other things; what cannot be told is left out."""
+    """For each fifth of a second: whether the tone of 500 Hz is heard, or other things; what cannot be told is left out."""
     found = []
-    step = heard.rate // 2
+    step = heard.rate // 5
     for at in range(0, len(heard.samples) - step, step):
         part = heard.samples[at : at + step, 0]
         whole = float((part**2).sum())
