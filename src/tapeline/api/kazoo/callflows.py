@@ -22,7 +22,7 @@ from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, page_marks, page
 from tapeline.api.kazoo.collections import id_taken
 from tapeline.api.kazoo.filters import filters, fits
 from tapeline.api.kazoo.rules import Rules
-from tapeline.api.kazoo.schema import Faults, check
+from tapeline.api.kazoo.schema import Faults, kept
 from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
 from tapeline.api.ports import Service
 from tapeline.calls.kazoo.stored import CallflowBroken
@@ -93,11 +93,7 @@ class KazooCallflows:
         """`how` runs in a thread."""
 
         def checked(old: Document) -> Document:
-            document = how(old)
-            faults = check(document, self._rules.callflow)
-            if faults:
-                raise FieldErrors(faults)
-            return document
+            return kept(how(old), self._rules.callflow)
 
         owner, principal, callflows = uuid_of(account), principal_of(request), self._service.callflows
         try:

@@ -20,7 +20,7 @@ from tapeline.api.auth import principal_of
 from tapeline.api.bodies import read_json
 from tapeline.api.kazoo.bodies import KazooRoute, data_of
 from tapeline.api.kazoo.rules import Rules
-from tapeline.api.kazoo.schema import check
+from tapeline.api.kazoo.schema import check, kept
 from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
 from tapeline.api.ports import Service
 from tapeline.calls.kazoo.profiles import user_named
@@ -110,9 +110,7 @@ class KazooChannels:
             if not isinstance(data.get(name), str) or not data[name]:
                 raise _required(name, said)
         wanted = {"module": action, "data": {name: value for name, value in data.items() if name != "action" and value is not None}}
-        faults = check(wanted, self._rules.metaflow)
-        if faults:
-            raise FieldErrors(faults)
+        kept(wanted, self._rules.metaflow)
         try:
             await self._service.telephony.metaflow(channel.call.id, wanted, principal_of(request))
         except InvalidState as error:

@@ -11,7 +11,7 @@ call on that comes there.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from tapeline.api.auth import principal_of
 from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, page_marks, page_place, page_size, read_data
 from tapeline.api.kazoo.filters import filters, fits
 from tapeline.api.kazoo.rules import LONGEST_URL, pattern_fault
-from tapeline.api.kazoo.schema import FLAG, Rule, check, items, of, one_of, text, whole
+from tapeline.api.kazoo.schema import FLAG, Rule, items, kept, of, one_of, text, whole
 from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
 from tapeline.api.ports import Service
 from tapeline.calls.kazoo.temporal import zone
@@ -30,7 +30,7 @@ from tapeline.core.ids import new_id
 from tapeline.core.principal import Principal
 from tapeline.store import DocumentRow
 
-__all__ = ["COLLECTIONS", "KazooCollections", "wanted_id"]
+__all__ = ["COLLECTIONS", "KazooCollections", "id_taken", "listed", "wanted_id"]
 
 READ, WRITE = "calls:read", "account:write"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,127}", re.ASCII)
@@ -121,12 +121,7 @@ class KazooCollections:
         return tuple(made)
 
     async def list_all(self, request: Request, account: str, name: str, of: Collection) -> Response:
-        query = request.query_params
-        size, place = page_size(query), page_place(query.get("start_key", ""))
-        rows = await self._service.documents.list(uuid_of(account), of.kind, principal_of(request), place[0] if place else None, size)
-        keep = filters(query, {})
-        told = [{"id": row.name, **{key: row.body[key] for key in of.shown if key in row.body}} for row in rows if fits(row.body, keep)]
-        return success(request, told, **page_marks(query, rows, size))
+        return await listed(self._service, request, account, of.kind, of.shown)
 
     async def create(self, request: Request, account: str, name: str, of: Collection) -> Response:
         data, owner, principal = await read_data(request), uuid_of(account), principal_of(request)
@@ -167,11 +162,7 @@ class KazooCollections:
 
     async def _write(self, owner: str, of: Collection, name: str, how: Callable[[Body], Body], principal: Principal) -> DocumentRow:
         def checked(old: Body) -> Body:
-            body = how(old)
-            faults = check(body, of.rule)
-            if faults:
-                raise FieldErrors(faults)
-            return body
+            return kept(how(old), of.rule)
 
         return await self._service.documents.change(owner, of.kind, name, checked, principal)
 
@@ -189,6 +180,16 @@ def _bound(endpoint: Callable[[Request, str, str, Collection], Any], one: Collec
 def _told(row: DocumentRow, of: Collection, principal: Principal) -> dict[str, Any]:
     hidden = of.secret if not principal.admin and WRITE not in principal.scopes else ""
     return {"id": row.name, **{key: value for key, value in row.body.items() if key != hidden or not hidden}}
+
+
+async def listed(service: Service, request: Request, account: str, kind: str, shown: Sequence[str]) -> Response:
+    """A page of an account's documents of one kind: of each its id and what of `shown` it has."""
+    query = request.query_params
+    size, place = page_size(query), page_place(query.get("start_key", ""))
+    rows = await service.documents.list(uuid_of(account), kind, principal_of(request), place[0] if place else None, size)
+    keep = filters(query, {})
+    told = [{"id": row.name, **{key: row.body[key] for key in shown if key in row.body}} for row in rows if fits(row.body, keep)]
+    return success(request, told, **page_marks(query, rows, size))
 
 
 def wanted_id(data: Body) -> str:

@@ -18,12 +18,11 @@ from starlette.responses import Response
 
 from tapeline.api.auth import principal_of
 from tapeline.api.kazoo.auth import Directory
-from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, page_marks, page_place, page_size, read_data
-from tapeline.api.kazoo.collections import id_taken, wanted_id
-from tapeline.api.kazoo.filters import filters, fits
+from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, read_data
+from tapeline.api.kazoo.collections import id_taken, listed, wanted_id
 from tapeline.api.kazoo.rules import Rules
-from tapeline.api.kazoo.schema import Rule, check
-from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
+from tapeline.api.kazoo.schema import kept
+from tapeline.api.kazoo.words import BadIdentifier, hex_id, success, uuid_of
 from tapeline.api.ports import Service
 from tapeline.calls.kazoo.profiles import user_named
 from tapeline.core.ids import new_id
@@ -103,19 +102,14 @@ class KazooDocuments:
         return success(request, [{key: user[key] for key in ("id", "username", "name") if key in user} for user in told])
 
     async def list_devices(self, request: Request, account: str) -> Response:
-        query = request.query_params
-        size, place = page_size(query), page_place(query.get("start_key", ""))
-        rows = await self._service.documents.list(uuid_of(account), "device", principal_of(request), place[0] if place else None, size)
-        keep, shown = filters(query, {}), ("name", "owner_id", "device_type", "enabled")
-        told = [{"id": row.name, **{key: row.body[key] for key in shown if key in row.body}} for row in rows if fits(row.body, keep)]
-        return success(request, told, **page_marks(query, rows, size))
+        return await listed(self._service, request, account, "device", ("name", "owner_id", "device_type", "enabled"))
 
     async def create_device(self, request: Request, account: str) -> Response:
         owner, data = await self._account(account), await read_data(request)
         document, name = bare(data), wanted_id(data) or hex_id(new_id())
         if await self._service.documents.get(owner.id, "device", name, principal_of(request)) is not None:
             raise id_taken(name)
-        _refuse(document, self._rules.person)
+        kept(document, self._rules.person)
         row = await self._service.documents.change(owner.id, "device", name, lambda old: document, principal_of(request))
         return success(request, {**row.body, "id": name}, 201)
 
@@ -171,7 +165,7 @@ class KazooDocuments:
 
         def within(old: Body) -> Body:
             changed = how(old.get("metaflows") or {})
-            _refuse(changed or {}, self._rules.metaflows)
+            kept(changed or {}, self._rules.metaflows)
             rest = {key: value for key, value in old.items() if key != "metaflows"}
             return rest if changed is None else {**rest, "metaflows": changed}
 
@@ -210,17 +204,9 @@ class KazooDocuments:
         rule = self._rules.account if subject.kind == "account" else self._rules.person
 
         def checked(old: Body) -> Body:
-            body = how(old)
-            _refuse(body, rule)
-            return body
+            return kept(how(old), rule)
 
         return (await self._service.documents.change(owner, subject.kind, subject.name, checked, principal_of(request))).body
-
-
-def _refuse(body: Body, rule: Rule) -> None:
-    faults = check(body, rule)
-    if faults:
-        raise FieldErrors(faults)
 
 
 def _of_user(user: User) -> dict[str, Any]:

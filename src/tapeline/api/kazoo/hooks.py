@@ -14,7 +14,7 @@ from starlette.responses import Response
 from tapeline.api.auth import principal_of
 from tapeline.api.kazoo.bodies import KazooRoute, bare, merged, read_data
 from tapeline.api.kazoo.rules import Rules
-from tapeline.api.kazoo.schema import check
+from tapeline.api.kazoo.schema import kept
 from tapeline.api.kazoo.webhooks import KIND
 from tapeline.api.kazoo.words import BadIdentifier, FieldErrors, hex_id, success, uuid_of
 from tapeline.api.ports import Service
@@ -84,11 +84,7 @@ class KazooHooks:
 
     def _checked(self, how: Callable[[Body], Body]) -> Callable[[Body], Body]:
         def checked(old: Body) -> Body:
-            body = how(old)
-            faults = check(body, self._rules.webhook)
-            if faults:
-                raise FieldErrors(faults)
-            return body
+            return kept(how(old), self._rules.webhook)
 
         return checked
 

@@ -10,11 +10,14 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tapeline.api.bodies import finite
+from tapeline.api.kazoo.words import FieldErrors
 
-__all__ = ["ANY", "FLAG", "Faults", "Rule", "check", "items", "of", "one_of", "only", "text", "whole"]
+__all__ = ["ANY", "FLAG", "Faults", "Rule", "check", "items", "kept", "of", "one_of", "only", "text", "whole"]
+
+Checked = TypeVar("Checked", bound=Mapping[str, Any])
 
 MOST: Final = 100  # problems told
 LONGEST_PATH: Final = 300
@@ -76,6 +79,13 @@ def of(required: tuple[str, ...] = (), /, **fields: Rule) -> Rule:
 def only(**fields: Rule) -> Rule:
     """An object of these fields and no others."""
     return Rule(("object",), fields=fields, closed=True)
+
+
+def kept(document: Checked, rule: Rule) -> Checked:
+    """The document itself. Raises FieldErrors where `check` finds something."""
+    if faults := check(document, rule):
+        raise FieldErrors(faults)
+    return document
 
 
 def check(document: Any, rule: Rule, at: str = "") -> Faults:
