@@ -13,6 +13,7 @@ import pytest
 
 from tapeline.testing.nginx import Nginx, nginx_missing
 from tapeline.testing.pouchdb import PouchDB, pouchdb_missing
+from tapeline.testing.process import until
 from tapeline.testing.s3server import S3Server, s3_server_missing
 
 pytestmark = pytest.mark.peer
@@ -32,12 +33,14 @@ def test_nginx_keeps_what_is_put_serves_it_and_comes_back_at_the_same_address(tm
     with Nginx(tmp_path) as nginx:
         assert put(nginx.url + "/kzr/a%40b.mp3", b"sound") == 201
         assert nginx.wait_for("/kzr/a@b.mp3") == b"sound"
+        until(nginx.requests, "the request to be logged, which comes after its answer")
         nginx.stop()
         with pytest.raises(urllib.error.URLError):
             put(nginx.url + "/kzr/c.mp3", b"")
         nginx.start()
         with urllib.request.urlopen(nginx.url + "/kzr/a%40b.mp3", timeout=5) as answer:
             assert answer.read() == b"sound"
+        until(lambda: len(nginx.requests()) == 2, "the other request to be logged")
         assert nginx.requests() == ["PUT /kzr/a%40b.mp3 HTTP/1.1 201", "GET /kzr/a%40b.mp3 HTTP/1.1 200"]
 
 
