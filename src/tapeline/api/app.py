@@ -111,13 +111,7 @@ def create_app(
         # FastAPI's own tracing would put the query, and so the token, into spans wherever a tracer is set up.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         servers=[{"url": settings.server.base_url}],
-        middleware=[
-            Middleware(vonage.FilesBase, base=settings.server.vonage_files_base),
-            Middleware(VerbTunnel, prefix=kazoo.PREFIX + "/"),
-            Middleware(RequestFrame, metrics=metrics, clock=clock, trail=trail),
-            Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=_METHODS, allow_headers=["*"], expose_headers=_EXPOSED),
-            Middleware(UnexpectedErrors),
-        ],
+        middleware=_around(settings, metrics, clock, trail),
     )
     app.add_exception_handler(TapelineError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
@@ -142,6 +136,17 @@ def create_app(
         # Not include_router: FastAPI would build every route a second time, at the first request and on the loop.
         app.router.routes.extend(part.routes)
     return app
+
+
+def _around(settings: Settings, metrics: Metrics, clock: Clock, trail: Trail | None) -> list[Middleware]:
+    """What each request goes through, the outermost first."""
+    return [
+        Middleware(vonage.FilesBase, base=settings.server.vonage_files_base),
+        Middleware(VerbTunnel, prefix=kazoo.PREFIX + "/"),
+        Middleware(RequestFrame, metrics=metrics, clock=clock, trail=trail),
+        Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=_METHODS, allow_headers=["*"], expose_headers=_EXPOSED),
+        Middleware(UnexpectedErrors),
+    ]
 
 
 async def _unable(handler: Handler, account: str) -> None:
